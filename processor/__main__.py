@@ -1,0 +1,7 @@
+"""`python -m processor` is the command line."""
+
+from processor.cli import main
+
+__all__: list[str] = []
+
+main()

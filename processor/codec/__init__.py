@@ -1,0 +1,1 @@
+"""Bytes to values: frames, schemas, guards, and the readers of scores and events."""

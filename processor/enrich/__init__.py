@@ -1,0 +1,1 @@
+"""A score becomes an XDM ExperienceEvent. Pure: values in, values out."""

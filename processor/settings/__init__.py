@@ -1,0 +1,41 @@
+"""Everything that can be set: the pages, and how a file and the environment become them."""
+
+from processor.settings.aep import (
+    AepSettings,
+    AuthSettings,
+    LimitSettings,
+    RetrySettings,
+    RouteSettings,
+)
+from processor.settings.house import Settings, StopSettings, TelemetrySettings
+from processor.settings.kafka import (
+    DeadLetterSettings,
+    InputSettings,
+    KafkaSettings,
+    RegistrySettings,
+)
+from processor.settings.score import (
+    EventSettings,
+    IdentitySettings,
+    JoinSettings,
+    ReadingSettings,
+)
+
+__all__ = [
+    "AepSettings",
+    "AuthSettings",
+    "DeadLetterSettings",
+    "EventSettings",
+    "IdentitySettings",
+    "InputSettings",
+    "JoinSettings",
+    "KafkaSettings",
+    "LimitSettings",
+    "ReadingSettings",
+    "RegistrySettings",
+    "RetrySettings",
+    "RouteSettings",
+    "Settings",
+    "StopSettings",
+    "TelemetrySettings",
+]

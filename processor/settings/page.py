@@ -1,0 +1,11 @@
+"""The form every settings page has."""
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Page"]
+
+
+class Page(BaseModel):
+    """A frozen group of settings that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

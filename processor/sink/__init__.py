@@ -1,0 +1,1 @@
+"""The right door: the AEP streaming inlet, its requests, verdicts, tokens and budgets."""

@@ -1,0 +1,1 @@
+"""What is remembered of a person: the local store, the changelog topic, the way back."""
