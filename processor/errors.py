@@ -4,6 +4,7 @@ ProcessorError
 ├─ SettingsError        the settings are wrong: said in plain sentences, nothing starts
 ├─ RejectError          the record is bad: it is dead-lettered
 ├─ UnavailableError     the world is bad: hold, keep polling, try again
+├─ StopError            a limit the operator set says stop: end in order, the last batch uncommitted
 └─ InvariantError       we are bad: crash, uncommitted
 """
 
@@ -14,6 +15,7 @@ __all__ = [
     "ProcessorError",
     "RejectError",
     "SettingsError",
+    "StopError",
     "UnavailableError",
 ]
 
@@ -47,6 +49,10 @@ class UnavailableError(ProcessorError):
         super().__init__(f"{part}: {detail}")
         self.part = part
         self.detail = detail
+
+
+class StopError(ProcessorError):
+    """A limit the operator set was reached; only a person can decide how to go on."""
 
 
 class InvariantError(ProcessorError):

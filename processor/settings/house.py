@@ -21,10 +21,13 @@ class TelemetrySettings(Page):
     """What SREs see."""
 
     host: str = "127.0.0.1"
+    """Address of the little server; `0.0.0.0` in a container."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 9400
     """Serves `/metrics`, `/livez` and `/readyz`; 0 picks a free port and logs it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is written."""
     log_format: Literal["json", "console"] = "json"
+    """JSON lines for machines, `console` for people."""
     live_seconds: Annotated[float, Field(gt=0)] = 60.0
     """`/livez` fails when the main loop has not turned for so long."""
 
@@ -33,8 +36,11 @@ class StopSettings(Page):
     """A clean stop is over in the sum of these, whatever is dead."""
 
     drain_seconds: Annotated[float, Field(ge=0)] = 15.0
+    """For the batches under way to settle."""
     commit_seconds: Annotated[float, Field(ge=0)] = 3.0
+    """For their last commit to be acknowledged."""
     close_seconds: Annotated[float, Field(ge=0)] = 5.0
+    """For the clients to say goodbye."""
 
 
 class Settings(Page):

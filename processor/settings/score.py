@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from processor.delivered import ENTRY_BYTES
+from processor.person import Limits
 from processor.settings.page import Page
 
 __all__ = ["EventSettings", "IdentitySettings", "JoinSettings", "ReadingSettings"]
@@ -21,15 +23,19 @@ class ReadingSettings(Page):
         "modelType": ["modelType", "propensityType", "propensity_type", "type"],
         "scoreDate": ["scoreDate", "score_date", "scoredAt", "scoringDate"],
         "influentialFactors": ["influentialFactors", "influential_factors", "factors"],
+        "prediction": ["prediction", "predictionName", "modelName", "model"],
     }
-    """Accepted spellings of each leaf, in order of preference; letter case is ignored."""
+    """Accepted spellings of each leaf, in order of preference; letter case is ignored.
+    `prediction` is the leaf by which a flat record names its model."""
     zone: str = "UTC"
     """IANA zone of a scoreDate that names none."""
     max_record_bytes: Annotated[int, Field(ge=1_024)] = 1_048_576
+    """A larger record is rejected before anything reads it."""
     max_depth: Annotated[int, Field(ge=8, le=500)] = 64
+    """A record that nests deeper is rejected."""
     max_factors: Annotated[int, Field(ge=0, le=100)] = 20
     """Influential factors beyond so many are left out of the event."""
-    future_tolerance_seconds: Annotated[int, Field(ge=0)] = 300
+    future_tolerance_seconds: Annotated[int, Field(ge=0, le=2_678_400)] = 300
     """How far ahead of our clock a score date may be; XDM wants timestamps in the past."""
     max_age_days: Annotated[int, Field(ge=1)] = 3_650
     """Older score dates are rejected."""
@@ -58,9 +64,10 @@ class IdentitySettings(Page):
 class EventSettings(Page):
     """The score event."""
 
-    tenant: Annotated[str, Field(pattern=r"^_?[A-Za-z0-9]+$")]
+    tenant: Annotated[str, Field(pattern=r"^_?[A-Za-z0-9]+$", examples=["acme"])]
     """AEP tenant id, with or without the leading underscore."""
-    event_type: str = "customerAI.scored"
+    event_type: Annotated[str, Field(min_length=1)] = "customerAI.scored"
+    """The `eventType` of every score event."""
     bucket_bounds: tuple[int, int] = (25, 75)
     """Scores below the first are `low`, from the second on `high`, between them `medium`."""
     max_event_bytes: Annotated[int, Field(ge=1_024)] = 10_240
@@ -71,9 +78,13 @@ class JoinSettings(Page):
     """What is remembered of a person, and how a score waits for it."""
 
     enabled: bool = True
+    """Without it a score event says only what its own record says."""
     directory: str = "var/state"
+    """Folder of the local store, a cache of the changelog; one replica each."""
     changelog_topic: str = "customer-ai-scores-state"
+    """Compacted topic from which a new owner of a partition restores the store."""
     changelog_replication: Annotated[int, Field(ge=1)] = 3
+    """Replicas of that topic, where it is created."""
     create_changelog: bool = True
     """Create the changelog topic, compacted and co-partitioned, where it is missing."""
     lookback_days: Annotated[int, Field(ge=1)] = 45
@@ -81,9 +92,13 @@ class JoinSettings(Page):
     keep_days: Annotated[int, Field(ge=1)] = 90
     """Facts so much older than a person's newest are forgotten; leaves room for late scores."""
     max_facts: Annotated[int, Field(ge=1)] = 256
-    max_person_bytes: Annotated[int, Field(ge=1_024)] = 32_768
-    max_scores: Annotated[int, Field(ge=2)] = 16
-    """Delivered scores remembered per person and model."""
+    """Facts remembered per person; the oldest go first, and contexts say so."""
+    max_person_bytes: Annotated[int, Field(ge=8_192)] = 65_536
+    """Bytes remembered per person: one half for facts, the other for delivered scores. A fact
+    larger than a sixteenth of it is not remembered."""
+    max_scores: Annotated[int, Field(ge=2)] = 128
+    """Delivered scores remembered per person and model, 33 bytes each. A score that comes again is
+    recognised, and an earlier one found, among these only."""
     max_wait_seconds: Annotated[float, Field(ge=0)] = 300.0
     """How long a score waits for experience events that were in Kafka before it was read."""
     max_store_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 30
@@ -93,4 +108,19 @@ class JoinSettings(Page):
     cohort: str | None = None
     """Path of the cohort attribute in experience events, such as `_acme.loyalty.tier`."""
     success_types: list[str] = ["purchases", "order"]
-    """Standard event types, or values of `eventType`, that count as success events."""
+    """Standard event types, own ones, or values of `eventType`, that count as success events."""
+    own_types: dict[str, str] = {}
+    """Event types of your own, by name: an event is of one where the path, such as
+    `_acme.redemptions`, holds text, a true value, or a measure above zero."""
+
+    def limits(self) -> Limits:
+        """Return how much is remembered of one person."""
+        half = self.max_person_bytes // 2
+        return Limits(
+            keep_ms=self.keep_days * 86_400_000,
+            facts=self.max_facts,
+            fact_bytes=half,
+            one_fact_bytes=half // 8,
+            scores=self.max_scores,
+            all_scores=half // ENTRY_BYTES,
+        )

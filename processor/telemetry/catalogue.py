@@ -142,6 +142,9 @@ CATALOGUE: tuple[MetricRow, ...] = (
         "state_restore_remaining_records", _G, "Changelog records still to restore.", ("partition",)
     ),
     MetricRow("changelog_writes", _C, "State records written to the changelog.", ("outcome",)),
+    MetricRow(
+        "changelog_disturbances", _C, "Times somebody else had written to a changelog partition."
+    ),
     # Scoring runs.
     MetricRow("score_run_records", _C, "Scores delivered, by prediction.", ("route",)),
     MetricRow("score_run_last_date_timestamp_seconds", _G, "Newest score date seen.", ("route",)),

@@ -1,0 +1,101 @@
+"""One poll's records on their way: delivered, then buried, then remembered, then settled.
+
+The order is the guarantee. A batch only ever moves on; what it waits for is asked, never awaited.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from typing import NamedTuple
+
+from processor.event import ScoreEvent
+from processor.outcome import Fate, Reject
+from processor.pipeline import Plan, Rejected
+from processor.ports import Buries, Delivers, Delivery, Pending, Polled, Remembers, Supplies
+from processor.record import Partition
+
+__all__ = ["Batch", "Doors", "Phase"]
+
+
+class Phase(Enum):
+    """How far a batch has come; what it waits for is in the name."""
+
+    DELIVERING = 1
+    BURYING = 2
+    IN_LINE = 3
+    REMEMBERING = 4
+    SETTLED = 5
+
+
+class Doors(NamedTuple):
+    """The doors of the house, left to right."""
+
+    source: Supplies
+    sink: Delivers
+    dead_letters: Buries
+    memory: Remembers
+
+
+class Batch:
+    """One poll's records, its plan, and the phase it is in."""
+
+    def __init__(self, polled: Polled, plan: Plan, doors: Doors) -> None:
+        self.polled = polled
+        self.plan = plan
+        self.phase = Phase.DELIVERING
+        self.letters: list[Rejected] = list(plan.rejected)
+        self.partitions = {Partition(each.topic, each.partition) for each in polled.records}
+        self.size_bytes = sum(len(event.body) for event in plan.events)
+        self._doors = doors
+        self._ticket = doors.memory.stage(plan.changes)
+        self._delivery: Delivery = doors.sink.deliver(plan.events)
+        self._pending: Pending = self._delivery
+
+    def advance(self, *, may_remember: bool) -> None:
+        """Move on as far as what is waited for allows.
+
+        `may_remember` is False while an earlier batch has not begun to be remembered: state is
+        written in the order it was planned in.
+        """
+        if self.phase is Phase.DELIVERING and self._delivery.done:
+            self._take_refusals(self._delivery.refused)
+            self._pending = self._doors.dead_letters.send(self.letters)
+            self.phase = Phase.BURYING
+        if self.phase is Phase.BURYING and self._pending.done:
+            self.phase = Phase.IN_LINE
+        if self.phase is Phase.IN_LINE and may_remember:
+            self._pending = self._doors.memory.remember(self._ticket)
+            self.phase = Phase.REMEMBERING
+        if self.phase is Phase.REMEMBERING and self._pending.done:
+            self.phase = Phase.SETTLED
+
+    @property
+    def remembered(self) -> bool:
+        """Return True once remembering has at least begun."""
+        return self.phase in (Phase.REMEMBERING, Phase.SETTLED)
+
+    @property
+    def accepted(self) -> Sequence[ScoreEvent]:
+        """Return the events the inlet took; final once delivered."""
+        return self._delivery.accepted
+
+    def fates(self, gone: AbstractSet[Partition]) -> Counter[tuple[str, Fate]]:
+        """Count the records by topic and fate, but for these partitions; final once settled."""
+        ends = zip(self.polled.records, self.plan.fates, strict=True)
+        if not gone:
+            return Counter((record.topic, fate) for record, fate in ends)
+        return Counter(
+            (record.topic, fate)
+            for record, fate in ends
+            if (record.topic, record.partition) not in gone
+        )
+
+    def _take_refusals(self, refused: Sequence[tuple[ScoreEvent, Reject]]) -> None:
+        if not refused:
+            return
+        self._doors.memory.withdraw(self._ticket, [event for event, _ in refused])
+        self.letters += [Rejected(event.record, reject) for event, reject in refused]
+        places = {record.origin: at for at, record in enumerate(self.polled.records)}
+        for event, _ in refused:
+            self.plan.fates[places[event.record.origin]] = Fate.DEAD

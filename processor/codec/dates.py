@@ -1,0 +1,103 @@
+"""Every form a date comes in, as the instant it means."""
+
+import math
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from processor.errors import SettingsError
+
+__all__ = ["Dates"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS
+_LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MS
+_REMEMBERED = 8_192
+_LONGEST = 48
+_DATE_LENGTH = 10
+
+# Bounds of the magnitude that tells the units of an epoch number apart. Seconds reach the year
+# 5138, and milliseconds and microseconds begin in March 1973.
+_SECONDS_BELOW = 10**11
+_MILLISECONDS_BELOW = 10**14
+_MICROSECONDS_BELOW = 10**17
+
+
+class Dates:
+    """Reads dates as epoch milliseconds; a finer fraction is cut off, never rounded.
+
+    `2021-08-02`, `2021-08-02 00:00:00`, RFC 3339 with any offset and fraction, Avro dates and
+    timestamps, and epoch seconds, milliseconds or microseconds as a number or as digits, told apart
+    by magnitude. What names no zone is taken in `zone` (IANA).
+    """
+
+    def __init__(self, zone: str) -> None:
+        self._zone = _zone(zone)
+        self._remembered = lru_cache(_REMEMBERED)(self._text)
+
+    def instant_ms(self, value: object) -> int:
+        """Return the instant; ValueError where the value is no date that can be."""
+        try:
+            if type(value) is str and len(value) <= _LONGEST:
+                return self._remembered(value)
+            return _within(self._other(value))
+        except OverflowError as error:
+            raise ValueError("is outside the years 1 to 9999") from error
+
+    def _other(self, value: object) -> int:
+        if isinstance(value, datetime):
+            return self._moment(value)
+        if isinstance(value, date):
+            return self._moment(datetime(value.year, value.month, value.day))  # noqa: DTZ001
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return _epoch(value)
+        raise ValueError("is not a date")
+
+    def _text(self, text: str) -> int:
+        if text[10:11] == "T" and text[7:8] == "-" and text[17:19] != "60":
+            return _within(self._moment(datetime.fromisoformat(text)))
+        bare = text.strip().upper()
+        if bare.isascii() and bare.removeprefix("-").isdigit():
+            return _within(_epoch(int(bare)))
+        if bare[4:5] != "-" or bare[7:8] != "-" or bare[_DATE_LENGTH:][:1] not in ("", "T", " "):
+            raise ValueError("is written in a form that is not read as a date")
+        return _within(self._moment(_parsed(bare)))
+
+    def _moment(self, moment: datetime) -> int:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=self._zone)
+        return (moment - _EPOCH) // _MS
+
+
+def _zone(name: str) -> tzinfo:
+    if name.upper() == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise SettingsError([f"reading.zone: there is no time zone named {name!r}."]) from error
+
+
+def _parsed(text: str) -> datetime:
+    # RFC 3339 knows the leap second, `datetime` does not.
+    if text[17:19] == "60":
+        return datetime.fromisoformat(f"{text[:17]}59{text[19:]}") + timedelta(seconds=1)
+    return datetime.fromisoformat(text)
+
+
+def _epoch(number: float) -> int:
+    size = abs(number)
+    if size < _SECONDS_BELOW:
+        return number * 1000 if isinstance(number, int) else round(number * 1_000_000) // 1000
+    if size < _MILLISECONDS_BELOW:
+        return math.floor(number)
+    if size < _MICROSECONDS_BELOW:
+        return math.floor(number // 1000)
+    raise ValueError("is no epoch number")
+
+
+def _within(instant_ms: int) -> int:
+    if not _FIRST_MS <= instant_ms <= _LAST_MS:
+        raise ValueError("is outside the years 1 to 9999")
+    return instant_ms

@@ -1,0 +1,88 @@
+"""A record's value to what it holds, by the format of its topic; the cheapest guard comes first."""
+
+from typing import Any, assert_never
+
+from processor.codec.avro import AvroSchema, decode_avro
+from processor.codec.frame import is_framed, unframe
+from processor.codec.json_text import decode_json
+from processor.codec.schemas import JsonText, Schema, SchemaSource, Unreadable
+from processor.errors import RejectError, SettingsError
+from processor.outcome import Reason, Stage
+from processor.settings import InputSettings, ReadingSettings
+
+__all__ = ["Decoder"]
+
+_LAST_MAGIC = b"\x01"
+"""Frames begin with byte 0 or 1, which no JSON text does."""
+_WANTED: dict[str, type[AvroSchema] | type[JsonText]] = {
+    "avro": AvroSchema,
+    "json-schema": JsonText,
+}
+
+
+class Decoder:
+    """Decodes the values of one input: size, frame, schema, structure, in this order."""
+
+    def __init__(
+        self, source: InputSettings, reading: ReadingSettings, schemas: SchemaSource
+    ) -> None:
+        self._max_bytes = reading.max_record_bytes
+        self._max_depth = reading.max_depth
+        self._schemas = schemas
+        self._json = source.format == "json"
+        self._auto = source.format == "auto"
+        self._wanted = _WANTED.get(source.format)
+        self._plain = _plain_schema(source, schemas)
+
+    def schema_id(self, value: bytes | None) -> int | None:
+        """Return the id whose schema must be learned before the value is decoded, if any."""
+        if value is None or self._json or self._plain is not None or not is_framed(value):
+            return None
+        return unframe(value).schema_id
+
+    def decode(self, value: bytes) -> Any:  # noqa: ANN401  a record may hold anything
+        """Return what a value holds; RejectError. Pure once its schema was learned."""
+        if len(value) > self._max_bytes:
+            detail = f"The value has {len(value)} bytes; {self._max_bytes} are allowed."
+            raise RejectError(Stage.DECODE, Reason.TOO_LARGE, detail)
+        if self._json or (self._auto and value[:1] > _LAST_MAGIC):
+            return decode_json(value, self._max_depth)
+        if self._plain is not None:
+            return self._decode_with(self._plain, value)
+        schema_id, payload = unframe(value)
+        schema = self._schemas.get(schema_id)
+        if schema is None:
+            raise _unknown(f"Nobody knows schema {schema_id}.")
+        if self._wanted is not None and isinstance(schema, (AvroSchema, JsonText)):
+            _check_kind(schema, self._wanted, schema_id)
+        return self._decode_with(schema, payload)
+
+    def _decode_with(self, schema: Schema, payload: bytes) -> Any:  # noqa: ANN401
+        match schema:
+            case AvroSchema():
+                return decode_avro(payload, schema)
+            case JsonText():
+                return decode_json(payload, self._max_depth)
+            case Unreadable(reason, detail):
+                raise RejectError(Stage.DECODE, reason, detail)
+            case _:
+                assert_never(schema)
+
+
+def _plain_schema(source: InputSettings, schemas: SchemaSource) -> Schema | None:
+    if source.format != "avro-plain":
+        return None
+    if source.schema_name is None:
+        raise SettingsError(["The format avro-plain needs a schema_name beside it."])
+    return schemas.named(source.schema_name)
+
+
+def _check_kind(
+    schema: AvroSchema | JsonText, wanted: type[AvroSchema] | type[JsonText], schema_id: int
+) -> None:
+    if not isinstance(schema, wanted):
+        raise _unknown(f"Schema {schema_id} is not of the kind the topic's format asks for.")
+
+
+def _unknown(detail: str) -> RejectError:
+    return RejectError(Stage.DECODE, Reason.UNKNOWN_SCHEMA, detail)

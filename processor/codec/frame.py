@@ -1,0 +1,39 @@
+"""The Confluent frame: a magic byte and a schema id in front of the message."""
+
+from typing import NamedTuple
+
+from processor.errors import RejectError
+from processor.outcome import Reason, Stage
+
+__all__ = ["FRAME_BYTES", "Frame", "is_framed", "unframe"]
+
+FRAME_BYTES = 5
+_MAGIC = 0
+_GUID_MAGIC = 1
+
+
+class Frame(NamedTuple):
+    """One framed message: who knows its schema, and the bytes that follow."""
+
+    schema_id: int
+    payload: bytes
+
+
+def is_framed(value: bytes | None) -> bool:
+    """Return True where a value carries a whole schema-id frame. JSON never begins with byte 0."""
+    return value is not None and len(value) >= FRAME_BYTES and value[0] == _MAGIC
+
+
+def unframe(value: bytes) -> Frame:
+    """Take the frame off; RejectError(bad_frame) where there is none that is read here."""
+    if is_framed(value):
+        return Frame(int.from_bytes(value[1:FRAME_BYTES], "big"), value[FRAME_BYTES:])
+    raise RejectError(Stage.DECODE, Reason.BAD_FRAME, _fault(value))
+
+
+def _fault(value: bytes) -> str:
+    if value[:1] == bytes([_GUID_MAGIC]):
+        return "The frame names its schema by GUID (magic byte 1); only schema ids are read."
+    if value[:1] == bytes([_MAGIC]):
+        return f"A frame has {FRAME_BYTES} bytes before the message; the value has {len(value)}."
+    return "The value does not begin with the magic byte 0 of a schema registry frame."

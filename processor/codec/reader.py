@@ -1,0 +1,146 @@
+"""The room's one door: what a record says, by the role of its topic."""
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from processor.codec.dates import Dates
+from processor.codec.decoder import Decoder
+from processor.codec.envelope import Entity, Unwrapped, unwrap
+from processor.codec.facts import FactReader
+from processor.codec.identities import IdentityReader
+from processor.codec.schemas import SchemaSource
+from processor.codec.scores import Found, ScoreReader
+from processor.errors import InvariantError, RejectError
+from processor.event import ExperienceEvent, Reading
+from processor.outcome import Reason, Rule, Stage
+from processor.record import Record
+from processor.score import Identity
+from processor.settings import InputSettings, Settings
+
+__all__ = ["Reader"]
+
+_TOMBSTONE = Reading(rule=Rule.TOMBSTONE)
+_NOBODY = Reading(rule=Rule.EVENT_WITHOUT_PERSON)
+
+
+class _Role(Enum):
+    SCORES = "scores"
+    EVENTS = "events"
+
+
+class _Input(NamedTuple):
+    """One input: what its records are, how they are decoded, and the topics it has."""
+
+    role: _Role
+    decoder: Decoder
+    topics: tuple[re.Pattern[str], ...]
+
+
+class Reader:
+    """Reads score records and experience events; pure once the schemas it needs are learned."""
+
+    def __init__(self, settings: Settings, schemas: SchemaSource) -> None:
+        dates = Dates(settings.reading.zone)
+        self._schemas = schemas
+        self._identities = IdentityReader(settings.identity)
+        self._scores = ScoreReader(settings.reading, dates)
+        self._facts = FactReader(settings.join, dates)
+        self._inputs = _inputs(settings, schemas)
+        self._by_topic: dict[str, _Input] = {}
+
+    def learn(self, records: Sequence[Record]) -> None:
+        """Fetch the writer schemas these records need; UnavailableError on an outage."""
+        ids = {self._input(record.topic).decoder.schema_id(record.value) for record in records}
+        ids.discard(None)
+        self._schemas.learn({schema_id for schema_id in ids if schema_id is not None})
+
+    def read(self, record: Record) -> Reading:
+        """Return what a record says; RejectError where all of it is bad."""
+        if record.value is None:
+            return _TOMBSTONE
+        source = self._by_topic.get(record.topic) or self._input(record.topic)
+        unwrapped = unwrap(source.decoder.decode(record.value))
+        if source.role is _Role.SCORES:
+            return self._read_scores(unwrapped)
+        return self._read_event(unwrapped, record.value)
+
+    def _read_scores(self, unwrapped: Unwrapped) -> Reading:
+        entity = unwrapped.entity
+        identities = self._identities.read(entity)
+        found = self._scores.read_models(unwrapped, identities)
+        if found.scores or found.rejects:
+            _check_named(entity, identities)
+            return Reading(found.scores, None, found.rejects)
+        prediction = self._scores.flat_prediction(unwrapped)
+        if prediction is None:
+            raise RejectError(
+                Stage.READ, Reason.NO_SCORE, "There is no Customer AI score in it, nested or flat."
+            )
+        identities = self._identities.read_flat(entity)
+        score = self._scores.read_flat(unwrapped, prediction, identities)
+        _check_named(entity, identities)
+        return Reading((score,))
+
+    def _read_event(self, unwrapped: Unwrapped, value: bytes) -> Reading:
+        identities = self._identities.read(unwrapped.entity)
+        found = self._scores.read_models(unwrapped, identities)
+        if found.scores or found.rejects:
+            _check_named(unwrapped.entity, identities)
+            return self._read_scored_event(unwrapped, value, identities, found)
+        fact = self._facts.read(unwrapped, value)
+        if not self._identities.names_somebody(identities):
+            return _NOBODY
+        return Reading((), ExperienceEvent(identities, fact))
+
+    def _read_scored_event(
+        self, unwrapped: Unwrapped, value: bytes, identities: tuple[Identity, ...], found: Found
+    ) -> Reading:
+        """Keep the scores whatever the event itself is worth."""
+        try:
+            fact = self._facts.read(unwrapped, value)
+        except RejectError as error:
+            return Reading(found.scores, None, (*found.rejects, error.reject))
+        return Reading(found.scores, ExperienceEvent(identities, fact), found.rejects)
+
+    def _input(self, topic: str) -> _Input:
+        known = self._by_topic.get(topic)
+        if known is None:
+            matching = (one for one in self._inputs if any(p.match(topic) for p in one.topics))
+            known = next(matching, None)
+            if known is None:
+                raise InvariantError(f"No input has a topic named {topic}.")
+            self._by_topic[topic] = known
+        return known
+
+
+def _inputs(settings: Settings, schemas: SchemaSource) -> tuple[_Input, ...]:
+    """Return the inputs in the order a topic's name is tried: named topics before patterns."""
+    roles = [(_Role.SCORES, settings.kafka.scores)]
+    if settings.kafka.events is not None:
+        roles.append((_Role.EVENTS, settings.kafka.events))
+    found = [(role, Decoder(one, settings.reading, schemas), one) for role, one in roles]
+    named = [_Input(role, decoder, _names(one)) for role, decoder, one in found]
+    patterns = [_Input(role, decoder, _patterns(one)) for role, decoder, one in found]
+    return (*named, *patterns)
+
+
+def _names(source: InputSettings) -> tuple[re.Pattern[str], ...]:
+    names = (topic for topic in source.topics if not topic.startswith("^"))
+    return tuple(re.compile(f"{re.escape(name)}\\Z") for name in names)
+
+
+def _patterns(source: InputSettings) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(topic) for topic in source.topics if topic.startswith("^"))
+
+
+def _check_named(entity: Entity, identities: tuple[Identity, ...]) -> None:
+    """Refuse scores about nobody; whether an identity is a good one is not asked here."""
+    if identities:
+        return
+    if any(entity.get(key) for key in ("identityMap", "endUserIDs", "identities", "id")):
+        detail, reason = "No identity in it has an id that is text.", Reason.BAD_IDENTITY
+    else:
+        detail, reason = "There is no identity in it.", Reason.NO_IDENTITY
+    raise RejectError(Stage.READ, reason, detail)

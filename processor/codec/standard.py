@@ -1,0 +1,172 @@
+"""One table from XDM paths to what an event counts for, and what is remembered of it.
+
+The standard event types and their fields are Customer AI's (AEP, Customer AI "data requirements");
+next to them stand the flags of older application events, and the `eventType`s that mean the same.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from processor.codec.envelope import Entity
+
+__all__ = ["MAX_TEXT", "Findings", "Table", "kind_of_type"]
+
+MAX_TEXT = 256
+"""Texts are cut to so many characters: facts are remembered, many for each person."""
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What the table found in one event: types it counts for, and texts by the field they fill."""
+
+    kinds: list[str]
+    texts: dict[str, str]
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """One line of the table.
+
+    `measured` is the event type that a measure above zero at the path counts for, `said` the one
+    that any text there counts for; `field` is what such a text is remembered as.
+    """
+
+    path: str
+    measured: str = ""
+    said: str = ""
+    field: str = ""
+
+
+_COMMERCE = (
+    "productListViews",
+    "checkouts",
+    "purchases",
+    "productListRemovals",
+    "productListOpens",
+    "productViews",
+)
+_APPLICATION = (
+    "applicationCloses",
+    "crashes",
+    "featureUsages",
+    "firstLaunches",
+    "installs",
+    "launches",
+    "upgrades",
+)
+
+_ROWS: Final = (
+    *(_Row(f"commerce.{kind}", measured=kind) for kind in _COMMERCE),
+    *(_Row(f"application.{kind}", measured=kind) for kind in _APPLICATION),
+    _Row("application.isClose", measured="applicationCloses"),
+    _Row("application.isInstall", measured="installs"),
+    _Row("application.isLaunch", measured="launches"),
+    _Row("application.isUpgrade", measured="upgrades"),
+    _Row("commerce.order.purchaseID", said="order", field="order_id"),
+    _Row("web.webPageDetails.name", said="webVisit", field="page"),
+    _Row("web.webInteraction.linkClicks", measured="webInteraction"),
+    _Row("search.keywords", said="search"),
+    _Row("marketing.campaignName", field="campaign"),
+    _Row("marketing.trackingCode", field="tracking_code"),
+)
+
+_TYPES: Final[dict[str, str]] = {
+    **{f"commerce{kind.lower()}": kind for kind in _COMMERCE},
+    **{f"application{kind.lower()}": kind for kind in _APPLICATION},
+    "applicationclose": "applicationCloses",
+    "applicationlaunch": "launches",
+    "order": "order",
+    "purchase": "purchases",
+    "purchases": "purchases",
+    "productview": "productViews",
+    "productviews": "productViews",
+    "search": "search",
+    "pageview": "webVisit",
+    "pageviews": "webVisit",
+    "webpageview": "webVisit",
+    "webvisit": "webVisit",
+    "webwebpagedetailspageviews": "webVisit",
+    "webwebinteractionlinkclicks": "webInteraction",
+    "webinteraction": "webInteraction",
+}
+"""Values of `eventType`, letters only and in lower case."""
+
+_NOT_LETTERS = re.compile(r"[^a-z]+")
+
+
+class _Node(msgspec.Struct):
+    """What the rows that end at one key say, and the keys below it."""
+
+    measured: list[str] = []
+    said: list[str] = []
+    fields: list[str] = []
+    below: dict[str, "_Node"] = {}
+
+
+class Table:
+    """The table as a tree, so that an event is walked once, where it and the table have keys.
+
+    `own_types` maps event types of the settings to paths; both a measure and a text count there.
+    """
+
+    def __init__(self, own_types: Mapping[str, str], cohort: str | None) -> None:
+        self._root = _Node()
+        own = (_Row(path, measured=kind, said=kind) for kind, path in own_types.items())
+        attribute = [_Row(cohort, field="cohort")] if cohort else []
+        for row in (*_ROWS, *own, *attribute):
+            self._plant(row)
+
+    def find(self, entity: Entity) -> Findings:
+        """Return what an event says, whatever else is in it."""
+        found = Findings([], {})
+        for key, node in self._root.below.items():
+            branch = entity.get(key)
+            if type(branch) is dict:
+                _walk(node.below, branch, found)
+        return found
+
+    def _plant(self, row: _Row) -> None:
+        node = self._root
+        for key in row.path.split("."):
+            node = node.below.setdefault(key, _Node())
+        node.measured += [row.measured] if row.measured else []
+        node.said += [row.said] if row.said else []
+        node.fields += [row.field] if row.field else []
+
+
+@lru_cache(maxsize=1_024)
+def kind_of_type(event_type: str) -> str | None:
+    """Return the standard event type an `eventType` stands for, None where it is none of them."""
+    return _TYPES.get(_NOT_LETTERS.sub("", event_type.lower()))
+
+
+def _walk(below: dict[str, _Node], branch: Entity, found: Findings) -> None:
+    for key, value in branch.items():
+        node = below.get(key)
+        if node is None:
+            continue
+        if type(value) is str:
+            _say(node, value, found)
+            continue
+        if node.below and type(value) is dict:
+            _walk(node.below, value, found)
+        if node.measured and _counts(value):
+            found.kinds.extend(node.measured)
+        elif node.fields and type(value) in (int, float):
+            _say(node, str(value), found)
+
+
+def _say(node: _Node, text: str, found: Findings) -> None:
+    if not text or text.isspace():
+        return
+    found.kinds.extend(node.said)
+    for field in node.fields:
+        found.texts[field] = text[:MAX_TEXT]
+
+
+def _counts(measure: Any) -> bool:  # noqa: ANN401  whatever the record has there
+    """Take a measure as an XDM object, a bare number or a flag."""
+    value: Any = measure.get("value") if type(measure) is dict else measure
+    return type(value) in (int, float, bool) and value > 0

@@ -1,0 +1,60 @@
+"""`schema`: print what is generated from the code, for editors, dashboards, AEP and topics."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from processor.enrich.field_group import render_field_group
+from processor.settings import Settings
+from processor.settings.describe import editor_schema, reference
+from processor.telemetry.table import metric_table
+
+__all__ = [
+    "metrics_table",
+    "settings_reference",
+    "settings_schema",
+    "topic_plan",
+    "xdm_field_group",
+]
+
+
+def settings_schema() -> str:
+    """Return the JSON Schema of the settings file."""
+    return editor_schema()
+
+
+def settings_reference() -> str:
+    """Return a settings file with every key, its default and its meaning."""
+    return reference()
+
+
+def metrics_table() -> str:
+    """Return the catalogue of metrics as a Markdown table."""
+    return metric_table()
+
+
+def topic_plan(settings: Settings) -> str:
+    """Return the topics these settings need, with what each must be, as Markdown."""
+    head = "| Topic | For | Partitions | Settings |\n| --- | --- | --- | --- |\n"
+    return head + "".join(f"| {' | '.join(row)} |\n" for row in _topics(settings))
+
+
+def _topics(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
+    kafka, join = settings.kafka, settings.join
+    alike = "as many as the other inputs" if kafka.events else "any number"
+    for topic in kafka.scores.topics:
+        yield f"`{topic}`", "scores, keyed by person", alike, "retention above the longest outage"
+    for topic in kafka.events.topics if kafka.events else ():
+        yield f"`{topic}`", "experience events, keyed alike", alike, "likewise"
+    letters = settings.dead_letter.topic
+    yield f"`{letters}`", "dead letters", "any number", "`retention.ms` as your privacy rules say"
+    if join.enabled:
+        made = "created by the processor" if join.create_changelog else "to be created"
+        needs = f"`cleanup.policy=compact`, {join.changelog_replication} replicas; {made}"
+        yield f"`{join.changelog_topic}`", "what is known of persons", "as the inputs have", needs
+
+
+def xdm_field_group(tenant: str, model_keys: Iterable[str]) -> str:
+    """Return the XDM field group of score events, ready for AEP's Schema Registry."""
+    group = render_field_group(tenant, model_keys)
+    return msgspec.json.format(msgspec.json.encode(group), indent=2).decode() + "\n"

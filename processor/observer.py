@@ -1,0 +1,105 @@
+"""Who is told what the loop does, and turns it into metrics, once a batch."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+import structlog
+
+from processor.batch import Batch
+from processor.clock import Clock, Deadline
+from processor.event import ScoreEvent
+from processor.record import Partition
+from processor.telemetry.health import Health, State
+from processor.telemetry.metrics import Metrics
+
+__all__ = ["Observer"]
+
+_BALANCE_SECONDS = 1.0
+_SENTENCES = {
+    State.STARTING: "The processor is starting.",
+    State.JOINING: "No partition is assigned yet.",
+    State.RESTORING: "What is known of persons is being restored.",
+    State.HOLDING: "Intake is held.",
+    State.READY: "All is well.",
+    State.STOPPING: "The processor is stopping.",
+}
+
+log = structlog.get_logger()
+
+
+class Observer:
+    """Counts batches and keeps health; the only listener of the loop."""
+
+    def __init__(self, metrics: Metrics, health: Health, clock: Clock) -> None:
+        self._metrics = metrics
+        self._health = health
+        self._clock = clock
+        self._held: Mapping[str, str] = {}
+        self._state = State.STARTING
+        self._balance = Deadline(clock, _BALANCE_SECONDS)
+
+    def turned(self, unsettled: int) -> None:
+        """Hear that the loop turned, with so many records under way."""
+        self._health.beat()
+        self._metrics.gauge("loop_turn_timestamp_seconds").set(self._clock.now_ms() / 1000)
+        self._metrics.gauge("records_unsettled").set(unsettled)
+        if self._balance.over():
+            self._balance = Deadline(self._clock, _BALANCE_SECONDS)
+            self._metrics.balance()
+
+    def busy(self, stage: str, seconds: float) -> None:
+        """Hear how long a stage took."""
+        self._metrics.counter("stage_busy_seconds", stage).inc(seconds)
+
+    def planned(self, batch: Batch) -> None:
+        """Hear that a batch is under way."""
+        for (name, *labels), count in batch.plan.counts.items():
+            self._metrics.counter(name, *labels).inc(count)
+
+    def settled(self, batch: Batch, gone: AbstractSet[Partition]) -> None:
+        """Hear that a batch is settled, but for partitions that were no longer ours."""
+        for (topic, fate), count in batch.fates(gone).items():
+            self._metrics.counter("records_settled", topic, fate).inc(count)
+        for route, events in _by_route(batch.accepted).items():
+            self._run(route, events)
+
+    def stands(self, causes: Mapping[str, str], *, state: State) -> None:
+        """Hear where the replica stands, and what intake is held for, by part."""
+        if causes != self._held:
+            self._tell(causes)
+            self._health.hold(causes)
+        if state is not self._state:
+            self._state = state
+            self._health.becomes(state, _SENTENCES[state])
+
+    def _tell(self, causes: Mapping[str, str]) -> None:
+        for part in causes.keys() - self._held.keys():
+            log.warning("Intake is held.", part=part, reason=causes[part])
+        for part in self._held.keys() - causes.keys():
+            log.info("Intake goes on.", part=part)
+        self._held = dict(causes)
+
+    def _run(self, route: str, events: Sequence[ScoreEvent]) -> None:
+        """Show how far the scoring runs of a route have come, and what they say."""
+        metrics = self._metrics
+        metrics.counter("score_run_records", route).inc(len(events))
+        metrics.gauge("score_run_last_seen_timestamp_seconds", route).set(
+            self._clock.now_ms() / 1000
+        )
+        newest = max(event.scored_at_ms for event in events) / 1000
+        if newest > metrics.value("score_run_last_date_timestamp_seconds", route):
+            metrics.gauge("score_run_last_date_timestamp_seconds", route).set(newest)
+        metrics.observe_all((event.score for event in events), "score_value", route)
+        for movement, count in Counter(event.movement for event in events).items():
+            if movement:
+                metrics.counter("score_movements", route, movement).inc(count)
+        for status, count in Counter(event.context_status for event in events).items():
+            metrics.counter("join_lookups", status).inc(count)
+
+
+def _by_route(accepted: Sequence[ScoreEvent]) -> dict[str, list[ScoreEvent]]:
+    groups: dict[str, list[ScoreEvent]] = defaultdict(list)
+    for event in accepted:
+        groups[event.route].append(event)
+    return groups

@@ -1,0 +1,217 @@
+"""What no single key can say: settings that contradict one another, in plain sentences.
+
+Addresses are for `processor.sink.address` to judge, XDM schemas for `processor.enrich.validation`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from typing import TypeAlias
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from processor.settings.aep import RouteSettings
+from processor.settings.client import RESERVED
+from processor.settings.house import Settings
+from processor.settings.kafka import InputSettings, means
+from processor.settings.score import ReadingSettings
+from processor.settings.sentences import meant
+
+__all__ = ["CHECKS", "ENVELOPE_BYTES", "contradictions"]
+
+ENVELOPE_BYTES = 2_048
+"""What the inlet's envelope adds to one event at most: header, schema reference, brackets."""
+
+_LEAVES = tuple(ReadingSettings().aliases)
+
+Check: TypeAlias = Callable[[Settings], Iterator[str]]
+
+
+def contradictions(settings: Settings) -> list[str]:
+    """Return one sentence for each contradiction; nothing starts while there is one."""
+    return [sentence for check in CHECKS for sentence in check(settings)]
+
+
+def _group(settings: Settings) -> Iterator[str]:
+    kafka = settings.kafka
+    if kafka.session_timeout_seconds >= kafka.max_poll_interval_seconds:
+        yield (
+            "kafka.session_timeout_seconds must be less than kafka.max_poll_interval_seconds "
+            f"({kafka.session_timeout_seconds:g} against {kafka.max_poll_interval_seconds:g})."
+        )
+    if kafka.poll_records > kafka.max_uncommitted_records:
+        yield "kafka.poll_records must not exceed kafka.max_uncommitted_records."
+    if kafka.commit_seconds >= kafka.commit_age_limit_seconds:
+        yield "kafka.commit_seconds must be less than kafka.commit_age_limit_seconds."
+    if kafka.group_instance_id is not None and not kafka.group_instance_id.strip():
+        yield "kafka.group_instance_id is blank; leave it out, or name this replica."
+
+
+def _client(settings: Settings) -> Iterator[str]:
+    for group, client in (
+        ("kafka", settings.kafka.client),
+        ("dead_letter", settings.dead_letter.client),
+    ):
+        for name in sorted(RESERVED & client.keys()):
+            yield f"{group}.client: `{name}` is set by the processor and cannot be overridden."
+
+
+def _patterns(settings: Settings) -> Iterator[str]:
+    for name, page in _inputs(settings):
+        for topic in page.topics:
+            if topic.startswith("^") and not _compiles(topic):
+                yield f"kafka.{name}.topics: `{topic}` is no regular expression."
+
+
+def _topics(settings: Settings) -> Iterator[str]:
+    inputs = dict(_inputs(settings))
+    for (left, one), (right, other) in combinations(inputs.items(), 2):
+        for topic in sorted({a for a in one.topics for b in other.topics if _same(a, b)}):
+            yield f"kafka.{left} and kafka.{right} both read `{topic}`."
+
+
+def _outputs(settings: Settings) -> Iterator[str]:
+    outputs = {"dead_letter.topic": settings.dead_letter.topic}
+    if settings.join.enabled:
+        outputs["join.changelog_topic"] = settings.join.changelog_topic
+    for key, topic in outputs.items():
+        for name, page in _inputs(settings):
+            if any(_same(topic, read) for read in page.topics):
+                yield f"{key} is `{topic}`, which kafka.{name} reads: it would feed itself."
+    if len(set(outputs.values())) < len(outputs):
+        yield "dead_letter.topic and join.changelog_topic are the same topic."
+
+
+def _formats(settings: Settings) -> Iterator[str]:
+    for name, page in _inputs(settings):
+        if page.format == "avro-plain" and not page.schema_name:
+            yield f"kafka.{name}.format is avro-plain, so kafka.{name}.schema_name is required."
+        if page.format != "avro-plain" and page.schema_name:
+            yield f"kafka.{name}.schema_name has no meaning unless the format is avro-plain."
+
+
+def _routes(settings: Settings) -> Iterator[str]:
+    routes = settings.routes
+    for key, of in (("name", _name), ("dataset_id", _dataset)):
+        for value, count in Counter(of(route) for route in routes).items():
+            if count > 1:
+                yield f"{count} routes have the {key} `{value}`; each needs its own."
+    for earlier, later in combinations(routes, 2):
+        taken = {_fold(model) for model in earlier.models}
+        for model in later.models:
+            if _fold(model) in taken:
+                yield f"The routes `{earlier.name}` and `{later.name}` both claim `{model}`."
+
+
+def _event(settings: Settings) -> Iterator[str]:
+    low, high = settings.event.bucket_bounds
+    if not 0 < low < high <= 100:  # noqa: PLR2004  scores end at 100
+        yield f"event.bucket_bounds must rise within 0 to 100, unlike {low} and {high}."
+    needed = settings.event.max_event_bytes + ENVELOPE_BYTES
+    if settings.aep.limits.request_bytes < needed:
+        yield f"aep.limits.request_bytes must be at least event.max_event_bytes + {ENVELOPE_BYTES}."
+
+
+def _reading(settings: Settings) -> Iterator[str]:
+    if not _zone_exists(settings.reading.zone):
+        yield f"reading.zone: `{settings.reading.zone}` is no time zone this machine knows."
+    for leaf in settings.reading.aliases:
+        if leaf not in _LEAVES:
+            near = meant(leaf, [name.lower() for name in _LEAVES])
+            hint = next((name for name in _LEAVES if name.lower() == near), ", ".join(_LEAVES))
+            yield f"reading.aliases.{leaf} is no leaf of a score; did you mean {hint}?"
+    folded = [namespace.lower() for namespace in settings.identity.order]
+    if len(set(folded)) < len(folded):
+        yield "identity.order names a namespace twice; letter case makes no difference."
+
+
+def _join(settings: Settings) -> Iterator[str]:
+    if settings.join.keep_days < settings.join.lookback_days:
+        yield "join.keep_days must not be less than join.lookback_days."
+
+
+def _secrets(settings: Settings) -> Iterator[str]:
+    aep, auth = settings.aep, settings.aep.auth
+    if auth and auth.client_secret and auth.client_secret_file:
+        yield "aep.auth has both client_secret and client_secret_file; keep the file."
+    if auth and not auth.client_secret and not auth.client_secret_file:
+        yield "aep.auth has neither client_secret nor client_secret_file."
+    if settings.registry.username and not settings.registry.password:
+        yield "registry.username is given without registry.password or registry.password_file."
+    if aep.proxy_username and not aep.proxy_password:
+        yield "aep.proxy_username is given without aep.proxy_password or aep.proxy_password_file."
+
+
+def _proxy(settings: Settings) -> Iterator[str]:
+    if settings.aep.proxy and "@" in urlsplit(settings.aep.proxy).netloc:
+        yield "aep.proxy holds a user name or password; they have keys of their own."
+
+
+def _retry(settings: Settings) -> Iterator[str]:
+    retry = settings.aep.retry
+    if retry.first_seconds > retry.max_seconds:
+        yield "aep.retry.first_seconds must not exceed aep.retry.max_seconds."
+    if retry.connect_timeout_seconds > retry.request_deadline_seconds:
+        yield (
+            "aep.retry.connect_timeout_seconds must not exceed aep.retry.request_deadline_seconds."
+        )
+
+
+CHECKS: tuple[Check, ...] = (
+    _group,
+    _client,
+    _patterns,
+    _topics,
+    _outputs,
+    _formats,
+    _routes,
+    _event,
+    _reading,
+    _join,
+    _secrets,
+    _proxy,
+    _retry,
+)
+
+
+def _inputs(settings: Settings) -> Iterator[tuple[str, InputSettings]]:
+    yield "scores", settings.kafka.scores
+    if settings.kafka.events:
+        yield "events", settings.kafka.events
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
+
+
+def _same(one: str, other: str) -> bool:
+    """Tell whether two topics, of which one may be a pattern, are the same one."""
+    if one == other:
+        return True
+    topic, pattern = (other, one) if one.startswith("^") else (one, other)
+    return _compiles(pattern) and means(pattern, topic)
+
+
+def _zone_exists(zone: str) -> bool:
+    try:
+        ZoneInfo(zone)
+    except (KeyError, OSError, ValueError):
+        return False
+    return True
+
+
+def _name(route: RouteSettings) -> str:
+    return route.name
+
+
+def _dataset(route: RouteSettings) -> str:
+    return route.dataset_id
+
+
+def _fold(model: str) -> str:
+    return "".join(filter(str.isalnum, model)).casefold() or model

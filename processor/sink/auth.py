@@ -1,0 +1,208 @@
+"""The access token: OAuth server-to-server, fetched once for all, renewed ahead of its end.
+
+Source: AEP API authentication page; `POST` of a form to IMS, answered with `access_token` and
+`expires_in` in seconds.
+"""
+
+import asyncio
+import random
+import re
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import msgspec
+import structlog
+
+from processor.clock import Clock
+from processor.errors import SettingsError, UnavailableError
+from processor.settings import AuthSettings
+from processor.settings.secrets import read_secret
+from processor.sink.backoff import Backoff
+from processor.sink.reply import Fault, Reply
+from processor.telemetry.metrics import Metrics
+
+__all__ = ["Auth", "Post", "Token"]
+
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_USABLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_CODE = re.compile(r"[a-z_]{1,40}", re.ASCII)
+_OK, _CREDENTIALS = 200, frozenset((400, 401, 403))
+_UNSAID_SECONDS = 3600.0
+_MILLISECONDS_ABOVE = 1_000_000
+_SHORTEST_LIFE = 1.0
+_SHARE_OF_LIFE = (0.75, 0.85)
+
+
+class Post(Protocol):
+    """What the token needs of the transport."""
+
+    def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> Awaitable[Reply]:
+        """Send one request and return what came of it."""
+        ...
+
+
+class Token(msgspec.Struct, frozen=True, eq=False):
+    """A token that was granted, and the monotonic times at which to renew it and at which it ends.
+
+    One grant equals no other, whatever its text.
+    """
+
+    header: dict[str, str]
+    renew_at: float
+    ends_at: float
+
+    def __repr__(self) -> str:
+        return "Token(***)"
+
+
+class Auth:
+    """The token of one client. Raises UnavailableError while there is none that could work.
+
+    A refused secret is the world's fault, like an outage: it can be put right while we wait. The
+    token in use stays until another one has been granted. After a failure the token service is left
+    alone for a growing while, in which everybody is told the same problem.
+    """
+
+    def __init__(
+        self,
+        settings: AuthSettings,
+        post: Post,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        backoff: Backoff,
+    ) -> None:
+        self._settings = settings
+        self._post = post
+        self._clock = clock
+        self._metrics = metrics
+        self._backoff = backoff
+        self._token: Token | None = None
+        self._fetching: asyncio.Task[None] | None = None
+        self._problem = ""
+        self._failures = 0
+        self._again_at = 0.0
+
+    async def bearer(self) -> Token:
+        """Return a token that has not ended."""
+        token = self._token
+        if token is not None and self._clock.monotonic() < token.ends_at:
+            return token
+        return await self._fetched()
+
+    async def renew(self, refused: Token) -> Token:
+        """Return another token than the one that was refused: a newer one, if there is one."""
+        token = self._token
+        if token is not None and token is not refused:
+            return await self.bearer()
+        return await self._fetched()
+
+    async def keep(self) -> None:
+        """Renew the token ahead of its end, for ever."""
+        try:
+            while True:
+                await asyncio.sleep(self._idle_seconds())
+                if self._idle_seconds() == 0:
+                    with suppress(UnavailableError):  # logged already; the old token is still there
+                        await self._fetched()
+        finally:
+            if self._fetching is not None:
+                self._fetching.cancel()
+
+    def _idle_seconds(self) -> float:
+        due = self._token.renew_at if self._token else 0.0
+        return max(0.0, max(due, self._again_at) - self._clock.monotonic())
+
+    async def _fetched(self) -> Token:
+        if self._fetching is None:
+            if self._failures and self._clock.monotonic() < self._again_at:
+                raise UnavailableError("ims", self._problem)
+            self._fetching = asyncio.create_task(self._fetch())
+        await asyncio.shield(self._fetching)
+        if self._token is None or self._problem:
+            raise UnavailableError("ims", self._problem)
+        return self._token
+
+    async def _fetch(self) -> None:
+        try:
+            form = urlencode(self._form()).encode("ascii")
+            reply = await self._post(self._settings.token_url, form, _FORM)
+            self._grant(reply)
+        except UnavailableError as error:
+            self._fail(error.detail)
+        finally:
+            self._fetching = None
+
+    def _form(self) -> dict[str, str]:
+        return {
+            "grant_type": "client_credentials",
+            "client_id": self._settings.client_id,
+            "client_secret": _secret(self._settings),
+            "scope": self._settings.scopes,
+        }
+
+    def _grant(self, reply: Reply) -> None:
+        text, life = _granted(reply)
+        now = self._clock.monotonic()
+        share = random.uniform(*_SHARE_OF_LIFE)  # noqa: S311  jitter
+        header = {"Authorization": f"Bearer {text}"}
+        self._token = Token(header, now + max(share * life, _SHORTEST_LIFE), now + life)
+        self._problem, self._failures, self._again_at = "", 0, 0.0
+        self._metrics.counter("token_refreshes", "ok").inc()
+        ends = self._clock.now_ms() / 1000 + life
+        self._metrics.gauge("token_expiry_timestamp_seconds").set(ends)
+
+    def _fail(self, problem: str) -> None:
+        if problem != self._problem:
+            structlog.get_logger().warning("No new access token was granted.", problem=problem)
+        self._problem = problem
+        self._again_at = self._clock.monotonic() + self._backoff.delay(self._failures)
+        self._failures += 1
+        self._metrics.counter("token_refreshes", "failed").inc()
+
+
+def _secret(settings: AuthSettings) -> str:
+    if settings.client_secret_file is not None:
+        try:
+            return read_secret(settings.client_secret_file)
+        except SettingsError as error:
+            raise UnavailableError("ims", f"the client secret {error}") from error
+    return settings.client_secret.get_secret_value() if settings.client_secret else ""
+
+
+def _granted(reply: Reply) -> tuple[str, float]:
+    """Return token and seconds of life, or raise UnavailableError with the reason."""
+    if isinstance(reply, Fault):
+        raise UnavailableError("ims", f"the token service cannot be reached ({reply})")
+    answer = _object(reply.body)
+    if reply.status in _CREDENTIALS:
+        code = answer.get("error")
+        said = code if isinstance(code, str) and _CODE.fullmatch(code) else str(reply.status)
+        raise UnavailableError("ims", f"the token service refuses the credentials ({said})")
+    if reply.status != _OK:
+        raise UnavailableError("ims", f"the token service answers {reply.status}")
+    text = answer.get("access_token")
+    if not isinstance(text, str) or not _USABLE.fullmatch(text):
+        raise UnavailableError("ims", "the token service's answer holds no usable token")
+    return text, _life(answer.get("expires_in"))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _life(said: object) -> float:
+    """Seconds; the old JWT exchange gave milliseconds, which no token in seconds comes near."""
+    try:
+        life = float(said) if isinstance(said, int | float | str) else _UNSAID_SECONDS
+    except (ValueError, OverflowError):
+        return _UNSAID_SECONDS
+    if not life > 0 or life == float("inf"):
+        return _UNSAID_SECONDS
+    return life / 1000 if life > _MILLISECONDS_ABOVE else life

@@ -1,0 +1,89 @@
+"""A lane: the events of one route on their way to its inlet, packed, sent, and sent again.
+
+Order: requests first leave in the order their events came in; several may be under way, and what is
+sent again may arrive after what follows it. AEP orders events by timestamp, not by arrival.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from processor.clock import Clock
+from processor.event import ScoreEvent
+from processor.sink.delivery import Delivery
+from processor.sink.gate import Gate
+from processor.sink.packer import Packer, Parcel
+from processor.sink.sender import Sender
+
+__all__ = ["Lane"]
+
+_TICK = 0.005
+
+
+class Lane:
+    """Packs events and carries each parcel until every event in it is accepted or refused.
+
+    A parcel closes when it is full, or when it has lingered and none before it still waits: while
+    the inlet is behind, requests grow rather than queue. `carrying` are the parcels under way.
+    """
+
+    def __init__(
+        self, packer: Packer, sender: Sender, gate: Gate, *, clock: Clock, linger: float
+    ) -> None:
+        self._packer = packer
+        self._sender = sender
+        self._gate = gate
+        self._clock = clock
+        self._linger = linger
+        self._tasks: asyncio.TaskGroup | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.carrying: set[asyncio.Task[None]] = set()
+
+    @property
+    def holding(self) -> str | None:
+        """Why nothing is sent now, in plain words; None while it is."""
+        return self._gate.holding
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Say where the lane's work runs."""
+        self._tasks = tasks
+
+    def take(self, events: Sequence[ScoreEvent], owner: Delivery) -> None:
+        """Take over events of one delivery."""
+        for parcel in self._packer.add(events, owner, self._clock.monotonic()):
+            self._dispatch(parcel)
+        self._watch()
+
+    def flush(self) -> None:
+        """Send what there is without lingering."""
+        for parcel in self._packer.close():
+            self._dispatch(parcel)
+
+    def _watch(self) -> None:
+        """Look at the open parcel again when it will have lingered."""
+        opened = self._packer.opened
+        if opened is not None and self._timer is None:
+            ripe_in = max(_TICK, opened + self._linger - self._clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(ripe_in, self._ripen)
+
+    def _ripen(self) -> None:
+        self._timer = None
+        opened = self._packer.opened
+        if opened is None:
+            return
+        ripe = self._clock.monotonic() - opened >= self._linger
+        if ripe and not self._gate.waiting:
+            self.flush()
+        self._watch()
+
+    def _dispatch(self, parcel: Parcel) -> None:
+        assert self._tasks is not None  # noqa: S101  for the type checker: start comes first
+        task = self._tasks.create_task(self._carry(parcel))
+        self.carrying.add(task)
+        task.add_done_callback(self.carrying.discard)
+
+    async def _carry(self, parcel: Parcel) -> None:
+        """See a parcel through; what failed goes to the back, so that no event starves the rest."""
+        left = deque([parcel])
+        while left:
+            left += await self._sender.send(left.popleft())

@@ -1,0 +1,187 @@
+"""Sending: one attempt to see a parcel through, and what is left to do after it."""
+
+import asyncio
+from itertools import groupby
+from typing import assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from processor.clock import Clock
+from processor.errors import InvariantError, UnavailableError
+from processor.settings import RetrySettings
+from processor.sink.assess import Assessment, assess
+from processor.sink.auth import Auth, Post, Token
+from processor.sink.backoff import Backoff, asked_delay
+from processor.sink.breaker import Ticket
+from processor.sink.envelope import Envelope
+from processor.sink.gate import Gate
+from processor.sink.inlet import Inlet
+from processor.sink.packer import Parcel
+from processor.sink.reply import Answer, Fault, Reply
+from processor.sink.tally import Tally
+from processor.sink.verdict import Action, Cause, Verdict
+
+__all__ = ["Sender", "Way"]
+
+_TOO_LARGE = Answer(413)
+
+
+class Way(msgspec.Struct, frozen=True):
+    """How a route's requests leave: client, token (None: the inlet wants none), headers, limits."""
+
+    post: Post
+    auth: Auth | None
+    headers: dict[str, str]
+    envelope: Envelope
+    request_bytes: int
+    retry: RetrySettings
+
+
+class _Sent(msgspec.Struct, frozen=True):
+    """An attempt that is over. `seconds` is None where no request was made of it."""
+
+    parcel: Parcel
+    ticket: Ticket
+    reply: Reply
+    token: Token | None = None
+    seconds: float | None = None
+
+
+class Sender:
+    """Sends the parcels of one lane. Nothing is given up but what the inlet refuses for good."""
+
+    def __init__(self, way: Way, inlet: Inlet, gate: Gate, *, clock: Clock, tally: Tally) -> None:
+        self._way = way
+        self._inlet = inlet
+        self._gate = gate
+        self._clock = clock
+        self._tally = tally
+        self._backoff = Backoff(way.retry.first_seconds, way.retry.max_seconds)
+
+    async def send(self, parcel: Parcel) -> list[Parcel]:
+        """Send a parcel once and return what remains of it, when it is time to try that again.
+
+        While the breaker probes, one event goes first. What failed stands last in what remains.
+        """
+        ticket = await self._gate.enter(len(parcel))
+        parcel, *later = parcel.cut(1) if ticket.probe and len(parcel) > 1 else [parcel]
+        try:
+            sent = await self._attempt(parcel, ticket)
+            found = assess(sent.reply, parcel.events)
+            self._learn(sent, found)
+        finally:
+            self._gate.leave()
+        self._settle(parcel, found)
+        if found.moved:
+            self._gate.succeeded(ticket)
+        left: list[Parcel] = []
+        for verdict, places in found.again.items():
+            left += await self._again(sent, parcel.pick(places), verdict, moved=found.moved)
+        return later + left
+
+    async def _attempt(self, parcel: Parcel, ticket: Ticket) -> _Sent:
+        body = self._way.envelope.wrap(parcel.events)
+        if len(body) > self._way.request_bytes:
+            return _Sent(parcel, ticket, _TOO_LARGE)
+        try:
+            token = await self._way.auth.bearer() if self._way.auth else None
+        except UnavailableError:
+            return _Sent(parcel, ticket, Fault.TOKEN)
+        start = self._clock.monotonic()
+        reply = await self._post(parcel, body, token)
+        return _Sent(parcel, ticket, reply, token, self._clock.monotonic() - start)
+
+    async def _post(self, parcel: Parcel, body: bytes, token: Token | None) -> Reply:
+        headers = self._way.headers | (token.header if token else {})
+        self._tally.leaving(len(parcel), len(body), again=parcel.in_doubt)
+        try:
+            return await self._way.post(self._inlet.url, body, headers)
+        except asyncio.CancelledError:
+            self._doubt(parcel, Cause.STOPPED)
+            raise
+        finally:
+            self._tally.back()
+
+    def _learn(self, sent: _Sent, found: Assessment) -> None:
+        if sent.seconds is None:
+            return
+        failed = not found.moved and any(v.action is Action.RETRY for v in found.again)
+        self._inlet.slots.learn(sent.seconds, good=not failed)
+        self._tally.answered(sent.reply, sent.seconds, found, self._inlet.slots.limit)
+
+    def _settle(self, parcel: Parcel, found: Assessment) -> None:
+        """Tell each owner what became of its events, all of one owner's in a row at once."""
+        events, owners = parcel.events, parcel.owners
+        if found.accepted:
+            self._tally.accepted([events[place] for place in found.accepted])
+            for owner, places in groupby(found.accepted, owners.__getitem__):
+                owner.accept([events[place] for place in places])
+        if found.refused:
+            self._tally.refused([reject for _, reject in found.refused])
+            for place, reject in found.refused:
+                owners[place].refuse(events[place], reject)
+
+    async def _again(
+        self, sent: _Sent, part: Parcel, verdict: Verdict, *, moved: bool
+    ) -> list[Parcel]:
+        """Do what the verdict asks before these events are sent again, and return them."""
+        if verdict.doubt:
+            part = self._doubt(part, verdict.cause)
+        self._tally.retried(verdict.cause)
+        match verdict.action:
+            case Action.SPLIT:
+                self._gate.succeeded(sent.ticket)
+                return part.cut(len(part) // 2)
+            case Action.RETRY:
+                return await self._rested(sent, part, verdict.cause, moved=moved)
+            case Action.RENEW:
+                return [await self._renewed(sent, part)]
+            case Action.HOLD:
+                self._gate.hold(sent.ticket, verdict.cause)
+                return [part]
+            case Action.ACCEPT | Action.ITEMS | Action.REFUSE:
+                raise InvariantError(f"An event that was judged {verdict.action} is sent again.")
+            case _:
+                assert_never(verdict.action)
+
+    async def _rested(
+        self, sent: _Sent, part: Parcel, cause: Cause, *, moved: bool
+    ) -> list[Parcel]:
+        """Wait as long as the inlet asks for, or by back-off unless the gate does the waiting.
+
+        What fails again and again is halved: one event that makes the inlet fail, or a size that it
+        will not even answer to, does not keep the others back.
+        """
+        header = sent.reply.retry_after if isinstance(sent.reply, Answer) else None
+        cap = self._way.retry.retry_after_cap_seconds
+        asked = asked_delay(header, self._clock.now_ms(), cap)
+        if asked is not None:
+            self._gate.hold(sent.ticket, cause, self._backoff.spread(asked))
+            return [part]
+        if not moved:
+            self._gate.failed(sent.ticket, cause)
+        if self._gate.holding is None:
+            await asyncio.sleep(self._backoff.delay(part.attempts))
+        part = replace(part, attempts=part.attempts + 1)
+        return part.cut(len(part) // 2) if part.attempts > 1 and len(part) > 1 else [part]
+
+    async def _renewed(self, sent: _Sent, part: Parcel) -> Parcel:
+        if self._way.auth is None or sent.token is None or part.renewed:
+            self._gate.hold(sent.ticket, Cause.AUTH)
+            return replace(part, renewed=False)
+        try:
+            await self._way.auth.renew(sent.token)
+        except UnavailableError:
+            self._gate.hold(sent.ticket, Cause.TOKEN)
+            return part
+        self._gate.returned(sent.ticket)
+        return replace(part, renewed=True)
+
+    def _doubt(self, parcel: Parcel, cause: Cause) -> Parcel:
+        """Count events whose answer is unknown, and list those that were not in doubt before."""
+        self._tally.in_doubt(len(parcel), cause)
+        if not parcel.in_doubt:
+            for event, owner in zip(parcel.events, parcel.owners, strict=True):
+                owner.in_doubt.append((event, cause))
+        return replace(parcel, in_doubt=True)

@@ -1,0 +1,184 @@
+"""The HTTP client: one POST at a time in, an answer or a fault out; aiohttp is not seen past here.
+
+Redirects are not followed (they would carry the token), proxy variables of the environment are not
+read, answers are not decompressed and are read to a cap, host names that resolve to private
+addresses are refused, and one deadline holds for the whole exchange, however it drips.
+"""
+
+import asyncio
+import base64
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from processor.errors import SettingsError
+from processor.settings import AepSettings
+from processor.sink.address import is_public
+from processor.sink.reply import Answer, Fault, Reply
+
+__all__ = ["FAULTS", "Transport"]
+
+FAULTS: dict[type[BaseException], Fault] = {
+    aiohttp.ClientConnectorDNSError: Fault.DNS,
+    aiohttp.ClientProxyConnectionError: Fault.PROXY,
+    aiohttp.ClientHttpProxyError: Fault.PROXY,
+    aiohttp.ClientSSLError: Fault.TLS,
+    aiohttp.ServerFingerprintMismatch: Fault.TLS,
+    aiohttp.ClientConnectorError: Fault.CONNECT,
+    aiohttp.ConnectionTimeoutError: Fault.CONNECT,
+    aiohttp.ServerTimeoutError: Fault.TIMEOUT,
+    TimeoutError: Fault.TIMEOUT,
+    aiohttp.ClientResponseError: Fault.GARBLED,
+    aiohttp.InvalidURL: Fault.GARBLED,
+    aiohttp.RedirectClientError: Fault.GARBLED,
+    aiohttp.NonHttpUrlClientError: Fault.GARBLED,
+    aiohttp.ClientPayloadError: Fault.RESET,
+    aiohttp.UploadAbortedError: Fault.RESET,
+    aiohttp.ServerDisconnectedError: Fault.RESET,
+    aiohttp.ClientConnectionError: Fault.RESET,
+    OSError: Fault.RESET,
+}
+"""The first entry that an exception is an instance of, from the top, is its fault."""
+
+_FOREIGN = (aiohttp.ClientError, TimeoutError, OSError)
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+_IDLE_SECONDS = 15.0
+_CLOSE_SECONDS = 0.5
+
+
+class _AddressError(OSError):
+    """A host resolves to addresses that may not be talked to."""
+
+
+class _PublicResolver(AbstractResolver):
+    """The system's resolver, less hosts that lead to private or local addresses."""
+
+    def __init__(self, *, but: str | None) -> None:
+        self._system = ThreadedResolver()
+        self._but = but
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._system.resolve(host, port, family)
+        if host != self._but and not is_public(result["host"] for result in found):
+            raise _AddressError("The host resolves to a private address.")
+        return found
+
+    async def close(self) -> None:
+        await self._system.close()
+
+
+class Transport:
+    """A pool of connections; `open` and `close` belong to the event loop that posts.
+
+    Raises SettingsError at once where the certificate file cannot be used.
+    """
+
+    def __init__(self, settings: AepSettings) -> None:
+        self._settings = settings
+        self._tls = _tls(settings)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the pool."""
+        aep = self._settings
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            ssl=self._tls,
+            keepalive_timeout=_IDLE_SECONDS,
+            resolver=None if aep.allow_http else _PublicResolver(but=_host(aep.proxy)),
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_HEADERS,
+            skip_auto_headers=("User-Agent",),
+            timeout=aiohttp.ClientTimeout(total=None, connect=aep.retry.connect_timeout_seconds),
+            trust_env=False,
+        )
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Send one request and return what came of it; raises nothing but cancellation."""
+        assert self._session is not None  # noqa: S101  for the type checker: open comes first
+        aep = self._settings
+        request = self._session.post(
+            url,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            proxy=aep.proxy,
+            proxy_headers=_proxy_headers(aep),
+        )
+        try:
+            async with asyncio.timeout(aep.retry.request_deadline_seconds):
+                return await self._exchange(request)
+        except _FOREIGN as error:
+            return _fault(error)
+
+    async def close(self) -> None:
+        """Drop every connection; takes a moment at most, whatever the other side does."""
+        if self._session is None:
+            return
+        with suppress(*_FOREIGN):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._session.close()
+        await asyncio.sleep(0)  # a turn of the loop, in which closed sockets are let go
+
+    async def _exchange(
+        self, request: AbstractAsyncContextManager[aiohttp.ClientResponse]
+    ) -> Answer:
+        async with request as response:
+            retry_after = response.headers.get("Retry-After")
+            try:
+                body, flaw = await _read(response, self._settings.retry.max_answer_bytes)
+            except _FOREIGN as error:
+                body, flaw = b"", _fault(error)
+            if flaw is not None:
+                response.close()
+            return Answer(response.status, body, retry_after, flaw)
+
+
+async def _read(response: aiohttp.ClientResponse, cap: int) -> tuple[bytes, Fault | None]:
+    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        return b"", Fault.ENCODED
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > cap:
+            return b"", Fault.TOO_LONG
+    return bytes(body), None
+
+
+def _fault(error: BaseException) -> Fault:
+    if isinstance(error.__cause__, _AddressError):
+        return Fault.ADDRESS
+    return next(fault for kind, fault in FAULTS.items() if isinstance(error, kind))
+
+
+def _tls(settings: AepSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(["aep.ca_file: it cannot be read as PEM certificates."]) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _host(url: str | None) -> str | None:
+    return None if url is None else urlsplit(url).hostname
+
+
+def _proxy_headers(aep: AepSettings) -> dict[str, str] | None:
+    if aep.proxy is None or aep.proxy_username is None:
+        return None
+    password = aep.proxy_password.get_secret_value() if aep.proxy_password else ""
+    pair = base64.b64encode(f"{aep.proxy_username}:{password}".encode()).decode("ascii")
+    return {"Proxy-Authorization": f"Basic {pair}"}

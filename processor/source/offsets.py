@@ -1,0 +1,96 @@
+"""Where Kafka's partitions begin and end, asked for in one go and never waited for without end."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, wait
+from typing import Any
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from processor.clock import Clock
+from processor.record import Partition
+from processor.settings import KafkaSettings
+from processor.settings.client import connection
+from processor.telemetry.quiet import client_logger
+
+__all__ = ["Asked", "Offsets"]
+
+_REQUEST_SECONDS = 10.0
+_NOWHERE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001  so it is spelled
+
+
+class Asked:
+    """A question under way; what came back so far can be read at any time."""
+
+    def __init__(self, futures: Mapping[Partition, "Future[Any]"]) -> None:
+        self._futures = futures
+
+    def done(self) -> bool:
+        """Return True once every partition is answered, or has failed."""
+        return all(future.done() for future in self._futures.values())
+
+    def offsets(self) -> dict[Partition, int]:
+        """Return what is known; a partition that does not exist ends at 0, a failed one is out."""
+        known = {partition: _offset(future) for partition, future in self._futures.items()}
+        return {partition: offset for partition, offset in known.items() if offset is not None}
+
+
+class Offsets:
+    """Asks brokers, on a connection of its own."""
+
+    def __init__(self, kafka: KafkaSettings, clock: Clock) -> None:
+        self._admin = AdminClient(
+            connection(kafka.bootstrap_servers, f"{kafka.group_id}-offsets", kafka.client),
+            logger=client_logger("kafka-offsets", clock),
+        )
+
+    def ends(self, partitions: Iterable[Partition]) -> Asked:
+        """Ask where the readable records of these partitions end."""
+        return self._ask(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def ends_within(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, int]:
+        """Return the ends that could be had in time."""
+        return self._within(self.ends(partitions), seconds)
+
+    def starts_within(
+        self, partitions: Iterable[Partition], seconds: float
+    ) -> dict[Partition, int]:
+        """Return the oldest offsets that could be had in time."""
+        oldest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+        return self._within(self._ask(partitions, oldest), seconds)
+
+    def layout(self, seconds: float) -> dict[str, int]:
+        """Return the number of partitions of every topic; nothing where no broker answers."""
+        try:
+            topics = self._admin.list_topics(timeout=seconds).topics
+        except KafkaException:
+            return {}
+        return {name: len(topic.partitions) for name, topic in topics.items() if not topic.error}
+
+    def _ask(self, partitions: Iterable[Partition], spec: OffsetSpec) -> Asked:
+        self._admin.poll(0)
+        wanted = {TopicPartition(*partition): spec for partition in partitions}
+        if not wanted:
+            return Asked({})
+        futures = self._admin.list_offsets(
+            wanted,
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=_REQUEST_SECONDS,
+        )
+        return Asked({Partition(at.topic, at.partition): each for at, each in futures.items()})
+
+    def _within(self, asked: Asked, seconds: float) -> dict[Partition, int]:
+        wait(asked._futures.values(), timeout=seconds)  # noqa: SLF001  the same door
+        return asked.offsets()
+
+
+def _offset(future: "Future[Any]") -> int | None:
+    if not future.done():
+        return None
+    error = future.exception()
+    if error is None:
+        return int(future.result().offset)
+    if isinstance(error, KafkaException) and error.args[0].code() in _NOWHERE:
+        return 0
+    return None

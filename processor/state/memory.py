@@ -1,0 +1,257 @@
+"""What is remembered of persons: recalled at once, durable before a commit, restored after a move.
+
+    recall --> (the pure middle) --> stage --> delivery --> remember --> changelog --> store
+
+A batch's changes are *staged*: later batches see them at once. Once the batch is delivered they are
+*remembered*: written to the changelog and, when all replicas have them, to the local store together
+with the changelog's offset. All that is remembered by then flies together, one flight at a time.
+
+Partitions are numbers: the input topics and the changelog are numbered alike. A partition must be
+`ready` before its persons are recalled. One that is revoked is left in the store as a cache.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import structlog
+
+from processor.clock import Clock, Deadline
+from processor.errors import InvariantError, UnavailableError
+from processor.event import ScoreEvent
+from processor.person import Person, merge, without_score
+from processor.settings import JoinSettings
+from processor.state.cache import trim
+from processor.state.changelog import Changelog
+from processor.state.flights import Flights, Remembering
+from processor.state.overlay import Overlay
+from processor.state.restore import Restore, Restored
+from processor.state.store import Key, Mark, Store
+from processor.state.territory import Territory
+from processor.state.topic import TOMBSTONE_DAYS
+from processor.state.wire import decode
+from processor.telemetry.metrics import Metrics
+
+__all__ = ["Memory"]
+
+_SLICE_SECONDS: Final = 0.1
+_RETRY_SECONDS: Final = 1.0
+_MEASURE_SECONDS: Final = 10.0
+_STALE_MS: Final = (TOMBSTONE_DAYS - 1) * 86_400_000
+
+log = structlog.get_logger()
+
+
+class Memory:
+    """The state of the partitions this replica owns. All calls come from one thread."""
+
+    def __init__(  # noqa: PLR0913  three doors and three ways to look at them
+        self,
+        store: Store,
+        changelog: Changelog,
+        restore: Restore,
+        join: JoinSettings,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._changelog = changelog
+        self._restore = restore
+        self._limits = join.limits()
+        self._cache_bytes = join.max_store_bytes // 2
+        self._metrics = metrics
+        self._clock = clock
+        self._overlay = Overlay()
+        self._territory = Territory()
+        self._flights = Flights(store, changelog, self._overlay, self._territory, clock=clock)
+        self._arrivals: list[int] = []
+        self._disturbed: set[int] = set()
+        self._trouble: str | None = None
+        self._retry = Deadline(clock, 0)
+        self._measured = Deadline(clock, 0)
+
+    @property
+    def holding(self) -> str | None:
+        """Return why nothing can be remembered or restored now; None while all is well."""
+        return self._trouble or self._changelog.holding or self._restore.holding
+
+    @property
+    def restoring(self) -> bool:
+        """Return True while a partition of ours is not ready."""
+        return not self._territory.whole()
+
+    def ready(self, partition: int) -> bool:
+        """Return True where a partition is ours and all that the changelog says of it is here.
+
+        A ready partition turns unready for a moment where somebody else wrote to its changelog.
+        """
+        owned = self._territory.find(partition)
+        return owned is not None and owned.ready
+
+    def assign(self, partitions: Iterable[int]) -> None:
+        """Take partitions on; `poll` restores them. Those that are ours already stay as they are.
+
+        Nothing is read or written here, so it may be called from a rebalance callback.
+        """
+        self._arrivals += self._territory.take(partitions)
+
+    def revoke(self, partitions: Iterable[int]) -> None:
+        """Give partitions up, and with them what is staged for them and not in the air yet.
+
+        What was stored of them stays on disk as a cache, within half of `join.max_store_bytes`.
+        """
+        gone = self._territory.leave(partitions)
+        self._overlay.leave(gone)
+        self._flights.leave(gone)
+        self._arrivals = [one for one in self._arrivals if one not in gone]
+        self._disturbed -= gone
+        for partition in gone:
+            self._restore.cancel(partition)
+
+    def recall(self, keys: Iterable[Key]) -> dict[Key, Person]:
+        """Return what is known, staged changes included; the unknown are left out.
+
+        Raises InvariantError for a partition that is not ready.
+        """
+        ready, staged = self._territory.ready(), self._overlay.find
+        found: dict[Key, Person] = {}
+        asked: list[Key] = []
+        for key in keys:
+            if key[0] not in ready:
+                raise InvariantError(f"Partition {key[0]} is not restored.")
+            person = staged(key)
+            if person is None:
+                asked.append(key)
+            else:
+                found[key] = person
+        for key, wire in self._store.read(asked).items():
+            person = decode(wire)
+            if person is None:
+                log.warning("A state record is not ours; its person is unknown.", partition=key[0])
+            else:
+                found[key] = person
+        return found
+
+    def stage(self, changes: Mapping[Key, Person]) -> int:
+        """Show changes to later recalls at once; return the ticket to remember them by."""
+        return self._overlay.stage(changes)
+
+    def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
+        """Take scores that were refused out of a ticket's changes and of all staged since."""
+        for event in refused:
+            key = event.record.partition, event.person
+            self._overlay.change(key, partial(_without, event), since=ticket)
+
+    def remember(self, ticket: int) -> Remembering:
+        """Make a ticket's changes durable; tickets are remembered in the order they were staged."""
+        remembering = self._flights.remember(ticket)
+        self._take_off()
+        return remembering
+
+    def poll(self) -> None:
+        """Serve reports and retries, and restore for a tenth of a second where that is due."""
+        self._changelog.poll()
+        if self._retry.over():
+            self._attempt()
+        if self._measured.over():
+            self._measure()
+
+    def close(self, seconds: float) -> None:
+        """Write what is to be remembered, within so many seconds; leave the store in order."""
+        deadline = Deadline(self._clock, seconds)
+        self._restore.close()
+        with suppress(UnavailableError):
+            while self._flights.busy and not deadline.over():
+                self._flights.take_off()
+                self._changelog.poll(min(0.05, deadline.left()))
+                self._flights.land()
+        self._changelog.close(deadline.left())
+        now_ms = self._clock.now_ms()
+        ready = self._territory.ready().items()
+        with suppress(UnavailableError):
+            self._store.write({}, {one: Mark(owned.next_offset, now_ms) for one, owned in ready})
+        self._store.close()
+
+    def _attempt(self) -> None:
+        try:
+            self._begin_arrivals()
+            for partition in self._flights.land():
+                self._look_back(partition)
+            if self._restore.busy:
+                for restored in self._restore.step(_SLICE_SECONDS):
+                    self._welcome(restored)
+            self._take_off()
+        except UnavailableError as error:
+            if self._trouble is None:
+                log.error("State can not be stored; trying again.", words=error.detail)  # noqa: TRY400
+            self._trouble = str(error)
+            self._retry = Deadline(self._clock, _RETRY_SECONDS)
+            with suppress(UnavailableError):
+                trim(self._store, self._territory.numbers(), 0)
+        else:
+            self._trouble = None
+
+    def _begin_arrivals(self) -> None:
+        while self._arrivals:
+            stale_before_ms = self._clock.now_ms() - _STALE_MS
+            self._restore.begin(self._arrivals[-1], stale_before_ms=stale_before_ms)
+            self._arrivals.pop()
+
+    def _look_back(self, partition: int) -> None:
+        """Read what somebody else wrote between our own records, before anything else is."""
+        log.warning("Somebody else wrote to the changelog.", partition=partition)
+        self._metrics.counter("changelog_disturbances").inc()
+        owned = self._territory.find(partition)
+        if owned is not None:
+            owned.ready = False
+            self._disturbed.add(partition)
+            self._restore.catch_up(partition, owned.next_offset)
+
+    def _welcome(self, restored: Restored) -> None:
+        owned = self._territory.find(restored.partition)
+        if owned is None:
+            return
+        if restored.partition in self._disturbed:
+            self._disturbed.remove(restored.partition)
+            self._reconcile(restored)
+        owned.ready, owned.next_offset = True, restored.next_offset
+        self._flights.owe(restored.partition, restored.owed)
+
+    def _reconcile(self, restored: Restored) -> None:
+        """Let what is staged know what was found out."""
+        keys = self._overlay.keys(restored.partition)
+        known = self._store.read(keys)
+        for key in keys:
+            theirs = decode(known[key]) if key in known else None
+            if key[1] in restored.forgotten:
+                self._overlay.change(key, _gone)
+            elif theirs is not None:
+                self._overlay.change(key, partial(merge, theirs, limits=self._limits))
+
+    def _take_off(self) -> None:
+        if not self._disturbed:
+            self._flights.take_off()
+
+    def _measure(self) -> None:
+        self._measured = Deadline(self._clock, _MEASURE_SECONDS)
+        with suppress(UnavailableError):
+            ours = self._territory.numbers()
+            trim(self._store, ours, self._cache_bytes)
+            self._metrics.gauge("state_entries").set(self._store.entries(ours))
+            self._metrics.gauge("state_bytes").set(self._store.size(self._store.partitions()))
+
+
+def _without(event: ScoreEvent, person: Person) -> Person:
+    return without_score(
+        person,
+        event.model,
+        scored_at_ms=event.scored_at_ms,
+        event_id=event.id,
+        digest=event.digest,
+    )
+
+
+def _gone(_: Person) -> None:
+    """Take a person out."""

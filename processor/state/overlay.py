@@ -1,0 +1,80 @@
+"""Changes that are not durable yet: shown to later batches at once, and kept apart by batch.
+
+What is made durable for one batch must not hold a score that only a later batch delivers: after a
+crash it would count as delivered. So each batch keeps its own version of a person.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from processor.errors import InvariantError
+from processor.person import Person
+from processor.state.store import Key
+
+__all__ = ["Change", "Overlay"]
+
+Change: TypeAlias = Callable[[Person], Person | None]
+"""What becomes of a person; None takes the person out."""
+
+
+class Overlay:
+    """Staged changes by ticket, tickets ascending, and the newest version of each person."""
+
+    def __init__(self) -> None:
+        self._staged: dict[int, dict[Key, Person]] = {}
+        self._newest: dict[Key, Person] = {}
+        self._ticket = 0
+
+    def find(self, key: Key) -> Person | None:
+        """Return the newest staged version of a person."""
+        return self._newest.get(key)
+
+    def stage(self, changes: Mapping[Key, Person]) -> int:
+        """Take a batch's changes; return their ticket."""
+        self._ticket += 1
+        self._staged[self._ticket] = dict(changes)
+        self._newest.update(changes)
+        return self._ticket
+
+    def staged(self, ticket: int) -> Mapping[Key, Person]:
+        """Return what stands under a ticket now."""
+        if ticket not in self._staged:
+            raise InvariantError(f"No changes are staged under ticket {ticket}.")
+        return self._staged[ticket]
+
+    def settle(self, tickets: Iterable[int]) -> None:
+        """Forget tickets whose changes are in the store; later versions stay."""
+        for ticket in tickets:
+            for key, person in self._staged.pop(ticket).items():
+                if self._newest.get(key) is person:
+                    del self._newest[key]
+
+    def leave(self, partitions: Iterable[int]) -> None:
+        """Forget what is staged for partitions that are ours no longer."""
+        gone = frozenset(partitions)
+        for changes in (*self._staged.values(), self._newest):
+            for key in [key for key in changes if key[0] in gone]:
+                del changes[key]
+
+    def keys(self, partition: int) -> list[Key]:
+        """Return the persons of a partition that have staged versions."""
+        return [key for key in self._newest if key[0] == partition]
+
+    def change(self, key: Key, change: Change, *, since: int = 0) -> None:
+        """Apply a change to each version of a person staged under `since` or later."""
+        newest = self._newest.get(key)
+        for ticket, changes in self._staged.items():
+            version = changes.get(key)
+            if ticket < since or version is None:
+                continue
+            changed = change(version)
+            _replace(changes, key, changed)
+            if newest is version:
+                _replace(self._newest, key, changed)
+
+
+def _replace(persons: dict[Key, Person], key: Key, person: Person | None) -> None:
+    if person is None:
+        del persons[key]
+    else:
+        persons[key] = person

@@ -1,0 +1,257 @@
+"""The local store: LMDB, a cache of the changelog with one named database per partition.
+
+Values and the changelog offset up to which they hold are written in one transaction. Whatever is
+wrong with the files (torn, foreign, of another format) costs a restore and nothing else.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import lmdb
+import msgspec
+import structlog
+
+from processor.errors import InvariantError, UnavailableError
+from processor.state.folder import Folder
+
+if TYPE_CHECKING:
+    from lmdb import _Database, _StatDict
+
+__all__ = ["Key", "Mark", "Origin", "Store"]
+
+Key: TypeAlias = tuple[int, bytes]
+"""Partition number and person key."""
+
+_FORMAT: Final = 1
+_META: Final = b"meta"
+_ORIGIN: Final = b"origin"
+_LONGEST_KEY: Final = 480  # LMDB takes 511
+_RESERVE_BYTES: Final = 16 << 20
+_PAGES_PER_PUT: Final = 4
+_FILE: Final = "data.mdb"
+_PAGE_BYTES: Final = 4_096
+
+log = structlog.get_logger()
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Which changelog a store is a cache of; `topic_id` is empty where the broker does not tell."""
+
+    topic: str
+    cluster: str
+    topic_id: str = ""
+    format: int = _FORMAT
+
+    def same_as(self, other: "Origin") -> bool:
+        """Return True unless they are known to differ."""
+        told = self.topic_id and other.topic_id
+        return (self.format, self.topic, self.cluster, self.topic_id if told else "") == (
+            other.format,
+            other.topic,
+            other.cluster,
+            other.topic_id if told else "",
+        )
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """Up to where a partition is restored (the next changelog offset), and when that was noted."""
+
+    next_offset: int
+    at_ms: int
+
+
+class Store:
+    """The open store. `partitions` is how many there may be; `max_bytes` bounds the file.
+
+    Every call raises UnavailableError where the disk is at fault (nothing was written then), and
+    InvariantError where the files are broken (the next start makes a new store).
+    """
+
+    def __init__(self, folder: Folder, origin: Origin, *, partitions: int, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = min(max_bytes, _disk_bytes(folder))
+        self._slots = partitions
+        self._dbs: dict[int, _Database] = {}
+        self._barren = True
+        if not folder.claim():
+            self._start_afresh("It may be torn, or was never there.")
+        try:
+            self._open(origin)
+        except (lmdb.Error, msgspec.MsgspecError, _ForeignError) as error:
+            self._start_afresh(str(error))
+            with self._at_the_door():
+                self._open(origin)
+
+    def mark(self, partition: int) -> Mark | None:
+        """Return up to where a partition is restored; None where nothing of it is here."""
+        with self._at_the_door(), self._env.begin(self._meta) as transaction:
+            found = transaction.get(_name(partition))
+        return msgspec.msgpack.decode(found, type=Mark) if found else None
+
+    def read(self, keys: Iterable[Key]) -> dict[Key, bytes]:
+        """Return the values there are, in one snapshot."""
+        found: dict[Key, bytes] = {}
+        with self._at_the_door(), self._env.begin() as transaction:
+            get = transaction.get
+            for key in keys:
+                db = self._dbs.get(key[0])
+                value = None if db is None else get(_fit(key[1]), None, db)
+                if value is not None:
+                    found[key] = value
+        return found
+
+    def write(
+        self, changes: Mapping[int, Mapping[bytes, bytes | None]], marks: Mapping[int, Mark]
+    ) -> None:
+        """Put values (None deletes) and move marks, all or nothing."""
+        with self._at_the_door():
+            for partition in {*changes, *marks} - self._dbs.keys():
+                self._dbs[partition] = self._env.open_db(_name(partition))
+            self._reserve(changes)
+            with self._env.begin(write=True) as transaction:
+                for partition, values in changes.items():
+                    _put(transaction, self._dbs[partition], values)
+                for partition, mark in marks.items():
+                    transaction.put(_name(partition), msgspec.msgpack.encode(mark), db=self._meta)
+        if self._barren and changes:
+            self._barren = False
+            self._folder.prove()
+
+    def drop(self, partition: int) -> None:
+        """Forget all of a partition."""
+        with self._at_the_door(), self._env.begin(write=True) as transaction:
+            transaction.delete(_name(partition), db=self._meta)
+            if partition in self._dbs:
+                transaction.drop(self._dbs.pop(partition))
+
+    def partitions(self) -> list[int]:
+        """Return the partitions of which anything is here."""
+        return sorted(self._dbs)
+
+    def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what is stored of a partition, by key, from one snapshot."""
+        if partition in self._dbs:
+            with self._at_the_door(), self._env.begin(self._dbs[partition]) as transaction:
+                yield from transaction.cursor()
+
+    def entries(self, partitions: Iterable[int]) -> int:
+        """Return how many persons are stored of these partitions."""
+        return sum(stat["entries"] for stat in self._stats(partitions))
+
+    def size(self, partitions: Iterable[int]) -> int:
+        """Return how many bytes these partitions take."""
+        return sum(
+            (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]) * stat["psize"]
+            for stat in self._stats(partitions)
+        )
+
+    def close(self) -> None:
+        """Bring everything to the disk and let go of the folder."""
+        with self._at_the_door():
+            self._env.sync(True)
+            self._env.close()
+        self._folder.release(closed=True)
+
+    def _stats(self, partitions: Iterable[int]) -> "list[_StatDict]":
+        with self._at_the_door(), self._env.begin() as transaction:
+            return [transaction.stat(self._dbs[one]) for one in partitions if one in self._dbs]
+
+    def _open(self, origin: Origin) -> None:
+        # With `writemap` a page the disk has no room for kills the process: hence `_reserve`.
+        self._env = lmdb.open(
+            str(self._folder.path),
+            map_size=self._max_bytes,
+            max_dbs=self._slots + 1,
+            mode=0o600,
+            writemap=True,
+            sync=False,
+            metasync=False,
+            readahead=False,
+        )
+        self._reserved = 0
+        self._reserve({})
+        self._meta = self._env.open_db(_META)
+        with self._env.begin(self._meta, write=True) as transaction:
+            found = transaction.get(_ORIGIN)
+            if found and not msgspec.json.decode(found, type=Origin).same_as(origin):
+                raise _ForeignError("It belongs to another changelog or has another format.")
+            if not found or origin.topic_id:
+                transaction.put(_ORIGIN, msgspec.json.encode(origin))
+            names = [name for name, _ in transaction.cursor() if name != _ORIGIN]
+        self._dbs = {int(name): self._env.open_db(name) for name in names}
+
+    def _start_afresh(self, why: str) -> None:
+        if (self._folder.path / _FILE).exists():
+            log.warning("The local store is made anew from the changelog.", why=why)
+        self._folder.clear()
+
+    def _reserve(self, changes: Mapping[int, Mapping[bytes, bytes | None]]) -> None:
+        """Have the disk set space aside for what a transaction may append, before it does."""
+        info = self._env.info()
+        used = (info["last_pgno"] + 1) * _PAGE_BYTES
+        wanted = used + sum(
+            _PAGES_PER_PUT * _PAGE_BYTES + len(value or b"")
+            for values in changes.values()
+            for value in values.values()
+        )
+        if wanted <= self._reserved:
+            return
+        start, end = max(used, self._reserved), min(wanted + _RESERVE_BYTES, info["map_size"])
+        if start < end:
+            _allocate(self._folder.path / _FILE, start, end - start)
+        self._reserved = end
+
+    @contextmanager
+    def _at_the_door(self) -> Iterator[None]:
+        try:
+            yield
+        except lmdb.MapFullError as error:
+            raise UnavailableError("local store", "join.max_store_bytes is used up") from error
+        except (lmdb.DiskError, lmdb.ReadonlyError, lmdb.MemoryError, OSError) as error:
+            raise UnavailableError("local store", str(error)) from error
+        except lmdb.Error as error:
+            self._folder.distrust()
+            raise InvariantError(f"The local store is broken: {error}") from error
+
+
+class _ForeignError(Exception):
+    """The store is somebody else's."""
+
+
+def _put(
+    transaction: "lmdb.Transaction[bytes]", db: "_Database", values: Mapping[bytes, bytes | None]
+) -> None:
+    """Write in key order, which touches each page once."""
+    puts = sorted((_fit(key), value) for key, value in values.items() if value is not None)
+    transaction.cursor(db).putmulti(puts)
+    for key, value in values.items():
+        if value is None:
+            transaction.delete(_fit(key), db=db)
+
+
+def _fit(key: bytes) -> bytes:
+    """Return a key as LMDB takes it; no short key is as long as a shortened one."""
+    if len(key) < _LONGEST_KEY:
+        return key
+    return key[: _LONGEST_KEY - 32] + sha256(key).digest()
+
+
+def _name(partition: int) -> bytes:
+    return b"%d" % partition
+
+
+def _allocate(file: Path, start: int, count: int) -> None:
+    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.posix_fallocate(descriptor, start, count)
+    finally:
+        os.close(descriptor)
+
+
+def _disk_bytes(folder: Folder) -> int:
+    disk = os.statvfs(folder.path)
+    return disk.f_blocks * disk.f_frsize

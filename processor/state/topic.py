@@ -1,0 +1,153 @@
+"""The changelog topic: found out about, created where it is missing, checked where it is not."""
+
+import re
+from typing import Final, NamedTuple
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # as its documentation has it
+    AdminClient,
+    ClusterMetadata,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from processor.errors import SettingsError, UnavailableError
+from processor.settings import JoinSettings, KafkaSettings
+
+__all__ = ["TOMBSTONE_DAYS", "Layout", "prepare"]
+
+TOMBSTONE_DAYS: Final = 7
+"""How long Kafka keeps a tombstone at least; a local store left longer is not taken up again."""
+
+_ANSWER_SECONDS: Final = 10.0
+_DAY_MS: Final = 86_400_000
+
+log = structlog.get_logger()
+
+
+class Layout(NamedTuple):
+    """What is known of the changelog topic. `topic_id` is empty where the broker does not tell."""
+
+    partitions: int
+    cluster: str
+    topic_id: str
+
+
+def prepare(admin: AdminClient, kafka: KafkaSettings, join: JoinSettings) -> Layout:
+    """Return the layout of a changelog topic that is there and as it must be.
+
+    Without a controller, as in the embedded broker, nobody answers such questions: the topic is taken
+    as it is. Raises SettingsError where it, or the inputs, are laid out in a way that can not work, and
+    UnavailableError where that can not be found out now.
+    """
+    cluster = _metadata(admin)
+    partitions = _input_partitions(cluster, kafka)
+    if join.changelog_topic not in cluster.topics and join.create_changelog:
+        _create(admin, join, partitions)
+        cluster = _metadata(admin)
+    found = cluster.topics.get(join.changelog_topic)
+    if found is None:
+        raise UnavailableError("changelog", f"topic {join.changelog_topic} does not exist")
+    if len(found.partitions) != partitions:
+        raise SettingsError(
+            [
+                (
+                    f"join.changelog_topic: {join.changelog_topic} has {len(found.partitions)} "
+                    f"partitions, the input topics have {partitions}; they must have equally many."
+                )
+            ]
+        )
+    topic_id = ""
+    if cluster.controller_id in cluster.brokers:
+        _check_compaction(admin, join.changelog_topic)
+        topic_id = _topic_id(admin, join.changelog_topic)
+    return Layout(partitions, str(cluster.cluster_id), topic_id)
+
+
+def _input_partitions(cluster: ClusterMetadata, kafka: KafkaSettings) -> int:
+    names = [*kafka.scores.topics, *(kafka.events.topics if kafka.events else [])]
+    counts = {
+        topic: len(found.partitions)
+        for topic, found in cluster.topics.items()
+        if any(_matches(name, topic) for name in names) and found.partitions
+    }
+    if not counts:
+        raise UnavailableError("kafka", f"none of the input topics exists: {', '.join(names)}")
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
+        raise SettingsError(
+            [f"kafka: a join needs input topics with equally many partitions, but {told}."]
+        )
+    return next(iter(counts.values()))
+
+
+def _matches(name: str, topic: str) -> bool:
+    return re.match(name, topic) is not None if name.startswith("^") else name == topic
+
+
+def _create(admin: AdminClient, join: JoinSettings, partitions: int) -> None:
+    topic = NewTopic(
+        join.changelog_topic,
+        num_partitions=partitions,
+        replication_factor=join.changelog_replication,
+        config={
+            "cleanup.policy": "compact",
+            "min.insync.replicas": str(max(1, join.changelog_replication - 1)),
+            "delete.retention.ms": str(TOMBSTONE_DAYS * _DAY_MS),
+            # A person that was forgotten is gone from the log's disk a day later at the latest.
+            "max.compaction.lag.ms": str(_DAY_MS),
+            "min.cleanable.dirty.ratio": "0.3",
+            "segment.bytes": str(128 << 20),
+        },
+    )
+    future = admin.create_topics([topic], operation_timeout=_ANSWER_SECONDS)[topic.topic]
+    try:
+        future.result(_ANSWER_SECONDS * 2)
+    except KafkaException as error:
+        reason: KafkaError = error.args[0]
+        if reason.code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another replica was faster
+            raise UnavailableError(
+                "changelog", f"topic {topic.topic} can not be created: {reason.str()}"
+            ) from error
+    else:
+        log.info("The changelog topic was created.", topic=topic.topic, partitions=partitions)
+
+
+def _check_compaction(admin: AdminClient, topic: str) -> None:
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        settings = admin.describe_configs([resource])[resource].result(_ANSWER_SECONDS)
+    except (KafkaException, TimeoutError) as error:
+        log.warning(
+            "Whether the changelog topic is compacted can not be checked.",
+            topic=topic,
+            words=str(error),
+        )
+        return
+    policy = settings["cleanup.policy"].value
+    if policy != "compact":
+        raise SettingsError(
+            [
+                (
+                    f"join.changelog_topic: {topic} has cleanup.policy={policy}; it must be "
+                    "`compact` alone, or what is known of persons is deleted with time."
+                )
+            ]
+        )
+
+
+def _topic_id(admin: AdminClient, topic: str) -> str:
+    try:
+        found = admin.describe_topics(TopicCollection([topic]))[topic].result(_ANSWER_SECONDS)
+    except (KafkaException, TimeoutError):
+        return ""
+    return str(found.topic_id)
+
+
+def _metadata(admin: AdminClient) -> ClusterMetadata:
+    try:
+        return admin.list_topics(timeout=_ANSWER_SECONDS)
+    except KafkaException as error:
+        raise UnavailableError("kafka", error.args[0].str()) from error

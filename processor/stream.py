@@ -1,0 +1,274 @@
+"""The loop: one poll gives one batch; batches walk the corridor and settle in order.
+
+    poll -> learn -> survey -> recall -> plan
+         -> deliver -> dead-letter -> remember -> settle -> commit
+
+One thread turns the loop and does the CPU's work; a short, ordered window of batches is under way
+so that it works while the network waits. Nothing here sleeps or blocks for longer than a poll.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from typing import Protocol
+
+from processor.batch import Batch, Doors, Phase
+from processor.clock import Clock, Deadline
+from processor.errors import StopError, UnavailableError
+from processor.outcome import Fate
+from processor.pipeline import Pipeline
+from processor.ports import Polled
+from processor.record import Partition
+from processor.settings import Settings
+from processor.telemetry.health import State
+
+__all__ = ["Observes", "Stream"]
+
+_FULL_PATIENCE_SECONDS = 2.0
+"""A full window is first waited for without polling: pausing throws prefetched records away."""
+_WINDOW_BYTES = 64 << 20
+_LEARN_AGAIN_SECONDS = 1.0
+_HELD_POLL_SECONDS = 0.05
+_FULL_WAIT_SECONDS = 0.002
+
+
+class Observes(Protocol):
+    """Who is told what happens; counts it, and says where the replica stands."""
+
+    def turned(self, unsettled: int) -> None:
+        """Hear that the loop turned, with so many records under way."""
+        ...
+
+    def busy(self, stage: str, seconds: float) -> None:
+        """Hear how long a stage took."""
+        ...
+
+    def planned(self, batch: Batch) -> None:
+        """Hear that a batch is under way."""
+        ...
+
+    def settled(self, batch: Batch, gone: AbstractSet[Partition]) -> None:
+        """Hear that a batch is settled, but for partitions that were no longer ours."""
+        ...
+
+    def stands(self, causes: Mapping[str, str], *, state: State) -> None:
+        """Hear where the replica stands, and what intake is held for, by part."""
+        ...
+
+
+class Stream:
+    """Turns the loop until asked to stop; owns the window of batches under way.
+
+    `stop()` may be called from a signal handler: it only sets a flag. The stream follows the
+    source's assignment: partitions that leave are drained first, as far as time allows.
+    """
+
+    def __init__(
+        self,
+        doors: Doors,
+        pipeline: Pipeline,
+        *,
+        settings: Settings,
+        observer: Observes,
+        clock: Clock,
+    ) -> None:
+        self._doors = doors
+        self._source = doors.source
+        self._pipeline = pipeline
+        self._settings = settings
+        self._observer = observer
+        self._clock = clock
+        self._arrived: deque[Polled] = deque()
+        self._window: deque[Batch] = deque()
+        self._held: dict[str, str] = {}
+        self._outage: str | None = None
+        self._learn_at = 0.0
+        self._full_since: float | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ask the loop to end after this turn."""
+        self._stopping = True
+
+    def run(self) -> bool:
+        """Turn until stopped, then close cleanly; returns whether all that was taken is settled.
+
+        Raises StopError where a limit the operator set was reached; what was begun before it is
+        settled. Anything else that is raised is ours to answer for: nothing more is committed.
+        """
+        self._source.start(self)
+        try:
+            while not self._stopping:
+                self.turn()
+        except StopError:
+            self._close()
+            raise
+        return self._close()
+
+    def turn(self) -> None:
+        """Do one round: serve the doors, take a poll if there is room, move the window on."""
+        self._hold_or_release()
+        with self._busy("poll"):
+            polled = self._poll()
+        self._take(polled)
+        self._move_on()
+        self._source.commit()
+        self._observer.turned(self.unsettled + self._source.kept_back)
+
+    @property
+    def unsettled(self) -> int:
+        """Return how many records are under way."""
+        waiting = sum(len(polled.records) for polled in self._arrived)
+        return waiting + sum(len(batch.polled.records) for batch in self._window)
+
+    # What the source tells, inside its poll.
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        """Let memory be restored for what is ours from now on."""
+        self._doors.memory.assign({partition.number for partition in partitions})
+        self._hold_or_release()
+
+    def drain(self, partitions: Sequence[Partition]) -> None:
+        """Settle what is under way for partitions that are leaving, as far as time allows."""
+        leaving = set(partitions)
+        deadline = Deadline(self._clock, self._settings.stop.drain_seconds)
+        while any(leaving & batch.partitions for batch in self._window) and not deadline.over():
+            self._serve()
+
+    def gone(self, partitions: Sequence[Partition]) -> None:
+        """Forget what was not begun for partitions that are ours no more."""
+        left = set(partitions)
+        self._arrived = deque(polled.without(left) for polled in self._arrived)
+        kept = {partition.number for partition in self._source.assigned}
+        self._doors.memory.revoke({partition.number for partition in partitions} - kept)
+
+    def _poll(self) -> Polled | None:
+        if self._held:
+            return self._source.poll(_HELD_POLL_SECONDS)
+        if self._full():
+            self._clock.wait(_FULL_WAIT_SECONDS)
+            return None
+        return self._source.poll(self._settings.kafka.poll_seconds)
+
+    def _take(self, polled: Polled | None) -> None:
+        """Start a batch; where a writer schema can not be had now, keep the poll and try again."""
+        if polled is not None and polled.records:
+            self._arrived.append(polled)
+        while self._arrived and self._recallable(self._arrived[0]) and self._learned():
+            self._window.append(self._start(self._arrived.popleft()))
+
+    def _recallable(self, polled: Polled) -> bool:
+        numbers = {record.partition for record in polled.records}
+        return all(map(self._doors.memory.ready, numbers))
+
+    def _learned(self) -> bool:
+        """Have the writer schemas of the next poll fetched; False while that can not be done."""
+        if self._clock.monotonic() < self._learn_at:
+            return False
+        try:
+            self._pipeline.learn(self._arrived[0].records)
+        except UnavailableError as error:
+            self._learn_at = self._clock.monotonic() + _LEARN_AGAIN_SECONDS
+            self._outage = error.detail
+            return False
+        self._outage = None
+        return True
+
+    def _start(self, polled: Polled) -> Batch:
+        with self._busy("survey"):
+            survey = self._pipeline.survey(polled.records, self._clock.now_ms())
+        with self._busy("recall"):
+            known = self._doors.memory.recall(survey.keys)
+        with self._busy("plan"):
+            plan = self._pipeline.plan(survey, known, polled.overdue)
+        dead = [at for at, fate in enumerate(plan.fates) if fate is Fate.DEAD]
+        self._doors.dead_letters.guard.note(len(plan.fates), dead)
+        batch = Batch(polled, plan, self._doors)
+        self._observer.planned(batch)
+        return batch
+
+    def _move_on(self) -> None:
+        """Serve the doors, let every batch move on, settle from the front what is done."""
+        self._doors.dead_letters.poll()
+        self._doors.memory.poll()
+        may_remember = True
+        for batch in self._window:
+            batch.advance(may_remember=may_remember)
+            may_remember = batch.remembered
+        while self._window and self._window[0].phase is Phase.SETTLED:
+            batch = self._window.popleft()
+            gone = self._source.settle(batch.polled)
+            self._observer.settled(batch, gone)
+
+    def _serve(self) -> None:
+        """Turn without taking anything in."""
+        self._move_on()
+        self._observer.turned(self.unsettled + self._source.kept_back)
+        self._clock.wait(_FULL_WAIT_SECONDS)
+
+    def _full(self) -> bool:
+        """Return whether the window has no room, and note since when."""
+        room = self.unsettled < self._settings.kafka.max_uncommitted_records
+        if room and sum(batch.size_bytes for batch in self._window) < _WINDOW_BYTES:
+            self._full_since = None
+            return False
+        if self._full_since is None:
+            self._full_since = self._clock.monotonic()
+        return True
+
+    def _hold_or_release(self) -> None:
+        causes = self._causes()
+        for part in self._held.keys() - causes.keys():
+            self._source.release(part)
+        for part in causes.keys() - self._held.keys():
+            self._source.hold(part)
+        self._held = causes
+        self._observer.stands(causes, state=self._state())
+
+    def _state(self) -> State:
+        if self._stopping:
+            return State.STOPPING
+        if self._doors.memory.restoring:
+            return State.RESTORING
+        return State.READY if self._source.assigned else State.JOINING
+
+    def _causes(self) -> dict[str, str]:
+        """Return what intake must be held for, by part of the world."""
+        asked = {
+            "destination": self._doors.sink.holding,
+            "dead_letters": self._doors.dead_letters.holding,
+            "state": self._remembering(),
+            "commit": self._source.overdue,
+            "registry": self._outage,
+            "window": self._stuck(),
+        }
+        return {part: reason for part, reason in asked.items() if reason}
+
+    def _remembering(self) -> str | None:
+        memory = self._doors.memory
+        return memory.holding or ("restoring what is known" if memory.restoring else None)
+
+    def _stuck(self) -> str | None:
+        if not self._full() or self._full_since is None:
+            return None
+        if self._clock.monotonic() - self._full_since < _FULL_PATIENCE_SECONDS:
+            return None
+        return "the window of batches under way is full"
+
+    def _close(self) -> bool:
+        stop = self._settings.stop
+        self._stopping = True
+        self._hold_or_release()
+        self._source.hold("stopping")
+        deadline = Deadline(self._clock, stop.drain_seconds)
+        while self._window and not deadline.over():
+            self._serve()
+        confirmed = self._source.close(stop.commit_seconds + stop.close_seconds)
+        return confirmed and not self.unsettled
+
+    @contextmanager
+    def _busy(self, stage: str) -> Iterator[None]:
+        began = self._clock.monotonic()
+        yield
+        self._observer.busy(stage, self._clock.monotonic() - began)

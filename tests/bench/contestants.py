@@ -1,0 +1,98 @@
+"""The contestants: the processor and its peers, commands that read topics and post events."""
+
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.support.framed import SCORE_ROW
+from tests.support.recipe import ORG, recipe, written
+
+__all__ = ["PEERS", "Contestant", "Task", "contestants", "prepare"]
+
+_HERE = Path(__file__).parent
+_CACHE = _HERE / ".cache"
+PEERS = {"Bytewax": "bytewax_flow", "Quix Streams": "quix_app", "Faust": "faust_app"}
+
+
+class Task(NamedTuple):
+    """What is to be done: read these topics, post there."""
+
+    bootstrap: str
+    scores: str
+    events: str | None
+    inlet: str
+    folder: Path
+    registry: str | None
+    """Set where the scores are Avro."""
+
+
+class Contestant(NamedTuple):
+    """A name, how to run it (`command(task)` gives arguments and environment), can it join?"""
+
+    name: str
+    command: Callable[[Task], tuple[list[str], dict[str, str]]]
+    joins: bool = True
+
+
+def contestants() -> list[Contestant]:
+    """Return the processor and every peer that is installed."""
+    ours = [Contestant("this processor", _ours)]
+    here = [name for name in PEERS if _python(name).exists()]
+    return ours + [Contestant(name, _peer(name), joins=name != "Faust") for name in here]
+
+
+def prepare() -> None:
+    """Install each peer into an environment of its own, where it is not there yet."""
+    for name, script in PEERS.items():
+        python = _python(name)
+        if python.exists():
+            continue
+        venv.create(python.parents[1], with_pip=True)
+        wanted = _HERE / "peers" / f"{script.partition('_')[0]}.txt"
+        subprocess.run(  # noqa: S603  a fixed command
+            [str(python), "-m", "pip", "install", "--quiet", "-r", str(wanted)], check=True
+        )
+
+
+def _ours(task: Task) -> tuple[list[str], dict[str, str]]:
+    settings = recipe(
+        task.bootstrap,
+        task.inlet,
+        task.folder,
+        kafka={
+            "group_id": f"bench-{task.folder.name}",
+            "scores": {"topics": [task.scores]},
+            "events": {"topics": [task.events]} if task.events else None,
+        },
+        join={"enabled": task.events is not None, "changelog_topic": f"{task.folder.name}-state"},
+        aep={"org_id": ORG, "limits": {"requests_per_second": 1e6, "messages_per_second": 1e6}},
+        telemetry={"port": 0},
+        registry={"url": task.registry} if task.registry else {},
+    )
+    config = written(settings, task.folder / "settings.yaml")
+    return [sys.executable, "-m", "processor", "run", "--config", str(config)], {}
+
+
+def _peer(name: str) -> Callable[[Task], tuple[list[str], dict[str, str]]]:
+    script = str(_HERE / "peers" / f"{PEERS[name]}.py")
+
+    def command(task: Task) -> tuple[list[str], dict[str, str]]:
+        env = {
+            "BENCH_BOOTSTRAP": task.bootstrap,
+            "BENCH_GROUP": task.folder.name,
+            "BENCH_SCORES": task.scores,
+            "BENCH_EVENTS": task.events or "",
+            "BENCH_INLET": f"{task.inlet}/bench",
+            "BENCH_AVRO": SCORE_ROW if task.registry else "",
+        }
+        worker = ["worker", "-l", "warn"] if name == "Faust" else []
+        return [str(_python(name)), script, *worker], env
+
+    return command
+
+
+def _python(name: str) -> Path:
+    return _CACHE / PEERS[name].partition("_")[0] / "bin" / "python"

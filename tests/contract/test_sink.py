@@ -1,0 +1,486 @@
+"""The sink against a scripted inlet on real sockets: every fault, and one end for every event."""
+
+import gzip
+import json
+import time
+from asyncio import StreamWriter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+import structlog
+
+from processor.clock import SystemClock
+from processor.errors import InvariantError
+from processor.outcome import Reason
+from processor.settings import AepSettings, RouteSettings
+from processor.sink import Delivery, Sink
+from processor.telemetry.metrics import Metrics
+from tests.support.inlet import (
+    Act,
+    FakeInlet,
+    Request,
+    accepts,
+    answers,
+    cuts,
+    drips,
+    hangs,
+    items,
+    refuses,
+    resets,
+    speaks,
+)
+from tests.support.score_events import score_event, score_events
+from tests.support.waiting import until
+
+_BOMB = gzip.compress(b"\0" * 100_000_000, 9)
+
+
+@dataclass
+class Rig:
+    """A sink with one route to a scripted inlet."""
+
+    inlet: FakeInlet
+    sink: Sink
+    metrics: Metrics
+
+    def deliver(self, count: int = 5, *, size: int = 0, within: float = 10) -> Delivery:
+        events = score_events(count, size=size)
+        delivery = self.sink.deliver(events)
+        assert delivery.wait(within), self.sink.holding
+        ends = {event.id for event in delivery.accepted} | {e.id for e, _ in delivery.refused}
+        assert ends == {event.id for event in events}
+        assert len(delivery.accepted) + len(delivery.refused) == count
+        return delivery
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(request.ids) for request in self.inlet.requests]
+
+
+@contextmanager
+def rig(
+    *script: Act,
+    default: Act | None = None,
+    auth: bool = True,
+    retry: dict[str, Any] | None = None,
+    limits: dict[str, Any] | None = None,
+) -> Iterator[Rig]:
+    hasty = {"first_seconds": 0.01, "max_seconds": 0.05, "request_deadline_seconds": 0.4}
+    with FakeInlet(script, default) as inlet:
+        client = {"token_url": inlet.token_url, "client_id": "id", "client_secret": "canary-secret"}
+        page = {
+            "org_id": "A@AdobeOrg",
+            "allow_hosts": ["127.0.0.1"],
+            "allow_http": True,
+            "auth": client if auth else None,
+            "retry": hasty | (retry or {}),
+            "limits": {"linger_seconds": 0.01} | (limits or {}),
+        }
+        routes = [_route("upgrade", inlet.url), _route("churn", inlet.url)]
+        metrics = Metrics()
+        sink = Sink(AepSettings.model_validate(page), routes, metrics, SystemClock())
+        sink.start()
+        try:
+            yield Rig(inlet, sink, metrics)
+        finally:
+            sink.close(0)
+
+
+def _route(name: str, url: str) -> RouteSettings:
+    return RouteSettings(
+        name=name, models=[name], inlet_url=url, flow_id="f", dataset_id="d", schema_id="s"
+    )
+
+
+def test_events_go_out_in_one_request_with_the_headers_adobe_asks_for() -> None:
+    with rig() as house:
+        delivery = house.deliver(5)
+
+        (request,) = house.inlet.requests
+        assert request.path == "/collection/batch/inlet"
+        assert request.headers["content-type"] == "application/json"
+        assert request.headers["x-sandbox-name"] == "prod"
+        assert request.headers["authorization"] == "Bearer token-1"
+        assert request.headers["accept-encoding"] == "identity"
+        assert request.ids == [event.id for event in delivery.accepted]
+
+
+def test_requests_are_filled_by_bytes_across_deliveries() -> None:
+    with rig(limits={"linger_seconds": 0.2, "request_bytes": 100_000}) as house:
+        deliveries = [house.sink.deliver(score_events(10, size=5_000)) for _ in range(9)]
+
+        assert all(delivery.wait(5) for delivery in deliveries)
+        *full, _ = [len(request.body) for request in house.inlet.requests]
+        assert all(94_000 < size <= 100_000 for size in full)
+
+
+def test_nothing_to_deliver_is_done_at_once() -> None:
+    with rig() as house:
+        assert house.sink.deliver([]).done
+
+
+def test_events_of_several_routes_share_a_delivery_and_not_a_request() -> None:
+    with rig() as house:
+        events = [score_event("a"), score_event("b", route="churn"), score_event("c")]
+
+        delivery = house.sink.deliver(events)
+
+        assert delivery.wait(5)
+        assert sorted(request.ids for request in house.inlet.requests) == [["a", "c"], ["b"]]
+
+
+_TRANSIENT: dict[str, tuple[Act, bool]] = {
+    "429": (answers(429), False),
+    "429 with seconds": (answers(429, Retry_After="0.2"), False),
+    "429 with nonsense": (answers(429, Retry_After="soon"), False),
+    "429 with a negative wait": (answers(429, Retry_After="-99999999999"), False),
+    "429 with a date that is past": (answers(429, Retry_After=formatdate(1)), False),
+    "408": (answers(408), False),
+    "500": (answers(500, "oops"), True),
+    "502": (answers(502, b"<html>"), True),
+    "503": (answers(503, Retry_After="0.1"), False),
+    "504": (answers(504), True),
+    "503 with a gzip bomb": (answers(503, _BOMB, Content_Encoding="gzip"), False),
+    "404": (answers(404), False),
+    "405": (answers(405), False),
+    "410": (answers(410), False),
+    "301": (answers(301, Location="http://127.0.0.1:1/elsewhere"), False),
+    "307": (answers(307, Location="http://127.0.0.1:1/elsewhere"), False),
+    "501": (answers(501), False),
+    "200 to a batch": (answers(200, {"inletId": "i", "xactionId": "x"}), True),
+    "202": (answers(202), True),
+    "reset before it was taken": (resets(), True),
+    "closed without an answer": (speaks(b""), True),
+    "not HTTP": (speaks(b"SSH-2.0-OpenSSH\r\n\r\n"), True),
+    "half a status line": (speaks(b"HTTP/1.1 20"), True),
+    "half an answer": (speaks(b'HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{"resp'), True),
+    "a length that is too short": (
+        speaks(b'HTTP/1.1 207 M\r\nContent-Length: 9\r\n\r\n{"responses":[]}'),
+        True,
+    ),
+    "a length that is no number": (speaks(b"HTTP/1.1 207 M\r\nContent-Length: x\r\n\r\n{}"), True),
+    "two lengths": (
+        speaks(b"HTTP/1.1 207 M\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} "),
+        True,
+    ),
+    "hang": (hangs(), True),
+    "drip": (drips(b"HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n" + b" " * 900, 0.02), True),
+    "late": (answers(207, wait=5), True),
+    "207 not JSON": (answers(207, "<html>ok</html>"), True),
+    "207 without responses": (answers(207, {"inletId": "i"}), True),
+    "207 with too few": (answers(207, {"responses": [{"xactionId": "a-0"}]}), True),
+    "207 with too many": (answers(207, {"responses": [{"xactionId": "a"}] * 9}), True),
+    "207 with a gzip answer": (answers(207, gzip.compress(b"{}"), Content_Encoding="gzip"), True),
+    "207 with a gzip bomb": (answers(207, _BOMB, Content_Encoding="gzip"), True),
+    "207 of 20 MB": (answers(207, b" " * 20_000_000), True),
+    "items 503": (accepts({i: {"status": 503} for i in range(5)}), False),
+    "items 429": (accepts({i: {"statusCode": "429"} for i in range(5)}), False),
+    "items of unknown shape": (accepts({i: {"status": "pass"} for i in range(5)}), True),
+}
+
+
+@pytest.mark.parametrize("name", list(_TRANSIENT))
+def test_trouble_that_passes_ends_in_every_event_accepted_once(name: str) -> None:
+    act, doubt = _TRANSIENT[name]
+    with rig(act) as house:
+        delivery = house.deliver(5)
+
+        assert delivery.refused == []
+        assert house.inlet.repeats == []
+        assert len(delivery.in_doubt) == (5 if doubt else 0)
+        assert house.metrics.value("items", "upgrade", "accepted") == 5
+
+
+def test_a_reset_after_the_events_were_taken_repeats_them_once_and_lists_each() -> None:
+    with rig(cuts(taken=True)) as house:
+        delivery = house.deliver(5)
+
+        doubted = {event.id for event, _ in delivery.in_doubt}
+        assert set(house.inlet.repeats) == doubted
+        assert house.metrics.value("items_in_doubt", "upgrade", "reset") == 5
+        assert house.metrics.value("items_resent", "upgrade") == 5
+
+
+@pytest.mark.parametrize("key", ["status", "statusCode"])
+def test_refused_items_end_with_adobes_words_and_without_values(key: str) -> None:
+    words = "DCVS-1104-400 expected type: String, found: 'john.smith@example.com'"
+    with rig(accepts({1: {key: 400, "message": words}, 3: {key: "400"}})) as house:
+        delivery = house.deliver(5)
+
+        assert [event.id for event, _ in delivery.refused] == ["e1", "e3"]
+        reject = delivery.refused[0][1]
+        assert reject.reason is Reason.REFUSED
+        assert "DCVS-1104-400 expected type: String" in reject.detail
+        assert "john" not in reject.detail
+        assert reject.model == "Churn"
+        assert house.sizes == [5]
+
+
+def test_permuted_items_are_told_by_their_index() -> None:
+    with rig(accepts({0: {"status": 400}}, order=lambda said: said[::-1])) as house:
+        assert [event.id for event, _ in house.deliver(4).refused] == ["e0"]
+
+
+def test_only_the_items_that_failed_are_sent_again() -> None:
+    mixed: dict[int, dict[str, Any]] = {
+        0: {"status": 400},
+        2: {"status": 503},
+        4: {"statusCode": "429", "message": "slow"},
+    }
+    with rig(accepts(mixed)) as house:
+        delivery = house.deliver(5)
+
+        assert [event.id for event, _ in delivery.refused] == ["e0"]
+        assert house.inlet.repeats == []
+        again = [id_ for request in house.inlet.requests[1:] for id_ in request.ids]
+        assert sorted(again) == ["e2", "e4"]
+
+
+def test_a_refused_request_is_split_until_the_guilty_events_stand_alone() -> None:
+    with rig(default=refuses(lambda id_: id_ in {"e3", "e77"})) as house:
+        delivery = house.deliver(100)
+
+        assert sorted(event.id for event, _ in delivery.refused) == ["e3", "e77"]
+        assert house.inlet.repeats == []
+        assert len(house.inlet.requests) < 40
+
+
+def test_a_request_that_is_too_large_is_split_and_an_event_alone_refused() -> None:
+    def too_large(limit: int) -> Act:
+        async def act(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
+            answer = answers(413) if len(request.body) > limit else accepts()
+            await answer(request, writer, inlet)
+
+        return act
+
+    with rig(default=too_large(30_000)) as house:
+        events = [*score_events(20, size=3_000), score_event("big", size=40_000)]
+
+        delivery = house.sink.deliver(events)
+
+        assert delivery.wait(5)
+        ((event, reject),) = delivery.refused
+        assert (event.id, reject.reason) == ("big", Reason.EVENT_TOO_LARGE)
+        assert len(house.inlet.taken) == 20
+
+
+def test_an_event_that_can_never_fit_is_refused_without_being_sent() -> None:
+    with rig(limits={"request_bytes": 10_000}) as house:
+        delivery = house.deliver(1, size=20_000)
+
+        assert delivery.refused[0][1].reason is Reason.EVENT_TOO_LARGE
+        assert house.inlet.requests == []
+
+
+def test_an_early_413_without_reading_the_body_is_a_413() -> None:
+    with rig(answers(413)) as house:
+        assert house.deliver(4, size=200_000).refused == []
+
+
+def test_a_retry_after_is_waited_for_and_nothing_is_sent_meanwhile() -> None:
+    with rig(answers(503, Retry_After="1")) as house:
+        start = time.monotonic()
+        first = house.sink.deliver(score_events(3))
+        until(lambda: house.sink.holding, seconds=3, what="the sink holds")
+        second = house.sink.deliver(score_events(3))
+
+        assert first.wait(5)
+        assert second.wait(5)
+        assert 1.0 <= time.monotonic() - start < 1.6
+        assert len(house.inlet.requests) <= 4
+        assert house.sink.holding is None
+
+
+def test_a_dead_inlet_is_probed_with_one_event_and_costs_next_to_nothing() -> None:
+    with rig(default=answers(500), retry={"max_seconds": 0.02, "breaker_failures": 3}) as house:
+        delivery = house.sink.deliver(score_events(500))
+
+        until(lambda: len(house.inlet.requests) > 30, seconds=10, what="many probes")
+        holding = house.sink.holding
+        probes = house.sizes[-20:]
+        house.inlet.default = accepts()
+
+        assert delivery.wait(10)
+        assert holding == "upgrade: the inlet fails"
+        assert set(probes) == {1}
+        assert house.sink.holding is None
+        assert house.metrics.value("circuit_open", "upgrade", "server_error") == 0
+
+
+def test_one_event_that_makes_the_inlet_fail_does_not_keep_the_others_back() -> None:
+    def fails_on(guilty: str) -> Act:
+        async def act(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
+            answer = answers(500) if guilty in request.ids else accepts()
+            await answer(request, writer, inlet)
+
+        return act
+
+    with rig(default=fails_on("e13")) as house:
+        delivery = house.sink.deliver(score_events(64))
+
+        until(lambda: len(set(house.inlet.taken)) == 63, seconds=10, what="the others are taken")
+        assert not delivery.done
+
+
+def test_an_expired_token_is_renewed_once_for_all_requests_in_flight() -> None:
+    with rig(limits={"request_bytes": 10_000}) as house:
+        house.deliver(2)
+        house.inlet.token = "token-2"
+
+        delivery = house.deliver(200, size=4_000)
+
+        assert len(house.inlet.token_requests) == 2
+        assert delivery.refused == []
+        assert delivery.in_doubt == []
+
+
+def test_a_token_that_is_refused_for_good_holds_and_dead_letters_nothing() -> None:
+    with rig(default=answers(403), retry={"max_seconds": 0.02}) as house:
+        delivery = house.sink.deliver(score_events(5))
+
+        until(lambda: house.sink.holding, seconds=5, what="the sink holds")
+        assert "token" in (house.sink.holding or "")
+        house.inlet.default = accepts()
+
+        assert delivery.wait(10)
+        assert delivery.refused == []
+
+
+def test_a_token_service_that_is_down_holds_and_recovers() -> None:
+    with rig() as house:
+        house.inlet.ims_script.extend([answers(503), answers(400, {"error": "invalid_client"})])
+
+        delivery = house.deliver(5)
+
+        assert delivery.refused == []
+        assert delivery.in_doubt == []
+
+
+def test_an_inlet_without_authentication_gets_no_token() -> None:
+    with rig(auth=False) as house:
+        house.deliver(2)
+
+        assert "authorization" not in house.inlet.requests[0].headers
+        assert house.inlet.token_requests == []
+
+
+def test_neither_secrets_nor_identities_reach_the_log() -> None:
+    with (
+        structlog.testing.capture_logs() as log,
+        rig(answers(500), resets(), answers(401)) as house,
+    ):
+        house.inlet.ims_script.append(answers(401, {"error": "canary-secret"}))
+        house.deliver(3)
+
+    text = json.dumps(log, default=str)
+    assert "held off" in text or "token" in text
+    assert "canary" not in text
+    assert "token-1" not in text
+
+
+@pytest.mark.parametrize(
+    "act", [hangs(), drips(b"HTTP/1.1 207 M\r\n" * 500, 0.05), answers(404), answers(503)]
+)
+def test_closing_takes_its_seconds_and_no_more_whatever_the_inlet_does(act: Act) -> None:
+    with rig(default=act, retry={"request_deadline_seconds": 60}) as house:
+        delivery = house.sink.deliver(score_events(3))
+        until(lambda: house.inlet.requests, seconds=5, what="a request is out")
+
+        start = time.monotonic()
+        house.sink.close(0.3)
+
+        assert time.monotonic() - start < 1.5
+        assert not delivery.done
+
+
+def test_what_was_under_way_when_it_closed_is_in_doubt() -> None:
+    with rig(default=hangs(), retry={"request_deadline_seconds": 60}) as house:
+        delivery = house.sink.deliver(score_events(3))
+        until(lambda: house.inlet.requests, seconds=5, what="a request is out")
+
+        house.sink.close(0)
+
+        assert [cause for _, cause in delivery.in_doubt] == ["stopped"] * 3
+
+
+def test_closing_sends_what_lingers() -> None:
+    with rig(limits={"linger_seconds": 9}) as house:
+        delivery = house.sink.deliver(score_events(3))
+        house.sink.close(5)
+
+        assert delivery.done
+        with pytest.raises(InvariantError):
+            house.sink.deliver(score_events(1))
+
+
+def test_a_sink_that_never_started_closes_too() -> None:
+    aep = AepSettings(org_id="A@AdobeOrg")
+    sink = Sink(
+        aep, [_route("a", "https://dcs.adobedc.net/collection/a")], Metrics(), SystemClock()
+    )
+
+    sink.close(1)
+
+
+def test_an_error_of_our_own_reaches_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("processor.sink.sender.assess", broken)
+    with rig() as house:
+        house.sink.deliver(score_events(1))
+
+        with pytest.raises(InvariantError):
+            until(lambda: house.sink.holding, seconds=5, what="the sink says so")
+        monkeypatch.undo()
+        with pytest.raises(InvariantError):
+            house.sink.close(0)
+        house.sink._crash = None  # noqa: SLF001  for the rig's own close
+
+
+def test_the_budget_paces_requests() -> None:
+    with rig(limits={"messages_per_second": 100}) as house:
+        start = time.monotonic()
+        house.deliver(250)
+
+        assert 1.0 < time.monotonic() - start < 3.0
+        assert max(house.sizes) <= 100
+
+
+def test_no_more_requests_are_under_way_than_allowed() -> None:
+    with rig(
+        default=accepts(wait=0.02), limits={"max_in_flight": 3, "request_bytes": 10_000}
+    ) as house:
+        house.deliver(120, size=4_000)
+
+        assert house.inlet.most_at_once == 3
+
+
+def test_requests_first_leave_in_the_order_of_the_events() -> None:
+    with rig(limits={"max_in_flight": 1, "request_bytes": 10_000}) as house:
+        delivery = house.deliver(60, size=3_000)
+
+        assert house.inlet.taken == [f"e{i}" for i in range(60)]
+        assert [event.id for event in delivery.accepted] == house.inlet.taken
+
+
+def test_every_sent_event_is_counted_once_by_its_end() -> None:
+    with rig(accepts({0: {"status": 400}, 1: {"status": 503}})) as house:
+        house.deliver(10)
+
+        count: Callable[[str], float] = lambda end: house.metrics.value("items", "upgrade", end)  # noqa: E731
+        assert (count("accepted"), count("refused"), count("retryable")) == (9, 1, 1)
+        assert house.metrics.value("item_refusals", "upgrade", "refused") == 1
+        assert house.metrics.value("requests_in_flight", "upgrade") == 0
+        delays, _ = house.metrics.histogram("delivery_delay_seconds", "upgrade").snapshot()
+        assert delays[-1] == 9
+
+
+def test_the_fake_gives_as_many_items_as_there_are_events() -> None:
+    request = Request("/", {}, b"", 0, ["a", "b"])
+
+    assert [item["xactionId"][-1] for item in items(request)] == ["0", "1"]

@@ -1,0 +1,172 @@
+"""`check --online` against the sandbox: what is well, and every way in which it is not."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from confluent_kafka import Producer
+from rich.console import Console
+
+from processor.clock import SystemClock
+from processor.commands.check import check_settings
+from processor.commands.check_online import sample_findings
+from processor.finding import Mark
+from processor.record import Record
+from processor.sandbox.aep.faults import read_script
+from processor.sandbox.sandbox import (
+    CHANGELOG_TOPIC,
+    DEAD_LETTER_TOPIC,
+    EVENTS_TOPIC,
+    SCORES_TOPIC,
+    Sandbox,
+    SandboxSettings,
+)
+from processor.settings.load import parse_settings
+from processor.sink.probe import reached
+from processor.sink.reply import Answer, Fault
+from tests.support.registry import FakeRegistry
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(SandboxSettings(partitions=2)) as running:
+        yield running
+
+
+def checked(
+    sandbox: Sandbox, folder: Path, **changes: object
+) -> tuple[int, dict[str, dict[str, Any]]]:
+    tree = sandbox.settings(folder / "state")
+    for path, value in changes.items():
+        group, _, key = path.partition("__")
+        tree.setdefault(group, {})[key] = value
+    config = folder / "settings.yaml"
+    config.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    stream = io.StringIO()
+    code = check_settings(
+        config, online=True, as_json=True, seconds=2, console=Console(file=stream, width=500)
+    )
+    return code, {row["name"]: row for row in json.loads(stream.getvalue())}
+
+
+def test_a_sandbox_is_well(sandbox: Sandbox, tmp_path: Path) -> None:
+    code, rows = checked(sandbox, tmp_path)
+
+    assert code == 0
+    assert {row["mark"] for row in rows.values()} <= {"ok", "skip"}
+    assert rows["access token"]["mark"] == "ok"
+    assert rows["inlet of churn"]["mark"] == "ok"
+    assert sandbox.simulator.ledger.accepted() == 0
+
+
+def test_a_broker_that_is_away_is_told_in_time(sandbox: Sandbox, tmp_path: Path) -> None:
+    code, rows = checked(sandbox, tmp_path, kafka__bootstrap_servers="127.0.0.1:1")
+
+    assert code == 1
+    assert rows["broker"]["mark"] == "fail"
+    assert rows["access token"]["mark"] == "ok"
+
+
+def test_missing_topics_are_named(sandbox: Sandbox, tmp_path: Path) -> None:
+    code, rows = checked(
+        sandbox,
+        tmp_path,
+        kafka__scores={"topics": ["nowhere"]},
+        dead_letter__topic="no-letters",
+    )
+
+    assert code == 1
+    assert rows["topic nowhere"]["mark"] == "fail"
+    assert rows["topic no-letters"]["mark"] == "fail"
+
+
+def test_partition_counts_that_differ_are_refused(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.broker.create_topic("other-events", 3)
+
+    code, rows = checked(sandbox, tmp_path, kafka__events={"topics": ["other-events"]})
+
+    assert code == 1
+    assert rows["co-partitioning"]["mark"] == "fail"
+    assert rows[f"topic {CHANGELOG_TOPIC}"]["mark"] == "fail"
+
+
+def test_a_refused_secret_is_told_and_not_shown(sandbox: Sandbox, tmp_path: Path) -> None:
+    auth = {**sandbox.settings(tmp_path)["aep"]["auth"], "client_secret": "canary-77"}
+    aep = {**sandbox.settings(tmp_path)["aep"], "auth": auth}
+    tree = {**sandbox.settings(tmp_path), "aep": aep}
+
+    code, rows = checked(sandbox, tmp_path, aep__auth=tree["aep"]["auth"])
+
+    assert code == 1
+    assert rows["access token"]["mark"] == "fail"
+    assert "canary-77" not in json.dumps(rows)
+    assert "inlet of churn" not in rows
+
+
+def test_a_registry_is_asked_for_its_subjects(sandbox: Sandbox, tmp_path: Path) -> None:
+    with FakeRegistry() as registry:
+        _, rows = checked(sandbox, tmp_path, registry__url=registry.url)
+    assert rows["registry"]["mark"] == "ok"
+
+    code, rows = checked(sandbox, tmp_path, registry__url="http://127.0.0.1:1")
+    assert code == 1
+    assert rows["registry"]["mark"] == "fail"
+
+
+def test_an_inlet_in_trouble_is_a_warning(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.simulator.faults.add(*read_script(b'{"act": "status", "status": 503, "count": 3}'))
+
+    code, rows = checked(sandbox, tmp_path)
+
+    assert code == 0
+    assert rows["inlet of churn"]["mark"] == "warn"
+
+
+def test_the_newest_records_are_tried(sandbox: Sandbox, tmp_path: Path) -> None:
+    producer = Producer({"bootstrap.servers": sandbox.broker.bootstrap})
+    producer.produce(SCORES_TOPIC, b"{", partition=0)
+    producer.produce(EVENTS_TOPIC, None, key=b"k", partition=1)
+    assert producer.flush(10) == 0
+
+    code, rows = checked(sandbox, tmp_path)
+
+    assert code == 0
+    assert "Of the newest 2 records 1 would be rejected: malformed 1." in rows["sample"]["sentence"]
+    assert rows[f"topic {DEAD_LETTER_TOPIC}"]["mark"] == "ok"
+
+
+def test_a_person_on_two_partitions_is_noticed(sandbox: Sandbox, tmp_path: Path) -> None:
+    settings = parse_settings(yaml.safe_dump(sandbox.settings(tmp_path)), {})
+    event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "eventType": "x",
+      "identityMap": {"Email": [{"id": "ann@example.org"}]}}"""
+    records = [Record(EVENTS_TOPIC, number, 0, 0, b"k", event) for number in (0, 1)]
+
+    found = {f.name: f for f in sample_findings(settings, records, SystemClock())}
+
+    assert found["keys"].mark is Mark.WARN
+    assert found["keys"].sentence.startswith("Persons on more than one partition: 1")
+    assert "ann" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("reply", "mark"),
+    [
+        (Answer(207), Mark.OK),
+        (Answer(400), Mark.OK),
+        (Answer(401), Mark.FAIL),
+        (Answer(403), Mark.FAIL),
+        (Answer(404), Mark.FAIL),
+        (Answer(301), Mark.FAIL),
+        (Answer(429), Mark.WARN),
+        (Answer(503), Mark.WARN),
+        (Fault.DNS, Mark.FAIL),
+        (Fault.TLS, Mark.FAIL),
+        (Fault.TIMEOUT, Mark.FAIL),
+    ],
+)
+def test_an_inlets_answer_is_judged(reply: Answer | Fault, mark: Mark) -> None:
+    assert reached("inlet", reply).mark is mark

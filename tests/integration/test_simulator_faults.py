@@ -1,0 +1,203 @@
+"""Scripted faults as a sender meets them, and what the ledger says of each."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from processor.clock import SystemClock
+from processor.sandbox.aep.faults import Act, Door, Fault
+from processor.sandbox.aep.simulator import AepSimulator
+from tests.support.aep_caller import AepCaller, message, row, with_dataset
+
+
+@pytest.fixture
+def simulator() -> Iterator[AepSimulator]:
+    with with_dataset(AepSimulator()) as running:
+        yield running
+
+
+@pytest.fixture
+def aep(simulator: AepSimulator) -> AepCaller:
+    return AepCaller(simulator)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 413, 429, 500, 502, 503, 504])
+def test_a_scripted_status_takes_nothing_and_is_over_after_its_count(
+    aep: AepCaller, status: int
+) -> None:
+    aep.simulator.add_faults(Fault(Act.STATUS, status=status, count=1))
+
+    assert [aep.batch(message()).status for _ in range(2)] == [status, 207]
+    assert aep.simulator.ledger.accepted() == 1
+
+
+def test_retry_after_comes_in_seconds_or_as_a_date(aep: AepCaller) -> None:
+    aep.simulator.add_faults(
+        Fault(Act.STATUS, status=429, retry_after="7", count=1),
+        Fault(Act.STATUS, status=503, retry_after="date:30", count=1),
+    )
+
+    seconds, date = (aep.batch(message()).headers["Retry-After"] for _ in range(2))
+
+    assert seconds == "7"
+    ahead = parsedate_to_datetime(date).timestamp() - SystemClock().now_ms() / 1000
+    assert 25 < ahead <= 30
+
+
+@pytest.mark.parametrize(
+    ("shape", "keys"),
+    [
+        ("status", {"xactionId", "status", "message"}),
+        ("statusCode", {"statusCode", "message"}),
+    ],
+)
+def test_items_are_refused_in_both_shapes(aep: AepCaller, shape: str, keys: set[str]) -> None:
+    fault = {"act": "items", "share": 0.3, "item_shape": shape, "item_status": 429}
+    aep.call("POST", "/_sandbox/faults", json.dumps(fault))
+
+    responses = aep.batch(*(message(row(number)) for number in range(50))).json["responses"]
+
+    refused = {index for index, item in enumerate(responses) if set(item) == keys}
+    accepted = {event["_id"] for event in aep.simulator.events("ds", last=50)}
+    assert 0 < len(refused) < 50
+    assert accepted == {f"{number:064x}" for number in range(50) if number not in refused}
+
+
+def test_a_reset_before_acceptance_leaves_nothing(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.RESET, count=1))
+
+    with pytest.raises(ConnectionError):
+        aep.batch(message())
+
+    assert aep.simulator.ledger.accepted() == 0
+
+
+def test_a_reset_after_acceptance_leaves_the_events_in_doubt(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.RESET, accept=True, count=1))
+
+    with pytest.raises(ConnectionError):
+        aep.batch(message(row(5)))
+
+    assert [event.id for event in aep.simulator.ledger.in_doubt()] == [f"{5:064x}"]
+
+
+def test_a_status_after_acceptance_leaves_the_events_in_doubt(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.STATUS, status=504, accept=True, count=1))
+
+    assert aep.batch(message()).status == 504
+    assert len(aep.simulator.ledger.in_doubt()) == 1
+
+
+def test_half_an_answer_ends_in_a_broken_read(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.HALF, count=1))
+
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        aep.batch(message())
+
+    assert len(aep.simulator.ledger.in_doubt()) == 1
+
+
+def test_a_hang_says_nothing_and_then_cuts(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.HANG, delay=0.3, count=1))
+    clock = SystemClock()
+    started = clock.monotonic()
+
+    with pytest.raises(ConnectionError):
+        aep.batch(message())
+
+    assert clock.monotonic() - started >= 0.3
+
+
+def test_a_dripping_answer_comes_whole_but_late(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.DRIP, delay=0.3, count=1))
+    clock = SystemClock()
+    started = clock.monotonic()
+
+    answer = aep.batch(message())
+
+    assert len(answer.json["responses"]) == 1
+    assert clock.monotonic() - started >= 0.3
+
+
+def test_a_huge_answer_is_still_the_answer(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.HUGE, size=3_000_000, count=1))
+
+    answer = aep.batch(message())
+
+    assert len(answer.body) > 3_000_000
+    assert len(answer.json["responses"]) == 1
+
+
+def test_a_short_answer_leaves_out_the_last_message(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.SHORT, count=1))
+
+    assert len(aep.batch(message(row(1)), message(row(2))).json["responses"]) == 1
+    assert aep.simulator.ledger.accepted() == 2
+
+
+def test_an_answer_may_be_anything(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.ANSWER, status=207, body="<html>", count=1))
+
+    assert aep.batch(message())[::2] == (207, b"<html>")
+
+
+def test_latency_goes_together_with_another_fault(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.LATENCY, delay=0.2), Fault(Act.STATUS, status=500))
+    clock = SystemClock()
+    started = clock.monotonic()
+
+    assert aep.batch(message()).status == 500
+    assert clock.monotonic() - started >= 0.2
+
+
+def test_tokens_expire_in_the_middle_of_a_run(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.EXPIRE, skip=1, count=1))
+
+    assert [aep.batch(message()).status for _ in range(3)] == [207, 401, 401]
+    assert AepCaller(aep.simulator).batch(message()).status == 207
+
+
+def test_the_token_service_can_be_out(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.STATUS, on=Door.IMS, status=503, count=1))
+
+    assert aep.call("POST", "/ims/token/v3").status == 503
+    assert aep.call("POST", "/ims/token/v3").status == 400
+
+
+def test_a_bad_script_is_refused_with_the_reason(aep: AepCaller) -> None:
+    answer = aep.call("POST", "/_sandbox/faults", '{"act": "explode"}')
+
+    assert answer.status == 400
+    assert "explode" in answer.json["error"]
+
+
+def test_the_control_paths_tell_and_forget(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.LATENCY, delay=0.0))
+    aep.batch(message(row(1)), message(row(1)), {})
+
+    counts = aep.get("/_sandbox/ledger").json
+    faults = aep.get("/_sandbox/faults").json
+    aep.call("DELETE", "/_sandbox/faults")
+    aep.call("DELETE", "/_sandbox/ledger")
+
+    assert counts["datasets"] == {"ds": {"accepted": 2, "distinct": 1, "repeated": 1}}
+    assert counts["requests"] == {"in 207": 1}
+    assert sum(counts["refusals"].values()) == 1
+    assert faults[0]["hits"] == 1
+    assert aep.simulator.summary()["accepted"] == 0
+    assert aep.simulator.faults.active() == []
+
+
+def test_the_page_shows_counts_faults_and_events_without_trusting_them(aep: AepCaller) -> None:
+    aep.simulator.add_faults(Fault(Act.LATENCY, delay=0.001))
+    aep.batch(message(row(1, note="<script>alert(1)</script>")))
+
+    page = aep.get("/").body.decode()
+
+    assert "Scores" in page
+    assert "latency" in page
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page

@@ -1,0 +1,122 @@
+"""The main job on a real broker: what goes in, what is accepted, and what a restart repeats."""
+
+from collections.abc import Callable
+
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+
+from processor.sandbox.aep.simulator import AepSimulator
+from tests.support.job import Job
+from tests.support.judge import judge
+from tests.support.kafka_cluster import RealKafka
+from tests.support.recipe import COHORT, TENANT
+from tests.support.reference import expected
+from tests.support.workload import History
+
+_STOP_SECONDS = 25
+
+
+def test_every_score_becomes_the_event_the_reference_computes(
+    job: Callable[..., Job], past: History, aep: AepSimulator
+) -> None:
+    one = job()
+    events, scores = one.feed_events(past.events), one.feed_scores(past.scores)
+    wanted = expected(events, scores, tenant=TENANT, cohort=COHORT)
+
+    one.replica().start()
+    one.wait_accepted(len(wanted))
+    one.wait_caught_up()
+
+    judgement = judge(wanted, one.accepted())
+    assert judgement.clean, judgement
+    assert not judgement.repeated
+    assert set(aep.ledger.datasets()) == {"dataset-one", "dataset-two"}
+    assert aep.failed_rows() == []
+
+
+def test_poison_reaches_the_dead_letter_topic_with_its_bytes_untouched(
+    job: Callable[..., Job], past: History
+) -> None:
+    one = job()
+    poison = [b"{not json", b"\x00\x00\x00", b'{"score": 5}', b"[]", b"\xff\xfe" * 50]
+    for number, value in enumerate(poison):
+        one.feed_raw(f"poison-{number}", value)
+    scores = one.feed_scores(past.scores)
+    wanted = expected([], scores, tenant=TENANT, cohort=COHORT)
+
+    one.replica().start()
+    one.wait_accepted(len(wanted))
+    one.wait_caught_up()
+
+    letters = one.letters()
+    assert {letter.value() for letter in letters} == set(poison)
+    assert {letter.key() for letter in letters} == {b"poison-%d" % n for n in range(len(poison))}
+    assert len(letters) == len(poison)
+    assert judge(wanted, one.accepted()).clean
+
+
+def test_a_restart_repeats_nothing(job: Callable[..., Job], past: History) -> None:
+    one = job()
+    half = len(past.scores) // 2
+    events, scores = one.feed_events(past.events), one.feed_scores(past.scores[:half])
+    replica = one.replica()
+    replica.start()
+    one.wait_caught_up()
+
+    assert replica.terminate(_STOP_SECONDS) == 0
+    scores += one.feed_scores(past.scores[half:])
+    replica.start()
+    wanted = expected(events, scores, tenant=TENANT, cohort=COHORT)
+    one.wait_accepted(len(wanted))
+    one.wait_caught_up()
+
+    judgement = judge(wanted, one.accepted())
+    assert judgement.clean, judgement
+    assert not judgement.repeated
+
+
+def test_a_second_copy_of_every_score_is_merged(job: Callable[..., Job], past: History) -> None:
+    one = job()
+    events, scores = one.feed_events(past.events), one.feed_scores(past.scores)
+    replica = one.replica()
+    replica.start()
+    one.wait_caught_up()
+
+    one.feed_scores(past.scores)
+    one.wait_caught_up()
+
+    wanted = expected(events, scores, tenant=TENANT, cohort=COHORT)
+    judgement = judge(wanted, one.accepted())
+    assert judgement.clean, judgement
+    assert not judgement.repeated
+    assert replica.metric("cai_merged_scores_total") == len(wanted)
+
+
+def test_state_is_restored_from_a_compacted_changelog_when_the_disk_is_lost(
+    job: Callable[..., Job], past: History, kafka: RealKafka
+) -> None:
+    one = job()
+    runs = len(past.scores) // 3
+    events, scores = one.feed_events(past.events), one.feed_scores(past.scores[: 2 * runs])
+    first = one.replica("first")
+    first.start()
+    one.wait_caught_up()
+    assert first.terminate(_STOP_SECONDS) == 0
+
+    scores += one.feed_scores(past.scores[2 * runs :])
+    one.replica("on-an-empty-disk").start()
+    wanted = expected(events, scores, tenant=TENANT, cohort=COHORT)
+    one.wait_accepted(len(wanted))
+    one.wait_caught_up()
+
+    judgement = judge(wanted, one.accepted())
+    assert judgement.clean, judgement
+    assert not judgement.repeated
+    assert _config(kafka, one.topics.changelog)["cleanup.policy"] == "compact"
+
+
+def _config(kafka: RealKafka, topic: str) -> dict[str, str]:
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    admin = kafka.admin()
+    found = admin.describe_configs([resource])[resource].result(timeout=20)
+    return {name: entry.value for name, entry in found.items()}

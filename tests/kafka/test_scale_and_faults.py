@@ -1,0 +1,162 @@
+"""Several replicas, and what they do when one of them, the broker or the inlet is gone."""
+
+from collections.abc import Callable
+
+import pytest
+
+from processor.clock import SystemClock
+from processor.sandbox.aep.faults import Act, Fault
+from processor.sandbox.aep.simulator import AepSimulator
+from tests.support.job import Job
+from tests.support.judge import Judgement, judge
+from tests.support.kafka_cluster import RealKafka
+from tests.support.recipe import COHORT, TENANT
+from tests.support.reference import expected
+from tests.support.replica import Replica
+from tests.support.waiting import until
+from tests.support.workload import History
+
+_UNCOMMITTED = 1_000
+_SLOW = Fault(Act.LATENCY, delay=0.05)
+_SHORT_STOP = {"drain_seconds": 2, "commit_seconds": 1, "close_seconds": 2}
+_STOP_SECONDS = 8
+_EXIT_UNSETTLED = 4
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_replica_that_is_killed_loses_nothing_and_its_share_is_taken_over(
+    job: Callable[..., Job], past: History, aep: AepSimulator, protocol: str
+) -> None:
+    one = job(
+        kafka={
+            "group_protocol": protocol,
+            "poll_records": 50,
+            "max_uncommitted_records": _UNCOMMITTED,
+        }
+    )
+    aep.faults.add(_SLOW)
+    replicas = [_started(one, "one"), _started(one, "two")]
+    until(lambda: all(map(_shares, replicas)), seconds=30, what="they share", tell=one.story)
+
+    events, scores = one.feed_events(past.events), one.feed_scores(past.scores)
+    until(lambda: aep.ledger.distinct() > 20, seconds=30, what="some events", tell=one.story)
+    replicas[0].kill()
+
+    judgement = _settled(one, events, scores)
+    assert judgement.clean, judgement
+    assert judgement.repetitions <= _UNCOMMITTED
+
+
+def test_replicas_that_come_and_go_politely_repeat_nothing(
+    job: Callable[..., Job], past: History, aep: AepSimulator
+) -> None:
+    one = job(kafka={"poll_records": 50})
+    aep.faults.add(_SLOW)
+    events = one.feed_events(past.events)
+    first = _started(one, "one")
+    scores = one.feed_scores(past.scores)
+    until(lambda: aep.ledger.distinct() > 20, seconds=30, what="some events", tell=one.story)
+
+    second = _started(one, "two")
+    assert first.terminate() == 0
+    first.start()
+    until(lambda: _shares(first), seconds=30, what="it is back", tell=one.story)
+    assert second.terminate() == 0
+
+    judgement = _settled(one, events, scores)
+    assert judgement.clean, judgement
+    assert not judgement.repeated
+
+
+def test_a_broker_that_is_killed_and_comes_back_costs_nothing(
+    job: Callable[..., Job], past: History, aep: AepSimulator, kafka: RealKafka
+) -> None:
+    one = job(kafka={"poll_records": 50, "max_uncommitted_records": _UNCOMMITTED})
+    aep.faults.add(_SLOW)
+    events, scores = one.feed_events(past.events), one.feed_scores(past.scores)
+    replica = _started(one, "one")
+    until(lambda: aep.ledger.distinct() > 20, seconds=30, what="some events", tell=one.story)
+
+    kafka.kill()
+    kafka.start()
+
+    judgement = _settled(one, events, scores)
+    assert judgement.clean, judgement
+    assert judgement.repetitions <= _UNCOMMITTED
+    assert replica.running
+
+
+def test_a_stop_is_over_in_time_although_the_inlet_hangs(
+    job: Callable[..., Job], past: History, aep: AepSimulator
+) -> None:
+    one = job(stop=_SHORT_STOP)
+    aep.faults.add(Fault(Act.HANG))
+    scores = one.feed_scores(past.scores)
+    replica = _started(one, "one")
+    until(lambda: replica.metric("cai_requests_in_flight") > 0, seconds=20, what="requests hang")
+
+    assert _stopped(replica) == (_EXIT_UNSETTLED, True)
+    assert sum(one.committed().values()) == 0
+
+    aep.faults.clear()
+    replica.start()
+    assert _settled(one, [], scores).clean
+
+
+def test_a_stop_is_over_in_time_although_the_broker_is_dead(
+    job: Callable[..., Job], past: History, kafka: RealKafka
+) -> None:
+    one = job(stop=_SHORT_STOP)
+    scores = one.feed_scores(past.scores)
+    replica = _started(one, "one")
+    one.wait_caught_up()
+
+    kafka.kill()
+    try:
+        _, in_time = _stopped(replica)
+    finally:
+        kafka.start()
+
+    assert in_time
+    replica.start()
+    judgement = _settled(one, [], scores)
+    assert judgement.clean, judgement
+    assert not judgement.repeated
+
+
+def test_a_listener_with_tls_and_a_password_is_read_with_settings_passed_through(
+    job: Callable[..., Job], past: History, kafka: RealKafka
+) -> None:
+    secure = {"bootstrap_servers": kafka.secure_bootstrap, "client": kafka.secure_client}
+    one = job(kafka=secure)
+    one.feed_raw("poison", b"{")
+    scores = one.feed_scores(past.scores)
+    _started(one, "one")
+
+    assert _settled(one, [], scores).clean
+    assert [letter.value() for letter in one.letters()] == [b"{"]
+
+
+def _started(one: Job, name: str) -> Replica:
+    replica = one.replica(name)
+    replica.start()
+    replica.wait_ready()
+    return replica
+
+
+def _shares(replica: Replica) -> bool:
+    return replica.metric("cai_assigned_partitions") == 4  # half of two topics' four each
+
+
+def _settled(one: Job, events: list[bytes], scores: list[bytes]) -> Judgement:
+    wanted = expected(events, scores, tenant=TENANT, cohort=COHORT)
+    one.wait_accepted(len(wanted))
+    one.wait_caught_up()
+    return judge(wanted, one.accepted())
+
+
+def _stopped(replica: Replica) -> tuple[int, bool]:
+    clock = SystemClock()
+    begun = clock.monotonic()
+    code = replica.terminate()
+    return code, clock.monotonic() - begun <= _STOP_SECONDS

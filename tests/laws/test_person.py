@@ -1,0 +1,133 @@
+"""Merging what is known of a person is a semilattice, bounds included."""
+
+from collections.abc import Sequence
+from functools import reduce
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.event import Fact
+from processor.person import (
+    DeliveredScore,
+    Limits,
+    Novelty,
+    Person,
+    merge,
+    novelty,
+    with_fact,
+    with_score,
+    without_score,
+)
+from processor.state.wire import decode, encode
+
+HOUR_MS = 3_600_000
+LIMITS = Limits(
+    keep_ms=40 * HOUR_MS, facts=5, fact_bytes=160, one_fact_bytes=70, scores=3, all_scores=5
+)
+
+facts = st.builds(
+    Fact,
+    time_ms=st.integers(0, 60).map(lambda hour: hour * HOUR_MS),
+    id=st.sampled_from(["a", "b", "c"]),
+    page=st.sampled_from(["", "home", "cart", "x" * 25, "y" * 25, "z" * 80]),
+    kinds=st.sampled_from([(), ("webVisit",)]),
+)
+scores = st.tuples(
+    st.sampled_from(["churn", "upgrade", "win"]),
+    st.builds(
+        DeliveredScore,
+        scored_at_ms=st.integers(0, 8).map(lambda hour: hour * HOUR_MS),
+        id=st.sampled_from(["0a" * 32, "0b" * 32]),
+        digest=st.sampled_from([b"1" * 8, b"2" * 8]),
+        score=st.sampled_from([0.0, 50.5, 100.0]),
+        bucket=st.sampled_from(["low", "medium", "high"]),
+    ),
+)
+pieces = st.lists(st.one_of(facts, scores), max_size=25)
+
+
+def learn(person: Person, pieces: Sequence[Fact | tuple[str, DeliveredScore]]) -> Person:
+    for piece in pieces:
+        if isinstance(piece, Fact):
+            person = with_fact(person, piece, LIMITS)
+        else:
+            person = with_score(person, *piece, LIMITS)
+    return person
+
+
+persons = pieces.map(lambda some: learn(Person(), some))
+
+
+@given(pieces, st.randoms(use_true_random=False), pieces)
+def test_any_order_and_any_duplicates_give_the_same_bytes(some, random, again) -> None:
+    known = learn(Person(), some)
+    shuffled = [*some, *(piece for piece in again if piece in some), *some]
+    random.shuffle(shuffled)
+
+    assert encode(learn(Person(), shuffled)) == encode(known)
+
+
+@given(pieces, st.lists(st.integers(0, 3), min_size=25, max_size=25))
+def test_any_split_among_owners_merges_to_the_same_bytes(some, owners) -> None:
+    parts = [
+        learn(Person(), [piece for piece, owner in zip(some, owners, strict=False) if owner == one])
+        for one in range(4)
+    ]
+
+    merged = reduce(lambda one, other: merge(one, other, LIMITS), parts)
+
+    assert encode(merged) == encode(learn(Person(), some))
+
+
+@given(persons, persons, persons)
+def test_merging_is_commutative_associative_and_idempotent(one, two, three) -> None:
+    def joined(a: Person, b: Person) -> Person:
+        return merge(a, b, LIMITS)
+
+    assert encode(joined(one, two)) == encode(joined(two, one))
+    assert encode(joined(joined(one, two), three)) == encode(joined(one, joined(two, three)))
+    assert encode(joined(one, one)) == encode(one)
+    assert encode(joined(joined(one, two), two)) == encode(joined(one, two))
+
+
+@given(persons)
+def test_every_bound_holds(person) -> None:
+    names = [(fact.time_ms, fact.id) for fact in person.facts]
+    sizes = [len(encode(Person((fact,)))) - len(encode(Person())) for fact in person.facts]
+
+    assert names == sorted(set(names))
+    assert len(names) <= LIMITS.facts
+    assert sum(sizes) == person.weight <= LIMITS.fact_bytes
+    assert not names or names[0][0] >= names[-1][0] - LIMITS.keep_ms
+    assert all(0 < len(history) <= 3 * 33 for history in person.scores.values())
+    assert sum(map(len, person.scores.values())) <= 5 * 33
+
+
+@given(persons)
+def test_bytes_come_back_as_the_same_person(person) -> None:
+    assert decode(encode(person)) == person
+
+
+@given(persons, scores)
+def test_a_delivered_score_is_recognised_until_it_is_taken_out(person, one) -> None:
+    model, score = one
+    roomy = Limits(LIMITS.keep_ms, 5, 160, 60, scores=99, all_scores=999)
+
+    def seen(person: Person) -> Novelty:
+        return novelty(
+            person,
+            model,
+            scored_at_ms=score.scored_at_ms,
+            event_id=score.id,
+            digest=score.digest,
+        )
+
+    marked = with_score(person, model, score, roomy)
+    unmarked = without_score(
+        marked, model, scored_at_ms=score.scored_at_ms, event_id=score.id, digest=score.digest
+    )
+
+    assert seen(marked) is Novelty.SAME
+    assert seen(unmarked) is not Novelty.SAME
+    if seen(person) is not Novelty.SAME:
+        assert encode(unmarked) == encode(person)

@@ -1,0 +1,25 @@
+"""A clock that moves by hand."""
+
+__all__ = ["ManualClock"]
+
+
+class ManualClock:
+    """Wall and monotonic time, moved together by `pass_` and apart by assignment."""
+
+    def __init__(self, now_ms: int = 1_795_000_000_000, monotonic: float = 1_000.0) -> None:
+        self.wall_ms = now_ms
+        self.seconds = monotonic
+
+    def now_ms(self) -> int:
+        return self.wall_ms
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def wait(self, seconds: float) -> None:
+        self.pass_(seconds)
+
+    def pass_(self, seconds: float) -> None:
+        """Let so many seconds pass, at once."""
+        self.seconds += seconds
+        self.wall_ms += round(seconds * 1000)

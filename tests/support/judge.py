@@ -1,0 +1,70 @@
+"""Holds what the inlet accepted against what had to come: the harness's only opinion."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from processor.sandbox.aep.ledger import Accepted
+
+__all__ = ["Judgement", "judge"]
+
+_SHOWN = 3
+
+
+class Judgement(NamedTuple):
+    """Events by `_id`.
+
+    `lost` had to come and did not, `phantom` came and had not to, `repeated` came more than once
+    (with how often beyond the first), `wrong` came with other content than the reference says.
+    """
+
+    lost: frozenset[str]
+    phantom: frozenset[str]
+    repeated: Mapping[str, int]
+    wrong: Mapping[str, list[str]]
+
+    @property
+    def clean(self) -> bool:
+        """True where everything came as it had to; repetitions are not looked at."""
+        return not (self.lost or self.phantom or self.wrong)
+
+    @property
+    def repetitions(self) -> int:
+        """How many events came too often, each counted as often as it did."""
+        return sum(self.repeated.values())
+
+    def __str__(self) -> str:
+        shown = [line for lines in self.wrong.values() for line in lines][:_SHOWN]
+        return (
+            f"lost {len(self.lost)}, phantom {len(self.phantom)}, "
+            f"repeated {self.repetitions}, wrong {len(self.wrong)}"
+            + "".join(f"\n  {line}" for line in shown)
+        )
+
+
+def judge(expected: Mapping[str, Mapping[str, Any]], accepted: Iterable[Accepted]) -> Judgement:
+    """Return the judgement; every repetition's content is compared too."""
+    times: Counter[str] = Counter()
+    wrong: dict[str, list[str]] = {}
+    for one in accepted:
+        times[one.id] += 1
+        want = expected.get(one.id)
+        if want is not None and (found := _differences(want, one.event())):
+            wrong[one.id] = found
+    return Judgement(
+        lost=frozenset(expected.keys() - times.keys()),
+        phantom=frozenset(times.keys() - expected.keys()),
+        repeated={name: count - 1 for name, count in times.items() if count > 1},
+        wrong=wrong,
+    )
+
+
+def _differences(want: Mapping[str, Any], got: Mapping[str, Any], path: str = "") -> list[str]:
+    found: list[str] = []
+    for key in want.keys() | got.keys():
+        one, other, at = want.get(key), got.get(key), f"{path}/{key}"
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += _differences(one, other, at)
+        elif one != other:
+            found.append(f"{at}: {other!r} instead of {one!r}")
+    return found

@@ -1,0 +1,155 @@
+"""What tests of the Kafka doors share: records in, a follower that remembers, a loop that settles."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from processor.clock import SystemClock
+from processor.record import Headers, Partition, Record
+from processor.sandbox.broker import EmbeddedBroker
+from processor.settings import JoinSettings, KafkaSettings
+from processor.source.polled import Polled
+from processor.source.source import Source
+from processor.telemetry.metrics import Metrics
+from tests.support.waiting import until
+
+__all__ = ["EVENTS", "SCORES", "Follower", "Replica", "committed", "produce", "read_all"]
+
+SCORES = "customer-ai-scores"
+EVENTS = "experience-events"
+
+
+def produce(  # noqa: PLR0913  a record has so many parts
+    broker: EmbeddedBroker,
+    topic: str,
+    values: Sequence[bytes],
+    *,
+    partition: int = 0,
+    key: bytes | None = b"key",
+    headers: Headers = (),
+) -> None:
+    """Write values to one partition and wait until they are there."""
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all"})
+    for value in values:
+        producer.produce(topic, value, key=key, partition=partition, headers=list(headers))
+    assert producer.flush(10) == 0
+
+
+def committed(broker: EmbeddedBroker, group: str, *partitions: Partition) -> list[int]:
+    """Return a group's offsets as the broker has them; -1001 where it has none."""
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group})
+    try:
+        found = consumer.committed([TopicPartition(*each) for each in partitions], timeout=5)
+        return [at.offset for at in found]
+    finally:
+        consumer.close()
+
+
+def read_all(broker: EmbeddedBroker, topic: str, count: int) -> list[Record]:
+    """Read `count` records from all partitions of a topic, from the start."""
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "reader"})
+    try:
+        numbers = consumer.list_topics(topic, timeout=5).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
+        found: list[Record] = []
+
+        def enough() -> bool:
+            found.extend(_record(each) for each in consumer.consume(100, 0.1) if not each.error())
+            return len(found) >= count
+
+        until(enough, seconds=8, what=f"{count} records in {topic}", tell=lambda: found)
+        return found
+    finally:
+        consumer.close()
+
+
+def _record(message: Any) -> Record:  # noqa: ANN401
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        tuple(message.headers() or ()),
+    )
+
+
+class Follower:
+    """Remembers what it was told; runs `on_drain` and `on_assigned` where they are given."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, tuple[Partition, ...]]] = []
+        self.on_assigned: Callable[[], object] = bool
+        self.on_drain: Callable[[], object] = bool
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        self.told.append(("assigned", tuple(sorted(partitions))))
+        self.on_assigned()
+
+    def drain(self, partitions: Sequence[Partition]) -> None:
+        self.told.append(("drain", tuple(sorted(partitions))))
+        self.on_drain()
+
+    def gone(self, partitions: Sequence[Partition]) -> None:
+        self.told.append(("gone", tuple(sorted(partitions))))
+
+
+class Replica:
+    """A source, its follower and its metrics, and what it has polled so far.
+
+    `classic` groups are slow on the embedded broker: it lets every rebalance but a group's first
+    take a whole session.
+    """
+
+    def __init__(
+        self, broker: EmbeddedBroker, *, join: JoinSettings | None = None, **kafka: Any
+    ) -> None:
+        settings = KafkaSettings(
+            **{
+                "bootstrap_servers": broker.bootstrap,
+                "group_protocol": "consumer",
+                "session_timeout_seconds": 6,
+                "commit_seconds": 0.05,
+                **kafka,
+            }
+        )
+        self.follower = Follower()
+        self.metrics = Metrics()
+        self.source = Source(settings, self.metrics, SystemClock(), join=join)
+        self.polls: list[Polled] = []
+        self.settling = True
+
+    def start(self) -> "Replica":
+        """Join the group."""
+        self.source.start(self.follower)
+        return self
+
+    def turn(self) -> Polled:
+        """Poll once, settle it where `settling`, and commit when it is time to."""
+        polled = self.source.poll(0.05)
+        if polled.records:
+            self.polls.append(polled)
+        if self.settling:
+            self.source.settle(polled)
+        self.source.commit()
+        return polled
+
+    @property
+    def values(self) -> list[bytes | None]:
+        """The values polled so far, in order."""
+        return [record.value for polled in self.polls for record in polled.records]
+
+    def turn_until(self, look: Callable[[], object], what: str, seconds: float = 8) -> None:
+        """Turn until something is so."""
+
+        def turned() -> bool:
+            self.turn()
+            return bool(look())
+
+        until(turned, seconds=seconds, what=what, every=0.001, tell=lambda: self.values[-5:])
+
+    def read(self, count: int, seconds: float = 8) -> None:
+        """Turn until so many records were polled."""
+        self.turn_until(lambda: len(self.values) >= count, f"{count} records", seconds)

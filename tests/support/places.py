@@ -1,0 +1,7 @@
+"""Where things are in a checkout, wherever the tests are started from."""
+
+from pathlib import Path
+
+__all__ = ["ROOT"]
+
+ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,40 @@
+"""A changelog to read that is a list in memory."""
+
+from processor.state.reader import Slice
+
+__all__ = ["FakeReader"]
+
+
+class FakeReader:
+    """Serves what `logs` holds, `slice_records` at a time; offsets are places in the list."""
+
+    def __init__(self, slice_records: int = 1_000) -> None:
+        self.logs: dict[int, list[tuple[bytes, bytes | None]]] = {}
+        self.begun: list[tuple[int, int | None]] = []
+        self.holding: str | None = None
+        self._slice = slice_records
+        self._at: dict[int, int] = {}
+
+    def begin(self, partition: int, offset: int | None) -> None:
+        self.begun.append((partition, offset))
+        self._at[partition] = offset or 0
+
+    def end(self, partition: int) -> None:
+        self._at.pop(partition, None)
+
+    def read(self, seconds: float) -> dict[int, Slice]:
+        assert seconds >= 0
+        return {partition: self._read(partition) for partition in list(self._at)}
+
+    def remaining(self, partition: int, offset: int) -> int:
+        return len(self.logs.get(partition, [])) - offset
+
+    def close(self) -> None:
+        self._at.clear()
+
+    def _read(self, partition: int) -> Slice:
+        log, start = self.logs.get(partition, []), self._at[partition]
+        if start > len(log):
+            return Slice(nowhere=True)
+        end = self._at[partition] = min(start + self._slice, len(log))
+        return Slice(log[start:end], end, ended=end == len(log))

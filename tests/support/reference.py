@@ -1,0 +1,195 @@
+"""What must come out, computed the slow and obvious way from what went in.
+
+Shares no code with the processor: json, hashlib and datetime only, one dictionary per person, a
+list that is searched from end to end. It is right for input in which every experience event is
+there before the scores it matters to, and knows the forms `tests/support/workload.py` writes.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+__all__ = ["expected"]
+
+_DAY_MS = 86_400_000
+_LOOKBACK_MS = 45 * _DAY_MS
+_Json = dict[str, Any]
+
+
+def expected(
+    events: Iterable[bytes], scores: Iterable[bytes], *, tenant: str, cohort: Sequence[str]
+) -> dict[str, _Json]:
+    """Return the XDM events that must be accepted, by `_id`.
+
+    `events` and `scores` are record values; scores in the order in which they are read. `cohort` is
+    the path of the cohort attribute. A score that comes again counts once, as it came first.
+    """
+    past = _by_person(map(_loads, events), cohort)
+    sent: dict[str, _Json] = {}
+    before: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for record in map(_loads, scores):
+        ecid = record["identityMap"]["ECID"][0]["id"]
+        for model, leaves in _models(record, tenant):
+            at, value = _millis(leaves["scoreDate"]), leaves["score"]
+            name = _name(tenant, model, ecid, at)
+            if name in sent:
+                continue
+            mine = before.setdefault((ecid, model), [])
+            context = {"predictionName": model, "scoreBucket": _bucket(value)}
+            found = _history(mine, at, value) | _behaviour(past.get(ecid, []), at)
+            context |= found | {"contextStatus": "complete" if found else "none"}
+            sent[name] = _event(
+                name, ecid, at, f"_{tenant}", ({model: _leaves(leaves, at)}, context)
+            )
+            mine.append((at, value))
+    return sent
+
+
+def _loads(value: bytes) -> _Json:
+    record: _Json = json.loads(value)
+    return record["body"]["xdmEntity"] if "body" in record else record
+
+
+def _name(tenant: str, model: str, ecid: str, at: int) -> str:
+    parts = "".join(f"{len(part)}:{part}" for part in (tenant, model, "ECID", ecid))
+    return hashlib.sha256(f"score-event/1|{parts}{at}".encode()).hexdigest()
+
+
+def _event(name: str, ecid: str, at: int, key: str, said: tuple[_Json, _Json]) -> _Json:
+    models, context = said
+    return {
+        "_id": name,
+        "timestamp": _text(at),
+        "eventType": "customerAI.scored",
+        "producedBy": "system",
+        "identityMap": {"ECID": [{"id": ecid, "primary": True}]},
+        key: {"CustomerAI": models, "scoreContext": context},
+    }
+
+
+def _models(record: _Json, tenant: str) -> list[tuple[str, _Json]]:
+    if "prediction" in record:
+        return [(record["prediction"], record)]
+    (models,) = record[f"_{tenant}"].values()
+    return list(models.items())
+
+
+def _leaves(leaves: _Json, at: int) -> _Json:
+    kept = {"score": leaves["score"], "scoreDate": _text(at)}
+    for ours, theirs in (
+        ("probability", "probability"),
+        ("percentileScore", "percentileScore"),
+        ("percentileScore", "percentile"),
+        ("modelType", "modelType"),
+        ("influentialFactors", "influentialFactors"),
+    ):
+        if theirs in leaves:
+            kept[ours] = leaves[theirs]
+    return kept
+
+
+def _history(mine: list[tuple[int, float]], at: int, value: float) -> _Json:
+    earlier = [one for one in mine if one[0] < at]
+    if not earlier:
+        return {}
+    date, score = max(earlier)
+    old, new = _bucket(score), _bucket(value)
+    return {
+        "previousScore": score,
+        "previousBucket": old,
+        "previousScoreDate": _text(date),
+        "scoreChange": round(value - score, 10),
+        "bucketMovement": f"stayed {new}" if old == new else f"{old} to {new}",
+    }
+
+
+def _behaviour(facts: list[_Json], at: int) -> _Json:
+    seen = [fact for fact in facts if at - _LOOKBACK_MS <= fact["at"] <= at]
+    if not seen:
+        return {}
+    seen.sort(key=lambda fact: (fact["at"], fact["id"]), reverse=True)
+    found = {
+        "lastEventType": seen[0]["type"],
+        "lastEventTimestamp": _text(seen[0]["at"]),
+        "daysSinceLastEvent": (at - seen[0]["at"]) // _DAY_MS,
+        "eventCounts": dict(Counter(kind for fact in seen for kind in fact["kinds"])),
+    }
+    for key, name in (
+        ("lastPageName", "page"),
+        ("lastCampaign", "campaign"),
+        ("lastOrderId", "order"),
+        ("cohort", "cohort"),
+    ):
+        said = [fact[name] for fact in seen if fact[name]]
+        found |= {key: said[0]} if said else {}
+    for fact in seen:
+        if "purchases" in fact["kinds"]:
+            last = {"lastSuccessEventType": fact["type"]}
+            return found | last | {"lastSuccessEventTimestamp": _text(fact["at"])}
+    return found
+
+
+def _by_person(events: Iterable[_Json], cohort: Sequence[str]) -> dict[str, list[_Json]]:
+    people: dict[str, dict[str, _Json]] = {}
+    for event in events:
+        if "identityMap" in event:
+            ecid = event["identityMap"]["ECID"][0]["id"]
+        else:
+            ecid = event["endUserIDs"]["_experience"]["mcid"]["id"]
+        people.setdefault(ecid, {})[event["_id"]] = _fact(event, cohort)
+    return {ecid: list(facts.values()) for ecid, facts in people.items()}
+
+
+def _fact(event: _Json, cohort: Sequence[str]) -> _Json:
+    return {
+        "id": event["_id"],
+        "at": _millis(event["timestamp"]),
+        "type": event["eventType"],
+        "kinds": _kinds(event),
+        "page": _at(event, ("web", "webPageDetails", "name")),
+        "campaign": _at(event, ("marketing", "trackingCode")),
+        "order": _at(event, ("commerce", "order", "purchaseID")),
+        "cohort": _at(event, cohort),
+    }
+
+
+def _kinds(event: _Json) -> list[str]:
+    kinds = {
+        "purchases": _at(event, ("commerce", "purchases", "value")),
+        "productViews": _at(event, ("commerce", "productViews", "value")),
+        "order": _at(event, ("commerce", "order", "purchaseID")),
+        "launches": _at(event, ("application", "launches", "value")),
+        "webVisit": _at(event, ("web", "webPageDetails", "name")),
+        "search": _at(event, ("search", "keywords")),
+    }
+    return [kind for kind, there in kinds.items() if there]
+
+
+def _at(event: _Json, path: Sequence[str]) -> Any:  # noqa: ANN401  whatever is there
+    node: Any = event
+    for step in path:
+        node = node.get(step, {})
+    return node or None
+
+
+def _bucket(score: float) -> str:
+    if score < 25:
+        return "low"
+    return "high" if score >= 75 else "medium"
+
+
+def _millis(date: str | int) -> int:
+    if isinstance(date, int):
+        return date if date > 10**11 else date * 1_000
+    at = datetime.fromisoformat(date)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return round(at.timestamp() * 1_000)
+
+
+def _text(millis: int) -> str:
+    at = datetime.fromtimestamp(millis / 1_000, UTC)
+    fraction = f".{millis % 1_000:03d}" if millis % 1_000 else ""
+    return f"{at:%Y-%m-%dT%H:%M:%S}{fraction}Z"

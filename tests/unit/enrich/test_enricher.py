@@ -1,0 +1,194 @@
+import json
+from typing import Any
+
+import pytest
+
+from processor.errors import RejectError
+from processor.outcome import Reason, Reject, Rule, Stage
+from processor.person import ContextStatus
+from processor.score import Identity
+from tests.support.enriching import (
+    AT_MS,
+    DAY_MS,
+    ECID,
+    NOW_MS,
+    RECORD,
+    context_in,
+    enricher_with,
+    fact,
+    leaves_in,
+    person_of,
+    score_of,
+)
+from tests.support.xdm_rules import broken_rules
+
+ENRICHER = enricher_with()
+PLACEHOLDER = Identity("CRMID", "anonymous")
+
+
+def composed(**changes: Any) -> bytes:  # noqa: ANN401  any field of a score
+    prepared = ENRICHER.prepare(score_of(**changes), NOW_MS)
+    return ENRICHER.compose(prepared, None, ContextStatus.OFF, RECORD).body
+
+
+def refused(**changes: Any) -> Reject:  # noqa: ANN401  likewise
+    with pytest.raises(RejectError) as caught:
+        composed(**changes)
+    return caught.value.reject
+
+
+def test_a_score_becomes_exactly_this_event() -> None:
+    prepared = ENRICHER.prepare(
+        score_of(identities=(Identity("CRMID", "c1"), ECID, PLACEHOLDER)), NOW_MS
+    )
+    event = ENRICHER.compose(prepared, None, ContextStatus.OFF, RECORD)
+
+    assert json.loads(event.body) == {
+        "_id": event.id,
+        "timestamp": "2026-08-03T00:00:00Z",
+        "eventType": "customerAI.scored",
+        "producedBy": "system",
+        "identityMap": {"ECID": [{"id": ECID.id, "primary": True}], "CRMID": [{"id": "c1"}]},
+        "_acme": {
+            "CustomerAI": {
+                "Likelihoodtoupgradeaccount": {
+                    "score": 82.0,
+                    "scoreDate": "2026-08-03T00:00:00Z",
+                    "probability": 0.412,
+                    "percentileScore": 92,
+                    "modelType": "Conversion",
+                    "influentialFactors": [
+                        {"code": "Counts of webVisit", "value": "14", "importance": "high"}
+                    ],
+                }
+            },
+            "scoreContext": {
+                "predictionName": "Likelihood to upgrade account",
+                "scoreBucket": "high",
+                "contextStatus": "off",
+            },
+        },
+    }
+    assert broken_rules(json.loads(event.body), "acme") == []
+
+
+def test_the_score_event_carries_what_comes_after_needs() -> None:
+    prepared = ENRICHER.prepare(score_of(identities=(ECID, PLACEHOLDER)), NOW_MS)
+    event = ENRICHER.compose(prepared, None, ContextStatus.OFF, RECORD)
+
+    assert (event.route, event.model) == ("upgrade", "Likelihoodtoupgradeaccount")
+    assert (event.scored_at_ms, event.digest) == (AT_MS, prepared.digest)
+    assert event.person == prepared.person == f"ECID|{ECID.id}".encode()
+    assert prepared.left_out == ("CRMID",)
+    assert event.record is RECORD
+
+
+def test_a_person_has_the_same_key_as_the_scores_about_them() -> None:
+    identities = (PLACEHOLDER, Identity("Email", "a@b"), ECID)
+
+    assert (
+        ENRICHER.person(identities)
+        == ENRICHER.prepare(score_of(identities=identities), NOW_MS).person
+    )
+    assert ENRICHER.person((PLACEHOLDER,)) is None
+
+
+def test_a_score_without_an_identity_is_rejected() -> None:
+    assert refused(identities=()).reason is Reason.NO_IDENTITY
+
+
+def test_a_score_about_nobody_is_rejected_without_naming_ids() -> None:
+    reject = refused(identities=(PLACEHOLDER, Identity("ECID", "12345")))
+
+    assert (reject.stage, reject.reason) == (Stage.ENRICH, Reason.BAD_IDENTITY)
+    assert "12345" not in repr(reject)
+
+
+def test_numbers_have_the_types_cja_needs() -> None:
+    body = composed(score=83, probability=1, percentile=92)
+
+    assert b'"score":83.0' in body
+    assert b'"probability":1.0' in body
+    assert b'"percentileScore":92,' in body
+
+
+def test_optional_leaves_that_are_not_there_are_left_out() -> None:
+    body = composed(probability=None, percentile=None, model_type=None, factors=())
+
+    assert leaves_in(body) == {"score": 82.0, "scoreDate": "2026-08-03T00:00:00Z"}
+
+
+def test_empty_and_undeclared_parts_of_factors_are_left_out() -> None:
+    factors: list[dict[str, str]] = [
+        {"code": "", "value": "1"},
+        {"code": "a", "weight": "2"},
+        {"code": ""},
+        {},
+    ]
+
+    assert leaves_in(composed(factors=factors))["influentialFactors"] == [
+        {"value": "1"},
+        {"code": "a"},
+    ]
+    assert "influentialFactors" not in leaves_in(composed(factors=({"code": ""},)))
+
+
+def test_an_event_too_large_loses_factors_from_the_end() -> None:
+    factors = tuple({"code": f"{number} " + "x" * 2_000} for number in range(40))
+
+    body = composed(factors=factors)
+
+    kept = leaves_in(body)["influentialFactors"]
+    assert 9_000 < len(body) <= 10_240
+    assert [factor["code"][:512] for factor in kept] == [
+        factor["code"][:512] for factor in factors[: len(kept)]
+    ]
+
+
+def test_then_it_loses_audiences() -> None:
+    enricher = enricher_with({"event/max_event_bytes": 1_600})
+    known = person_of(fact(1, audiences=tuple(f"audience {n}" for n in range(50)), page="x" * 500))
+    prepared = enricher.prepare(score_of(), NOW_MS)
+
+    body = enricher.compose(prepared, known, ContextStatus.COMPLETE, RECORD).body
+
+    assert len(body) <= 1_600
+    assert "influentialFactors" not in leaves_in(body)
+    assert 1 <= len(context_in(body)["audiences"]) < 50
+
+
+def test_an_event_that_stays_too_large_is_rejected() -> None:
+    many = tuple(Identity("Email", f"{n}@" + "x" * 1_000) for n in range(15))
+
+    assert refused(identities=many).reason is Reason.EVENT_TOO_LARGE
+
+
+def test_a_score_of_an_earlier_day_is_late() -> None:
+    assert not ENRICHER.prepare(score_of(scored_at_ms=AT_MS), NOW_MS).late
+    assert ENRICHER.prepare(score_of(scored_at_ms=AT_MS - 1), NOW_MS).late
+
+
+def test_a_route_may_drop_what_is_late() -> None:
+    dropping = enricher_with({"routes/0/late": "drop"})
+    late = score_of(scored_at_ms=AT_MS - DAY_MS)
+
+    assert dropping.prepare(late, NOW_MS).rule is Rule.LATE_SUPPRESSED
+    assert dropping.prepare(score_of(), NOW_MS).rule is None
+    assert ENRICHER.prepare(late, NOW_MS).rule is None
+
+
+def test_an_event_its_schema_does_not_know_is_rejected_at_the_field() -> None:
+    reject = refused(percentile=50.5)
+
+    assert (reject.stage, reject.reason) == (Stage.VALIDATE, Reason.SCHEMA_VIOLATION)
+    assert reject.pointer == "/_acme/CustomerAI/Likelihoodtoupgradeaccount/percentileScore"
+    assert reject.detail == "The value is not of type integer."
+
+
+def test_an_open_route_takes_models_it_never_heard_of() -> None:
+    enricher = enricher_with({"routes/0/models": ["*"]})
+    prepared = enricher.prepare(score_of(model="Churn Risk 7"), NOW_MS)
+
+    body = enricher.compose(prepared, None, ContextStatus.OFF, RECORD).body
+
+    assert leaves_in(body, "ChurnRisk7")["score"] == 82.0

@@ -1,0 +1,91 @@
+from typing import Any
+
+import pytest
+
+from processor.enrich.models import model_keys
+from processor.enrich.routing import Destination, Router
+from processor.enrich.validation import compile_schemas
+from processor.errors import RejectError, SettingsError
+from processor.outcome import Reason, Stage
+from tests.support.settings import MINIMAL, settings_with
+
+ROUTE = MINIMAL["routes"][0]
+
+
+def router(*routes: dict[str, Any]) -> Router:
+    named = [{**ROUTE, "dataset_id": f"d{i}", **route} for i, route in enumerate(routes)]
+    settings = settings_with({"routes": named})
+    return Router(settings.routes, "acme", compile_schemas(settings))
+
+
+def found(model: str, *routes: dict[str, Any]) -> Destination:
+    return router(*routes).find(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "Likelihood to upgrade account",
+        "LikelihoodToUpgradeAccount",
+        "likelihood-to_upgrade account",
+    ],
+)
+def test_a_name_is_found_in_every_spelling_and_its_key_is_the_settings(model: str) -> None:
+    destination = found(model, ROUTE)
+
+    assert destination.name == "upgrade"
+    assert destination.model_key == "Likelihoodtoupgradeaccount"
+    assert destination.prediction == "Likelihood to upgrade account"
+
+
+def test_a_pattern_takes_the_records_own_name() -> None:
+    destination = found("Churn Risk EMEA", {"models": ["churn*"]})
+
+    assert (destination.model_key, destination.prediction) == ("ChurnRiskEMEA", "Churn Risk EMEA")
+
+
+def test_patterns_ignore_what_names_ignore() -> None:
+    assert found("churn_risk-7", {"models": ["Churn Risk [0-9]"]}).model_key == "churnrisk7"
+    assert found("Likely to churn", {"models": ["Likely to churn?"]}).name == "upgrade"
+
+
+def test_the_first_route_that_matches_wins() -> None:
+    routes = ({"name": "emea", "models": ["*emea"]}, {"name": "all", "models": ["*"]})
+
+    assert found("Churn EMEA", *routes).name == "emea"
+    assert found("Churn", *routes).name == "all"
+
+
+def test_model_key_and_prediction_are_the_routes_where_it_names_them() -> None:
+    destination = found("v2", {"models": ["v*"], "model_key": "Upgrade", "prediction": "Up!"})
+
+    assert (destination.model_key, destination.prediction) == ("Upgrade", "Up!")
+
+
+@pytest.mark.parametrize("model", ["Churn", "", "!!!", "x" * 100_000])
+def test_an_unknown_prediction_is_rejected_by_name(model: str) -> None:
+    with pytest.raises(RejectError) as caught:
+        found(model, ROUTE)
+
+    reject = caught.value.reject
+    assert (reject.stage, reject.reason) == (Stage.ROUTE, Reason.UNKNOWN_PREDICTION)
+    assert model[:100] in reject.detail
+    assert len(reject.detail) < 300
+
+
+def test_a_name_without_a_key_needs_one_in_the_settings() -> None:
+    with pytest.raises(RejectError, match="needs a model_key"):
+        found("解約予測", {"models": ["*"]})
+    with pytest.raises(SettingsError, match="needs a model_key"):
+        model_keys(settings_with({"routes/0/models": ["解約予測"]}).routes[0])
+
+    assert found("解約予測", {"models": ["解約予測"], "model_key": "Churn"}).model_key == "Churn"
+
+
+def test_spellings_without_end_do_not_fill_the_memory() -> None:
+    one = router({"models": ["*"], "model_key": "All"})
+
+    for number in range(10_000):
+        one.find(f"model {number}")
+
+    assert len(one._known) <= 4_096  # noqa: SLF001

@@ -1,0 +1,78 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.sink.delivery import Delivery
+from processor.sink.packer import Packer, Parcel
+from tests.support.score_events import score_event, score_events
+
+
+def _packer(room: int = 1_000, most: int = 1_000) -> Packer:
+    return Packer(room=room, extra=10, most=most)
+
+
+def test_a_parcel_closes_before_the_event_that_would_overfill_it() -> None:
+    packer, events = _packer(room=330), score_events(4, size=100)
+
+    parcels = list(packer.add(events, Delivery(events), 1.0))
+
+    assert [len(parcel) for parcel in parcels] == [3]
+    assert [len(parcel) for parcel in packer.close()] == [1]
+
+
+def test_a_parcel_is_filled_across_deliveries_and_knows_whose_events_it_holds() -> None:
+    packer, events = _packer(room=400), score_events(2, size=100)
+    first, second = Delivery(events), Delivery(events)
+
+    packed = [*packer.add(events, first, 1.0), *packer.add(events, second, 2.0)]
+    (parcel,) = [*packed, *packer.close()][:1]
+
+    assert parcel.owners == [first, first, second]
+
+
+def test_an_event_larger_than_the_room_stands_alone() -> None:
+    packer = _packer(room=300)
+    events = [score_event("a"), score_event("big", size=500), score_event("b")]
+
+    parcels = [*packer.add(events, Delivery(events), 1.0), *packer.close()]
+
+    assert [[event.id for event in parcel.events] for parcel in parcels] == [["a"], ["big"], ["b"]]
+
+
+def test_the_age_is_that_of_the_first_event_of_the_open_parcel() -> None:
+    packer, events = _packer(room=250), score_events(2, size=100)
+
+    list(packer.add(events, Delivery(events), 5.0))
+    assert packer.opened == 5.0
+    list(packer.add(events[:1], Delivery(events[:1]), 9.0))
+    assert packer.opened == 9.0
+    list(packer.close())
+
+    assert packer.opened is None
+
+
+@given(sizes=st.lists(st.integers(1, 600), max_size=60), most=st.integers(1, 9))
+def test_nothing_is_lost_repeated_or_put_out_of_order(sizes: list[int], most: int) -> None:
+    packer = _packer(room=1_000, most=most)
+    events = [score_event(str(i), size=size) for i, size in enumerate(sizes)]
+
+    parcels = [*packer.add(events, Delivery(events), 1.0), *packer.close()]
+
+    assert [event for parcel in parcels for event in parcel.events] == events
+    assert all(0 < len(parcel) <= most for parcel in parcels)
+    assert all(
+        len(parcel) == 1 or sum(len(event.body) + 10 for event in parcel.events) <= 1_000
+        for parcel in parcels
+    )
+
+
+def test_a_parcel_is_cut_and_picked_with_its_owners_and_its_history() -> None:
+    events = score_events(3)
+    owners = [Delivery(events[:1]) for _ in events]
+    parcel = Parcel(events, owners, attempts=2, in_doubt=True)
+
+    head, tail = parcel.cut(1)
+    picked = parcel.pick([2, 0])
+
+    assert (head.events, tail.events) == (events[:1], events[1:])
+    assert (picked.events, picked.owners) == ([events[2], events[0]], [owners[2], owners[0]])
+    assert all(part.attempts == 2 and part.in_doubt for part in (head, tail, picked))

@@ -1,0 +1,66 @@
+import pytest
+
+from processor.errors import SettingsError
+from processor.settings import KafkaSettings
+from processor.source.properties import consumer_properties, eager
+from processor.source.topics import Topics
+
+
+def kafka(**changes: object) -> KafkaSettings:
+    return KafkaSettings.model_validate({"bootstrap_servers": "127.0.0.1:9092", **changes})
+
+
+def test_nothing_is_committed_or_stored_behind_our_back() -> None:
+    properties = consumer_properties(kafka(), together=False)
+
+    assert properties["enable.auto.commit"] is False
+    assert properties["enable.auto.offset.store"] is False
+    assert properties["auto.offset.reset"] == "error"
+    assert properties["isolation.level"] == "read_committed"
+
+
+@pytest.mark.parametrize(
+    "name", ["enable.auto.commit", "auto.offset.reset", "group.id", "isolation.level"]
+)
+def test_a_property_the_guarantee_rests_on_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        consumer_properties(kafka(client={name: "x"}), together=False)
+
+
+def test_users_properties_and_secrets_reach_the_client_in_clear() -> None:
+    client = {"security.protocol": "SASL_SSL", "sasl.password": "hush", "client.id": "mine"}
+
+    properties = consumer_properties(kafka(client=client), together=False)
+
+    assert properties.items() >= client.items()
+
+
+def test_a_new_style_group_is_not_told_what_brokers_decide() -> None:
+    properties = consumer_properties(kafka(group_protocol="consumer"), together=True)
+
+    assert properties.keys().isdisjoint(
+        {"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"}
+    )
+    assert properties["group.remote.assignor"] == "range"
+
+
+def test_the_join_wants_equal_numbers_together() -> None:
+    apart = consumer_properties(kafka(), together=False)
+    together = consumer_properties(kafka(group_instance_id="replica-1"), together=True)
+
+    assert apart["partition.assignment.strategy"] == "cooperative-sticky"
+    assert together["partition.assignment.strategy"] == "range"
+    assert together["group.instance.id"] == "replica-1"
+    assert eager(kafka(), together=True)
+    assert not eager(kafka(group_protocol="consumer"), together=True)
+
+
+def test_topics_may_be_patterns_and_scores_win() -> None:
+    topics = Topics(kafka(scores={"topics": ["^scores-.*"]}, events={"topics": ["^.*-events$"]}))
+    layout = {"scores-a": 4, "scores-events": 4, "web-events": 4, "else": 7}
+
+    assert topics.scores("scores-events")
+    assert not topics.scores("web-events")
+    assert topics.aligned(layout)
+    assert [each.topic for each in topics.beside(layout, 3)] == ["web-events"]
+    assert not topics.aligned({**layout, "web-events": 5})

@@ -1,0 +1,201 @@
+"""The local store: all or nothing, and never a reason not to start."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from processor.errors import SettingsError, UnavailableError
+from processor.state.folder import Folder
+from processor.state.store import Mark, Origin, Store
+
+ORIGIN = Origin("changelog", "cluster", "topic-id")
+
+
+def opened(path: Path, origin: Origin = ORIGIN, max_bytes: int = 64 << 20) -> Store:
+    return Store(Folder(path), origin, partitions=8, max_bytes=max_bytes)
+
+
+def abandon(store: Store) -> None:
+    """Leave a store as a killed process does: unsynced, unclosed, only the lock is gone."""
+    store._env.close()
+    store._folder.release(closed=False)
+
+
+def note(path: Path) -> Path:
+    return path / "note.json"
+
+
+def test_values_and_marks_come_back_after_a_restart(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.write({3: {b"ann": b"1", b"bob": b"2"}}, {3: Mark(7, 1000)})
+    store.write({3: {b"bob": None}}, {3: Mark(8, 1001)})
+    store.close()
+
+    store = opened(tmp_path)
+
+    assert store.read([(3, b"ann"), (3, b"bob"), (4, b"ann")]) == {(3, b"ann"): b"1"}
+    assert store.mark(3) == Mark(8, 1001)
+    assert store.mark(4) is None
+    assert store.entries([3]) == 1
+    store.close()
+
+
+def test_a_killed_process_leaves_a_store_that_is_trusted(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    abandon(store)
+
+    store = opened(tmp_path)
+
+    assert store.read([(0, b"ann")]) == {(0, b"ann"): b"1"}
+    store.close()
+
+
+def test_after_a_power_cut_the_store_is_made_anew(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    abandon(store)
+    note(tmp_path).write_text('{"boot": "another boot", "closed": false}')
+
+    store = opened(tmp_path)
+
+    assert store.partitions() == []
+    store.close()
+
+
+def test_a_store_closed_in_good_order_survives_a_reboot(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    store.close()
+    note(tmp_path).write_text('{"boot": "another boot", "closed": true}')
+
+    store = opened(tmp_path)
+
+    assert store.partitions() == [0]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Origin("other", "cluster", "topic-id"),
+        Origin("changelog", "other", "topic-id"),
+        Origin("changelog", "cluster", "recreated"),
+        Origin("changelog", "cluster", "topic-id", format=2),
+    ],
+)
+def test_the_store_of_another_changelog_is_made_anew(tmp_path: Path, other: Origin) -> None:
+    store = opened(tmp_path, other)
+    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    store.close()
+
+    store = opened(tmp_path)
+
+    assert store.partitions() == []
+    store.close()
+
+
+def test_a_broker_that_does_not_tell_its_topic_ids_costs_no_restore(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    store.close()
+    opened(tmp_path, Origin("changelog", "cluster")).close()
+
+    store = opened(tmp_path)
+
+    assert store.partitions() == [0]
+    store.close()
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a database", os.urandom(40_960)])
+def test_files_that_are_no_store_are_replaced(tmp_path: Path, damage: bytes) -> None:
+    opened(tmp_path).close()
+    (tmp_path / "data.mdb").write_bytes(damage)
+
+    store = opened(tmp_path)
+    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+
+    assert store.read([(0, b"ann")]) == {(0, b"ann"): b"1"}
+    store.close()
+
+
+def test_a_store_that_kills_every_start_is_not_opened_for_ever(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    abandon(store)
+    for _ in range(4):
+        store = opened(tmp_path)
+        assert store.partitions() == [0]
+        abandon(store)
+
+    store = opened(tmp_path)
+
+    assert store.partitions() == []
+    store.close()
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    code = (
+        "import sys, pathlib; from processor.state.folder import Folder; "
+        "Folder(pathlib.Path(sys.argv[1]))"
+    )
+
+    other = subprocess.run(  # noqa: S603  our own code
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+
+    assert "SettingsError" in other.stderr
+    assert "each replica needs its own" in other.stderr
+    with pytest.raises(SettingsError):
+        Folder(tmp_path)
+    store.close()
+
+
+def test_a_full_store_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
+    store = opened(tmp_path, max_bytes=1 << 20)
+    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+
+    with pytest.raises(UnavailableError, match="max_store_bytes"):
+        store.write({0: {b"%d" % n: bytes(4_000) for n in range(1_000)}}, {0: Mark(2, 0)})
+
+    assert store.mark(0) == Mark(1, 0)
+    assert store.read([(0, b"ann")]) == {(0, b"ann"): b"1"}
+    store.close()
+
+
+def test_a_folder_that_can_not_be_written_is_an_outage(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UnavailableError, match="local store"):
+        Folder(tmp_path / "file" / "state")
+
+
+def test_keys_longer_than_the_store_takes_stay_apart(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    long_keys = [b"ECID|" + b"1" * 600 + tail for tail in (b"a", b"b")]
+
+    store.write({0: {key: key[-1:] for key in long_keys}}, {0: Mark(1, 0)})
+
+    assert store.read([(0, key) for key in long_keys]) == {
+        (0, key): key[-1:] for key in long_keys
+    }
+    store.close()
+
+
+def test_a_dropped_partition_leaves_nothing(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.write({n: {b"ann": b"1"} for n in (0, 1)}, {n: Mark(1, 0) for n in (0, 1)})
+
+    store.drop(0)
+    store.drop(5)
+
+    assert store.partitions() == [1]
+    assert store.mark(0) is None
+    assert store.read([(0, b"ann")]) == {}
+    store.write({0: {b"bob": b"2"}}, {0: Mark(1, 0)})
+    assert dict(store.scan(0)) == {b"bob": b"2"}
+    store.close()

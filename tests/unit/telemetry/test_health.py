@@ -1,0 +1,69 @@
+"""Alive and ready are two questions."""
+
+from processor.telemetry.health import Health, State
+from processor.telemetry.metrics import Metrics
+from tests.support.clock import ManualClock
+
+
+def test_a_replica_is_alive_while_its_loop_turns() -> None:
+    clock = ManualClock()
+    health = Health(Metrics(), clock, live_seconds=60)
+
+    clock.pass_(50)
+    health.beat()
+    clock.pass_(60)
+
+    assert health.live().ok
+    clock.pass_(1)
+    assert not health.live().ok
+    assert health.live().reason == "The main loop has not turned for 61 s."
+
+
+def test_wall_time_plays_no_part_in_being_alive() -> None:
+    clock = ManualClock()
+    health = Health(Metrics(), clock, live_seconds=60)
+
+    clock.wall_ms += 10**12
+
+    assert health.live().ok
+
+
+def test_a_replica_is_ready_when_told_so_and_says_why_not_before() -> None:
+    metrics = Metrics()
+    health = Health(metrics, ManualClock(), live_seconds=60)
+
+    assert not health.ready().ok
+    assert health.ready().state == "starting"
+    health.becomes(State.READY, "All is well.")
+    assert health.ready().ok
+    health.becomes(State.STOPPING, "The processor is stopping.")
+    assert not health.ready().ok
+
+
+def test_a_replica_that_cannot_bury_or_remember_is_not_ready() -> None:
+    health = Health(Metrics(), ManualClock(), live_seconds=60)
+    health.becomes(State.READY, "All is well.")
+
+    health.hold({"dead_letters": "the topic is away", "destination": "the inlet is away"})
+    assert health.ready() == (False, "holding", "Intake is held: the topic is away.")
+    health.hold({})
+    assert health.ready().ok
+
+
+def test_a_destination_that_is_down_leaves_a_replica_ready() -> None:
+    health = Health(Metrics(), ManualClock(), live_seconds=60)
+    health.becomes(State.READY, "All is well.")
+
+    health.hold({"destination": "the inlet is away", "registry": "no answer"})
+
+    assert health.ready().ok
+
+
+def test_exactly_one_state_holds_in_the_metrics() -> None:
+    metrics = Metrics()
+    health = Health(metrics, ManualClock(), live_seconds=60)
+
+    for state in State:
+        health.becomes(state, "A reason.")
+
+        assert [s for s in State if metrics.value("ready", s)] == [state]

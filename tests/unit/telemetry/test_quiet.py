@@ -1,0 +1,17 @@
+from processor.telemetry.quiet import Quiet
+from tests.support.clock import ManualClock
+
+
+def test_one_line_in_a_while_tells_how_many_were_kept_back() -> None:
+    clock = ManualClock()
+    quiet = Quiet(clock, seconds=10)
+
+    assert quiet.due("a") == 0
+    assert quiet.due("a") is None
+    assert quiet.due("a") is None
+    assert quiet.due("b") == 0
+    clock.pass_(10)
+
+    assert quiet.due("a") == 2
+    clock.pass_(10)
+    assert quiet.due("a") == 0

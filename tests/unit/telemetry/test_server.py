@@ -1,0 +1,159 @@
+"""The little server, asked over loopback."""
+
+import json
+import socket
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPResponse
+from urllib.parse import urlsplit
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families as classic
+
+from processor.telemetry.health import Health, State
+from processor.telemetry.metrics import Metrics
+from processor.telemetry.server import TelemetryServer
+from tests.support.clock import ManualClock
+from tests.support.settings import settings_with
+
+
+class House:
+    """A server over fresh metrics and health."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.metrics = Metrics()
+        self.health = Health(self.metrics, self.clock, live_seconds=60)
+        self.server = TelemetryServer("127.0.0.1", 0, self.metrics, self.health)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        parts = urlsplit(self.server.url)
+        return str(parts.hostname), int(parts.port or 0)
+
+    def ask(self, path: str, method: str = "GET", accept: str = "") -> tuple[HTTPResponse, bytes]:
+        connection = HTTPConnection(*self.address, timeout=5)
+        connection.request(method, path, headers={"Accept": accept})
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return response, body
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    one = House()
+    yield one
+    one.server.close()
+
+
+def test_metrics_are_negotiated(house: House) -> None:
+    house.metrics.counter("records_consumed", "scores").inc(3)
+    house.metrics.observe_all([0.2, 3], "delivery_delay_seconds", "upgrade")
+
+    plain, text = house.ask("/metrics")
+    rich, open_text = house.ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
+
+    assert "text/plain" in str(plain.getheader("Content-Type"))
+    assert "openmetrics-text" in str(rich.getheader("Content-Type"))
+    read = (classic(text.decode()), open_metrics(open_text.decode()))  # type: ignore[no-untyped-call]
+    for families in read:
+        samples = {s.name: s.value for family in families for s in family.samples}
+        assert samples["cai_records_consumed_total"] == 3
+        assert samples["cai_delivery_delay_seconds_count"] == 2
+
+
+def test_probes_answer_with_the_reason(house: House) -> None:
+    live, live_body = house.ask("/livez")
+    starting, starting_body = house.ask("/readyz")
+    house.health.becomes(State.READY, "All is well.")
+    ready, _ = house.ask("/readyz")
+    house.clock.pass_(61)
+    stalled, _ = house.ask("/livez")
+
+    assert (live.status, starting.status, ready.status, stalled.status) == (200, 503, 200, 503)
+    assert json.loads(live_body)["ok"] is True
+    assert json.loads(starting_body) == {
+        "ok": False,
+        "state": "starting",
+        "reason": "The processor is starting.",
+    }
+
+
+def test_the_page_shows_key_numbers_and_links(house: House) -> None:
+    house.metrics.counter("records_consumed", "scores").inc(1234)
+    house.health.becomes(State.HOLDING, "<script>alert(1)</script>")
+
+    response, body = house.ask("/")
+
+    assert response.status == 200
+    assert b"<td>1,234</td>" in body
+    assert b'href="/metrics"' in body
+    assert b"<script>" not in body
+
+
+def test_nothing_can_be_changed(house: House) -> None:
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
+        assert house.ask("/readyz", method)[0].status == 501
+    assert house.ask("/nowhere")[0].status == 404
+    assert house.ask("/../../etc/passwd")[0].status == 404
+
+
+def test_a_head_has_no_body(house: House) -> None:
+    response, body = house.ask("/metrics", "HEAD")
+
+    assert response.status == 200
+    assert int(response.getheader("Content-Length") or 0) > 0
+    assert body == b""
+
+
+def test_clients_beyond_the_bound_are_turned_away_and_others_still_served(house: House) -> None:
+    idle = [socket.create_connection(house.address, timeout=5) for _ in range(16)]
+    extra = socket.create_connection(house.address, timeout=5)
+
+    assert extra.recv(1) == b""
+    for connection in (*idle, extra):
+        connection.close()
+    for _ in range(50):  # the threads let go in their own time
+        try:
+            assert house.ask("/livez")[0].status == 200
+            break
+        except OSError:
+            continue
+    else:
+        pytest.fail("no slot was freed")
+
+
+def test_noise_does_not_disturb_it(house: House) -> None:
+    for noise in (b"\x16\x03\x01\x02\x00", b"GET " + b"a" * 70_000, b"GET /\x00 HTTP/9.9\r\n\r\n"):
+        with socket.create_connection(house.address, timeout=5) as connection:
+            connection.sendall(noise)
+
+    assert house.ask("/livez")[0].status == 200
+
+
+def test_a_closed_server_gives_its_port_back() -> None:
+    house = House()
+    house.server.close()
+
+    with pytest.raises(ConnectionRefusedError):
+        house.ask("/livez")
+
+
+def test_the_address_may_be_the_newer_kind() -> None:
+    metrics = Metrics()
+    server = TelemetryServer("::1", 0, metrics, Health(metrics, ManualClock(), 60))
+    server.close()
+
+    assert server.url.startswith("http://[::1]:")
+
+
+def test_the_process_itself_is_measured(house: House) -> None:
+    house.metrics.prepare(settings_with().routes, ["scores"])
+    house.metrics.about("1.2.3", "2.16.0")
+
+    text = house.ask("/metrics")[1].decode()
+
+    assert 'cai_build_info{librdkafka="2.16.0",python="3.' in text
+    assert "process_cpu_seconds_total" in text
+    assert "python_gc_collections_total" in text
