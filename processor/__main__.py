@@ -1,6 +1,6 @@
 """`python -m processor` is the command line."""
 
-from processor.cli import main
+from processor.cli.main import main
 
 __all__: list[str] = []
 

@@ -1,6 +1,12 @@
-"""Assembly: the one place that constructs the house from its settings."""
+"""Assembly: the one place that constructs a house from its settings.
 
-from typing import NamedTuple
+Three houses share the corridor: the processor, its dry run, and the replay of dead letters. They
+differ in their doors alone.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import NamedTuple, TextIO
 
 from processor.batch import Doors
 from processor.clock import Clock
@@ -9,61 +15,143 @@ from processor.codec.sources import schema_source
 from processor.dead_letter.writer import DeadLetters
 from processor.enrich.enricher import Enricher
 from processor.enrich.validation import compile_schemas
+from processor.lines import LineSink
 from processor.observer import Observer
 from processor.pipeline import Pipeline
-from processor.ports import Remembers
+from processor.ports import Buries, Reads, Remembers, Supplies
 from processor.settings import Settings
 from processor.sink.sink import Sink
+from processor.source.client import librdkafka_version
 from processor.source.source import Source
+from processor.source.uncommitted import Uncommitted
 from processor.state.off import MemoryOff
 from processor.state.opening import open_memory
+from processor.state.transient import TransientMemory
 from processor.stream import Stream
 from processor.telemetry.health import Health
 from processor.telemetry.metrics import Metrics
 
-__all__ = ["House", "assemble", "assemble_pipeline"]
+__all__ = [
+    "House",
+    "Watch",
+    "dry_house",
+    "enricher_of",
+    "live_house",
+    "pipeline_of",
+    "reader_of",
+    "replay_house",
+]
+
+
+class Watch(NamedTuple):
+    """What watches over a house: one for a process."""
+
+    metrics: Metrics
+    health: Health
+    clock: Clock
+
+    @classmethod
+    def over(cls, settings: Settings, clock: Clock) -> "Watch":
+        """Return a watch with every series of these settings begun at 0."""
+        inputs = [each for each in (settings.kafka.scores, settings.kafka.events) if each]
+        topics = [topic for each in inputs for topic in each.topics if not topic.startswith("^")]
+        metrics = Metrics()
+        metrics.prepare(settings.routes, topics)
+        metrics.about(version("customer-ai-events"), librdkafka_version())
+        return cls(metrics, Health(metrics, clock, settings.telemetry.live_seconds), clock)
 
 
 class House(NamedTuple):
-    """What runs, and what is to be started before and closed after it."""
+    """The loop and its doors."""
 
     stream: Stream
     doors: Doors
-    sink: Sink
+    seconds: float
 
-    def run(self) -> bool:
-        """Run until stopped, then close; returns whether all that was taken in is settled."""
-        self.sink.start()
-        return self.stream.run()
+    def run(self, until: Callable[[], bool] = bool) -> bool:
+        """Run until stopped, close every door in time; returns whether all taken is settled."""
+        self.doors.sink.start()
+        settled = self.stream.run(until)
+        self.doors.sink.close(0.0)
+        self.doors.memory.close(self.seconds)
+        return self.doors.dead_letters.close(self.seconds) and settled
 
 
-def assemble(settings: Settings, metrics: Metrics, health: Health, clock: Clock) -> House:
-    """Build the house.
+def live_house(settings: Settings, watch: Watch) -> House:
+    """Build the processor.
 
     Raises SettingsError for what only building shows, such as a bad schema, and UnavailableError
     where the broker, or the disk, does not answer now.
     """
-    pipeline = assemble_pipeline(settings, clock)
-    sink = Sink(settings.aep, settings.routes, metrics, clock)
+    metrics, _, clock = watch
+    pipeline = pipeline_of(settings, reader_of(settings, clock))
     doors = Doors(
         source=Source(settings.kafka, metrics, clock, join=settings.join),
-        sink=sink,
+        sink=Sink(settings.aep, settings.routes, metrics, clock),
         dead_letters=DeadLetters(settings, metrics, clock),
-        memory=_memory(settings, metrics, clock),
+        memory=_memory(settings, watch),
     )
-    observer = Observer(metrics, health, clock)
-    stream = Stream(doors, pipeline, settings=settings, observer=observer, clock=clock)
-    return House(stream, doors, sink)
+    return _house(settings, doors, pipeline, watch)
 
 
-def assemble_pipeline(settings: Settings, clock: Clock) -> Pipeline:
-    """Build the pure middle alone: what a command needs to explain or replay a record."""
-    reader = Reader(settings, schema_source(settings.registry, clock))
-    enricher = Enricher(settings, compile_schemas(settings))
-    return Pipeline(reader, enricher, settings.join)
+def dry_house(settings: Settings, watch: Watch, lines: TextIO, dead_letters: Buries) -> House:
+    """Build a processor that writes events to `lines` and leaves no trace anywhere else.
+
+    It has a consumer group of its own that never commits, and remembers in memory alone.
+    """
+    metrics, _, clock = watch
+    group = f"{settings.kafka.group_id}-dry-run"
+    kafka = settings.kafka.model_copy(update={"group_id": group, "group_instance_id": None})
+    memory = TransientMemory() if settings.join.enabled else MemoryOff()
+    doors = Doors(
+        source=Uncommitted(Source(kafka, metrics, clock, join=settings.join)),
+        sink=LineSink(lines),
+        dead_letters=dead_letters,
+        memory=memory,
+    )
+    pipeline = pipeline_of(settings, reader_of(settings, clock))
+    return _house(settings, doors, pipeline, watch)
 
 
-def _memory(settings: Settings, metrics: Metrics, clock: Clock) -> Remembers:
+def replay_house(
+    settings: Settings, watch: Watch, reader: Reads, *, letters: Supplies, again: Buries
+) -> House:
+    """Build a processor that takes letters for its input; give it a store folder of its own.
+
+    State comes from the changelog and goes back into it: the owners of the partitions see what was
+    replayed, and what they have delivered before is merged here.
+    """
+    doors = Doors(
+        source=letters,
+        sink=Sink(settings.aep, settings.routes, watch.metrics, watch.clock),
+        dead_letters=again,
+        memory=_memory(settings, watch),
+    )
+    return _house(settings, doors, pipeline_of(settings, reader), watch)
+
+
+def reader_of(settings: Settings, clock: Clock) -> Reader:
+    """Build what reads records."""
+    return Reader(settings, schema_source(settings.registry, clock))
+
+
+def enricher_of(settings: Settings) -> Enricher:
+    """Build what turns scores into events; SettingsError where a route's schema is no good."""
+    return Enricher(settings, compile_schemas(settings))
+
+
+def pipeline_of(settings: Settings, reader: Reads) -> Pipeline:
+    """Build the pure middle."""
+    return Pipeline(reader, enricher_of(settings), settings.join)
+
+
+def _house(settings: Settings, doors: Doors, pipeline: Pipeline, watch: Watch) -> House:
+    observer = Observer(*watch)
+    stream = Stream(doors, pipeline, settings=settings, observer=observer, clock=watch.clock)
+    return House(stream, doors, settings.stop.close_seconds)
+
+
+def _memory(settings: Settings, watch: Watch) -> Remembers:
     if not settings.join.enabled:
         return MemoryOff()
-    return open_memory(settings.join, settings.kafka, metrics, clock)
+    return open_memory(settings.join, settings.kafka, watch.metrics, watch.clock)

@@ -10,8 +10,6 @@ from bisect import bisect_left, bisect_right
 from enum import StrEnum
 from hashlib import blake2b
 from heapq import nlargest
-from operator import attrgetter
-from typing import Final
 
 import msgspec
 
@@ -23,12 +21,13 @@ from processor.delivered import (
     add,
     count_since,
     novelty_in,
-    pack,
     previous_in,
     split,
     take_out,
 )
+from processor.delivered import pack as pack_score
 from processor.event import Fact
+from processor.kept import EARLIEST_MS, instant_of, name_of, pack, time_of, unpack
 
 __all__ = [
     "ContextStatus",
@@ -47,10 +46,6 @@ __all__ = [
     "with_score",
     "without_score",
 ]
-
-_TIME: Final = attrgetter("time_ms")
-_NAME: Final = attrgetter("time_ms", "id")
-_encode: Final = msgspec.msgpack.Encoder().encode
 
 
 class ContextStatus(StrEnum):
@@ -83,42 +78,42 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
 
 
 class Person(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Recent facts, ascending and unique by `(time_ms, id)`, and the scores delivered by model.
+    """Recent facts, ascending and unique by time and id, and the scores delivered by model.
 
-    Positional on disk and on the wire: new fields go last, with a default. `scores` holds a packed
-    history per model (`processor.delivered`); no caller changes it in place. `truncated_ms` and
-    `truncated_id` name the newest fact that was dropped for space, if it is no older than
-    `keep_ms`; no fact up to it is taken any more. `weight` is the size of the facts in bytes.
+    Positional on disk and on the wire: new fields go last, with a default. `facts` are kept packed
+    (`processor.kept`), `scores` as a packed history per model (`processor.delivered`); no caller
+    changes it in place. `cut` is the name of the newest fact that was dropped for space, unless it
+    is older than anything kept now: no fact up to it is taken any more. `weight` is the size of all
+    facts in bytes.
     """
 
-    facts: tuple[Fact, ...] = ()
+    facts: tuple[bytes, ...] = ()
     scores: dict[str, bytes] = {}
-    truncated_ms: int = 0
-    truncated_id: str = ""
+    cut: bytes = b""
     weight: int = 0
 
 
 def with_fact(person: Person, fact: Fact, limits: Limits) -> Person:
     """Return a person who has this fact too; the very same person where that changes nothing.
 
-    A fact from before 1970 is none.
+    Where two facts have one name, the larger one stays. Facts before `EARLIEST_MS` are none.
     """
-    facts, size = person.facts, _size(fact)
-    if size > limits.one_fact_bytes:
-        fact = _slim(fact)
-        size = _size(fact)
-    name = fact.time_ms, fact.id
-    if not facts or name > _NAME(facts[-1]):
-        if name <= (person.truncated_ms, person.truncated_id) or fact.time_ms <= 0:
-            return person
-        return _bounded(person, [*facts, fact], person.weight + size, limits)
-    return _with_late_fact(person, fact, size, limits)
+    kept, facts = pack(fact), person.facts
+    if fact.time_ms < EARLIEST_MS:
+        return person
+    if len(kept) > limits.one_fact_bytes:
+        kept = pack(_slim(fact))
+    if facts and instant_of(kept) <= instant_of(facts[-1]):
+        return _with_late_fact(person, kept, limits)
+    if name_of(kept) <= person.cut:
+        return person
+    return _bounded(person, [*facts, kept], person.weight + len(kept), limits)
 
 
 def with_score(person: Person, model: str, delivered: DeliveredScore, limits: Limits) -> Person:
     """Return a person for whom this score is marked as delivered."""
     history = person.scores.get(model, b"")
-    grown = add(history, pack(delivered), limits.scores)
+    grown = add(history, pack_score(delivered), limits.scores)
     if grown == history:
         return person
     return _with_scores(person, _bounded_scores({**person.scores, model: grown}, limits))
@@ -137,38 +132,31 @@ def without_score(
 
 def merge(one: Person, other: Person, limits: Limits) -> Person:
     """Return what both know together."""
-    cut = max((one.truncated_ms, one.truncated_id), (other.truncated_ms, other.truncated_id))
-    facts = {name: fact for fact in one.facts if (name := _NAME(fact)) > cut}
-    for fact in other.facts:
-        name = _NAME(fact)
-        rival = facts.get(name)
-        if rival is None and name > cut:
-            facts[name] = fact
-        elif rival is not None and rival != fact:
-            facts[name] = max(rival, fact, key=_rank)
     scores = {
         model: add(one.scores.get(model, b""), other.scores.get(model, b""), limits.scores)
         for model in one.scores.keys() | other.scores.keys()
     }
-    both = Person((), _bounded_scores(scores, limits), *cut)
-    return _bounded(
-        both, [facts[name] for name in sorted(facts)], sum(map(_size, facts.values())), limits
-    )
+    cut = max(one.cut, other.cut)
+    facts = _union(one, other, cut)
+    both = Person((), _bounded_scores(scores, limits), cut)
+    return _bounded(both, facts, sum(map(len, facts)), limits)
 
 
 def facts_as_of(person: Person, at_ms: int, lookback_ms: int) -> tuple[Fact, ...]:
     """Return the facts at or before an instant and within the look-back from it, oldest first."""
-    facts = person.facts
-    first = bisect_left(facts, at_ms - lookback_ms, key=_TIME)
-    return facts[first : bisect_right(facts, at_ms, key=_TIME)]
+    facts, start_ms = person.facts, at_ms - lookback_ms
+    if facts and not start_ms <= time_of(facts[0]) <= time_of(facts[-1]) <= at_ms:
+        first = bisect_left(facts, start_ms, key=time_of)
+        facts = facts[first : bisect_right(facts, at_ms, key=time_of)]
+    return tuple([unpack(kept) for kept in facts])
 
 
 def reaches_forgotten(person: Person, at_ms: int, lookback_ms: int, limits: Limits) -> bool:
     """Return True where a look-back from an instant reaches facts that were, or may be, dropped."""
     start_ms = at_ms - lookback_ms
-    if person.truncated_ms and start_ms <= person.truncated_ms:
+    if person.cut and start_ms <= time_of(b"\0" + person.cut):
         return True
-    return bool(person.facts) and start_ms < person.facts[-1].time_ms - limits.keep_ms
+    return bool(person.facts) and start_ms < time_of(person.facts[-1]) - limits.keep_ms
 
 
 def previous_score(person: Person, model: str, before_ms: int) -> PreviousScore | None:
@@ -189,38 +177,50 @@ def scores_since(person: Person, time_ms: int) -> int:
     return sum(count_since(history, time_ms) for history in person.scores.values())
 
 
-def _with_late_fact(person: Person, fact: Fact, size: int, limits: Limits) -> Person:
+def _with_late_fact(person: Person, kept: bytes, limits: Limits) -> Person:
     """Return the person with a fact that is not the newest, or is known by name already."""
-    facts, name, weight = list(person.facts), (fact.time_ms, fact.id), person.weight
-    cut = person.truncated_ms, person.truncated_id
-    if name <= cut or fact.time_ms <= 0 or fact.time_ms < facts[-1].time_ms - limits.keep_ms:
+    facts, name, weight = list(person.facts), name_of(kept), person.weight
+    if name <= person.cut or time_of(kept) < time_of(facts[-1]) - limits.keep_ms:
         return person
-    at = bisect_left(facts, name, key=_NAME)
-    if _NAME(facts[at]) != name:
-        facts.insert(at, fact)
-    elif fact == facts[at] or _rank(fact) < _rank(facts[at]):
-        return person
+    at = bisect_left(facts, name, key=name_of)
+    if at == len(facts) or name_of(facts[at]) != name:
+        facts.insert(at, kept)
+    elif _rank(kept) > _rank(facts[at]):
+        weight -= len(facts[at])
+        facts[at] = kept
     else:
-        weight -= _size(facts[at])
-        facts[at] = fact
-    return _bounded(person, facts, weight + size, limits)
+        return person
+    return _bounded(person, facts, weight + len(kept), limits)
 
 
-def _bounded(person: Person, facts: list[Fact], weight: int, limits: Limits) -> Person:
+def _union(one: Person, other: Person, cut: bytes) -> list[bytes]:
+    """Return the facts of both that are newer than the cut, ascending."""
+    more, less = (one, other) if len(one.facts) > len(other.facts) else (other, one)
+    if more.cut == cut and set(more.facts).issuperset(less.facts):
+        return list(more.facts)
+    facts: dict[bytes, bytes] = {}
+    for kept in (*one.facts, *other.facts):
+        name = name_of(kept)
+        rival = facts.get(name)
+        if name > cut and (rival is None or _rank(rival) < _rank(kept)):
+            facts[name] = kept
+    return [facts[name] for name in sorted(facts)]
+
+
+def _bounded(person: Person, facts: list[bytes], weight: int, limits: Limits) -> Person:
     """Return the person with these facts, the oldest dropped until every limit holds."""
-    floor_ms = facts[-1].time_ms - limits.keep_ms if facts else person.truncated_ms
-    cut = person.truncated_ms, person.truncated_id
-    drop = 0
-    while facts and facts[drop].time_ms < floor_ms:
-        weight -= _size(facts[drop])
+    cut, drop = person.cut, 0
+    floor_ms = time_of(facts[-1]) - limits.keep_ms if facts else 0
+    while facts and time_of(facts[drop]) < floor_ms:
+        weight -= len(facts[drop])
         drop += 1
     while len(facts) - drop > limits.facts or weight > limits.fact_bytes:
-        weight -= _size(facts[drop])
-        cut = _NAME(facts[drop])
+        weight -= len(facts[drop])
+        cut = name_of(facts[drop])
         drop += 1
-    if cut[0] < floor_ms:
-        cut = 0, ""
-    return Person(tuple(facts[drop:] if drop else facts), person.scores, *cut, weight)
+    if cut and time_of(b"\0" + cut) < floor_ms:
+        cut = b""
+    return Person(tuple(facts[drop:] if drop else facts), person.scores, cut, weight)
 
 
 def _slim(fact: Fact) -> Fact:
@@ -230,7 +230,7 @@ def _slim(fact: Fact) -> Fact:
 
 
 def _with_scores(person: Person, scores: dict[str, bytes]) -> Person:
-    return Person(person.facts, scores, person.truncated_ms, person.truncated_id, person.weight)
+    return Person(person.facts, scores, person.cut, person.weight)
 
 
 def _bounded_scores(scores: dict[str, bytes], limits: Limits) -> dict[str, bytes]:
@@ -244,10 +244,5 @@ def _bounded_scores(scores: dict[str, bytes], limits: Limits) -> dict[str, bytes
     return {model: b"".join(history) for model, history in kept.items()}
 
 
-def _size(fact: Fact) -> int:
-    return len(_encode(fact))
-
-
-def _rank(fact: Fact) -> tuple[int, bytes]:
-    encoded = _encode(fact)
-    return len(encoded), encoded
+def _rank(kept: bytes) -> tuple[int, bytes]:
+    return len(kept), kept

@@ -159,6 +159,10 @@ class Delivers(Protocol):
         """Return why nothing can be sent now, None while all is well."""
         ...
 
+    def start(self) -> None:
+        """Begin; called once, before anything is delivered."""
+        ...
+
     def deliver(self, events: Sequence[ScoreEvent]) -> Delivery:
         """Take events to send; never blocks."""
         ...

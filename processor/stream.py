@@ -8,7 +8,7 @@ so that it works while the network waits. Nothing here sleeps or blocks for long
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Protocol
@@ -91,15 +91,17 @@ class Stream:
         """Ask the loop to end after this turn."""
         self._stopping = True
 
-    def run(self) -> bool:
-        """Turn until stopped, then close cleanly; returns whether all that was taken is settled.
+    def run(self, until: Callable[[], bool] = bool) -> bool:
+        """Turn until stopped, or until a question asked each turn is answered with yes; then close.
+
+        Returns whether all that was taken in is settled.
 
         Raises StopError where a limit the operator set was reached; what was begun before it is
         settled. Anything else that is raised is ours to answer for: nothing more is committed.
         """
         self._source.start(self)
         try:
-            while not self._stopping:
+            while not self._stopping and not until():
                 self.turn()
         except StopError:
             self._close()

@@ -15,7 +15,7 @@ _FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS
 _LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MS
 _REMEMBERED = 8_192
 _LONGEST = 48
-_DATE_LENGTH = 10
+_AFTER_DATE = ("T", " ", "")
 
 # Bounds of the magnitude that tells the units of an epoch number apart. Seconds reach the year
 # 5138, and milliseconds and microseconds begin in March 1973.
@@ -55,14 +55,12 @@ class Dates:
         raise ValueError("is not a date")
 
     def _text(self, text: str) -> int:
-        if text[10:11] == "T" and text[7:8] == "-" and text[17:19] != "60":
-            return _within(self._moment(datetime.fromisoformat(text)))
         bare = text.strip().upper()
+        if bare[4:5] == "-" and bare[7:8] == "-" and bare[10:11] in _AFTER_DATE:
+            return _within(self._moment(_parsed(bare)))
         if bare.isascii() and bare.removeprefix("-").isdigit():
             return _within(_epoch(int(bare)))
-        if bare[4:5] != "-" or bare[7:8] != "-" or bare[_DATE_LENGTH:][:1] not in ("", "T", " "):
-            raise ValueError("is written in a form that is not read as a date")
-        return _within(self._moment(_parsed(bare)))
+        raise ValueError("is written in a form that is not read as a date")
 
     def _moment(self, moment: datetime) -> int:
         if moment.tzinfo is None:
@@ -80,10 +78,14 @@ def _zone(name: str) -> tzinfo:
 
 
 def _parsed(text: str) -> datetime:
-    # RFC 3339 knows the leap second, `datetime` does not.
-    if text[17:19] == "60":
-        return datetime.fromisoformat(f"{text[:17]}59{text[19:]}") + timedelta(seconds=1)
-    return datetime.fromisoformat(text)
+    # RFC 3339 knows the leap second, `datetime` does not. And what `datetime` says of a bad text
+    # quotes it, which has no place in a reject.
+    leap = text[17:19] == "60"
+    try:
+        moment = datetime.fromisoformat(f"{text[:17]}59{text[19:]}" if leap else text)
+    except ValueError:
+        raise ValueError("names no day or time that there is") from None
+    return moment + timedelta(seconds=leap)
 
 
 def _epoch(number: float) -> int:

@@ -72,7 +72,7 @@ class _Scale:
             case "map":
                 return _collection(self.weigh(schema["values"], level + 1), 1)
             case "fixed":
-                return _plain(schema["size"])
+                return _plain(_size(schema["size"]))
             case "enum":
                 return _plain(1)
             case inner:
@@ -114,6 +114,12 @@ class _Scale:
             per_byte=max((b.per_byte + b.free / (1 + b.width) for b in weights), default=1),
             levels=max((branch.levels for branch in weights), default=1),
         )
+
+
+def _size(declared: object) -> int:
+    if not isinstance(declared, int) or declared < 0:
+        raise UnsafeSchemaError("A fixed type has no sensible size.")
+    return declared
 
 
 def _plain(width: int) -> Weight:

@@ -28,6 +28,7 @@ from processor.sandbox.feed import Feed
 from processor.sandbox.history.figures import WEEK_MS, Figures
 from processor.sandbox.history.history import history
 from processor.sandbox.history.sent import Sent
+from processor.sandbox.history.visits import QUIET_MS
 from processor.sandbox.sandbox import GROUP_ID, Sandbox, SandboxSettings
 from processor.telemetry.scrape import Reading, scrape
 
@@ -143,7 +144,7 @@ class _Player(threading.Thread):
 
     def run(self) -> None:
         """Send all; a problem is left for the main thread."""
-        last_week_ms = self._figures.last_run_ms - WEEK_MS
+        last_week_ms = self._figures.last_run_ms - WEEK_MS + QUIET_MS
         records = history(self._figures)
         first_later: list[Sent] = []
 

@@ -5,20 +5,18 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
 
 import structlog
 
-from processor.app import House, assemble
-from processor.clock import Clock, SystemClock
+from processor.app import House, Watch, live_house
+from processor.clock import SystemClock
 from processor.errors import StopError, UnavailableError
 from processor.settings import Settings
-from processor.source.client import librdkafka_version
-from processor.telemetry.health import Health, State
+from processor.settings.secrets import secret_texts
+from processor.telemetry.health import State
 from processor.telemetry.logs import configure_logs
-from processor.telemetry.metrics import Metrics
 from processor.telemetry.server import TelemetryServer
 
 __all__ = ["leave", "run_processor", "signalled"]
@@ -33,11 +31,11 @@ log = structlog.get_logger()
 def run_processor(settings: Settings) -> NoReturn:
     """Run until SIGTERM or SIGINT, then end the process with a code that says how it went."""
     clock = SystemClock()
-    configure_logs(settings.telemetry, clock)
-    metrics = _metrics(settings)
-    health = Health(metrics, clock, settings.telemetry.live_seconds)
-    server = TelemetryServer(settings.telemetry.host, settings.telemetry.port, metrics, health)
-    house = _assembled(settings, metrics, health, clock)
+    configure_logs(settings.telemetry, clock, secrets=secret_texts(settings))
+    watch = Watch.over(settings, clock)
+    telemetry = settings.telemetry
+    server = TelemetryServer(telemetry.host, telemetry.port, watch.metrics, watch.health)
+    house = _assembled(settings, watch)
     log.info("The processor is up.", page=server.url, group=settings.kafka.group_id)
     leave(_run(house))
 
@@ -73,16 +71,16 @@ def signalled(house: House) -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def _assembled(settings: Settings, metrics: Metrics, health: Health, clock: Clock) -> House:
+def _assembled(settings: Settings, watch: Watch) -> House:
     """Return the house; while the world does not answer, try again. A signal ends the process."""
     while True:
         try:
-            return assemble(settings, metrics, health, clock)
+            return live_house(settings, watch)
         except UnavailableError as error:
             log.warning("The processor can not start yet; trying again.", reason=str(error))
-            health.becomes(State.STARTING, f"Waiting for {error}.")
-            health.beat()
-            clock.wait(_START_AGAIN_SECONDS)
+            watch.health.becomes(State.STARTING, f"Waiting for {error}.")
+            watch.health.beat()
+            watch.clock.wait(_START_AGAIN_SECONDS)
 
 
 def _run(house: House) -> int:
@@ -98,12 +96,3 @@ def _run(house: House) -> int:
         return OUR_FAULT
     log.info("The processor has stopped.", settled=settled)
     return ALL_SETTLED if settled else UNSETTLED
-
-
-def _metrics(settings: Settings) -> Metrics:
-    inputs = [settings.kafka.scores, settings.kafka.events]
-    topics = [topic for each in inputs if each for topic in each.topics if topic[0] != "^"]
-    metrics = Metrics()
-    metrics.prepare(settings.routes, topics)
-    metrics.about(version("customer-ai-events"), librdkafka_version())
-    return metrics

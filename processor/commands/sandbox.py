@@ -87,7 +87,7 @@ def _say_where(sandbox: Sandbox[AepSimulator], settings_file: Path, console: Con
     console.print(f"  AEP         {sandbox.simulator.url}   (a page for people, too)")
     console.print(f"  settings    {settings_file}\n", soft_wrap=True)
     console.print("Run the processor against it, in another terminal:\n")
-    console.print(f"  customer-ai-events run --settings {settings_file}\n", soft_wrap=True)
+    console.print(f"  customer-ai-events run --config {settings_file}\n", soft_wrap=True)
     console.print("Make trouble, for three requests:\n")
     fault = '{"act": "status", "status": 503, "count": 3}'
     console.print(f"  curl {sandbox.simulator.url}/_sandbox/faults -d '{fault}'\n", soft_wrap=True)

@@ -28,7 +28,7 @@ from processor.settings import JoinSettings
 __all__ = ["MAX_TEXT", "STANDARD_KINDS", "Lookback", "instant", "movement", "past", "standing"]
 
 MAX_TEXT = 512
-"""Text from outside is cut to so many characters."""
+"""Text of a context is cut to so many characters; that of factors where it has to be."""
 _MAX_AUDIENCES = 50
 
 _LISTS = frozenset({"productListViews", "productListOpens", "productListRemovals"})

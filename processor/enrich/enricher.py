@@ -27,6 +27,7 @@ from processor.settings import Settings
 __all__ = ["Enricher", "Prepared"]
 
 _NOBODY = Person()
+_NOTHING: Event = {}
 _COMPLETE, _OFF = ContextStatus.COMPLETE, ContextStatus.OFF
 _encode = msgspec.json.Encoder().encode
 
@@ -82,6 +83,7 @@ class Enricher:
         the person's state says so. Raises RejectError for a violation and for too large an event.
         """
         event = self.event(prepared, known, status)
+        context = event[self._tenant_key].get("scoreContext", _NOTHING)
         return ScoreEvent(
             id=prepared.id,
             route=prepared.destination.name,
@@ -91,6 +93,9 @@ class Enricher:
             digest=prepared.digest,
             person=prepared.person,
             record=record,
+            score=prepared.score.score,
+            movement=context.get("bucketMovement", ""),
+            context_status=context.get("contextStatus", ""),
         )
 
     def event(self, prepared: Prepared, known: Person | None, status: ContextStatus) -> Event:

@@ -1,7 +1,6 @@
 """Names of models: patterns, and the keys that are made of them."""
 
 import re
-from collections.abc import Iterator
 
 from processor.errors import SettingsError
 from processor.settings import RouteSettings
@@ -30,13 +29,9 @@ def model_keys(route: RouteSettings) -> list[str]:
     if route.model_key is not None:
         return [route.model_key]
     keys = dict.fromkeys(reduced(entry) for entry in route.models if not is_pattern(entry))
-    problems = list(_unusable(route, keys))
-    if problems:
-        raise SettingsError(problems)
+    unusable = [key for key in keys if not is_key(key)]
+    if unusable:
+        raise SettingsError(
+            [f"It needs a model_key, for its models give {key!r}." for key in unusable]
+        )
     return list(keys)
-
-
-def _unusable(route: RouteSettings, keys: dict[str, None]) -> Iterator[str]:
-    for key in keys:
-        if not is_key(key):
-            yield f"routes: {route.name} needs a model_key, for its models give {key!r}."

@@ -38,8 +38,8 @@ class Feed:
 
     Keys choose partitions as Java clients do (murmur2). With `group_id` None nothing holds it back.
     Raises `UnavailableError` when the broker refuses or forgets records, or when the group commits
-    nothing for `stall_seconds` while the feed waits for it. Not for use from several threads, but
-    for `stop`.
+    nothing for `stall_seconds` while the feed waits for it. One thread sends; any may ask for `lag`
+    and `sent`, and `stop` it.
     """
 
     def __init__(
@@ -104,7 +104,8 @@ class Feed:
     def lag(self) -> int:
         """Return how many records of this feed the group has not committed."""
         committed = self._committed()
-        return sum(end - committed.get(partition, 0) for partition, end in self._ends.items())
+        ends = self._ends.copy()
+        return sum(end - committed.get(partition, 0) for partition, end in ends.items())
 
     @property
     def stopped(self) -> bool:
@@ -182,11 +183,14 @@ class Feed:
         return moved
 
     def _committed(self) -> dict[Partition, int]:
-        if self._reader is None:
+        reader = self._reader
+        if reader is None:
             return {}
-        asked = [TopicPartition(topic, number) for topic, number in self._ends]
+        asked = [TopicPartition(topic, number) for topic, number in self._ends.copy()]
+        if not asked:
+            return {}
         try:
-            marks = self._reader.committed(asked, timeout=_TIMEOUT_SECONDS)
+            marks = reader.committed(asked, timeout=_TIMEOUT_SECONDS)
         except KafkaException as error:
             raise UnavailableError("feed", str(error)) from error
         return {

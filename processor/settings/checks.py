@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import TypeAlias
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from processor.settings.aep import RouteSettings
@@ -144,7 +143,7 @@ def _secrets(settings: Settings) -> Iterator[str]:
 
 
 def _proxy(settings: Settings) -> Iterator[str]:
-    if settings.aep.proxy and "@" in urlsplit(settings.aep.proxy).netloc:
+    if settings.aep.proxy and re.search(r"//[^/]*@", settings.aep.proxy):
         yield "aep.proxy holds a user name or password; they have keys of their own."
 
 
@@ -184,7 +183,7 @@ def _inputs(settings: Settings) -> Iterator[tuple[str, InputSettings]]:
 def _compiles(pattern: str) -> bool:
     try:
         re.compile(pattern)
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         return False
     return True
 

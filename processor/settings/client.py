@@ -89,7 +89,7 @@ def connection(
         "client.id": name,
         "socket.keepalive.enable": True,
         "enable.metrics.push": False,
-        "log_level": 5,
+        "log_level": 4,
         **chosen,
         "bootstrap.servers": servers,
     }

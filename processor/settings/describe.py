@@ -1,10 +1,10 @@
 """The settings for people and editors: what is in force, what could be, and what it means."""
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 from pydantic import SecretStr
@@ -20,6 +20,7 @@ __all__ = ["MASK", "describe", "editor_schema", "reference"]
 MASK = "***"
 _SCHEMA_LINE = "# yaml-language-server: $schema=settings.schema.json\n"
 _WIDTH = 100
+_CREDENTIALS = re.compile(r"(?<=//)[^/\s]*(?=@)")
 
 
 def describe(settings: Settings) -> str:
@@ -52,8 +53,8 @@ def _masked(value: Any) -> Any:  # noqa: ANN401
         return [_masked(item) for item in value]
     if isinstance(value, SecretStr):
         return MASK
-    if isinstance(value, str) and "@" in (address := urlsplit(value)).netloc:
-        return urlunsplit(address._replace(netloc=f"{MASK}@{address.netloc.split('@')[-1]}"))
+    if isinstance(value, str):
+        return _CREDENTIALS.sub(MASK, value)
     return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 

@@ -33,6 +33,12 @@ class InputSettings(Page):
     """The topics are compacted or written in transactions, so that their offsets have holes; where
     they are not, every hole is counted and warned of."""
 
+    def takes(self, topic: str) -> bool:
+        """Return whether a topic is one of these, by name or by pattern."""
+        return any(
+            re.match(name, topic) if name.startswith("^") else name == topic for name in self.topics
+        )
+
 
 class RegistrySettings(Page):
     """Where writer schemas of framed records are looked up."""

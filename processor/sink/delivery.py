@@ -15,8 +15,9 @@ class Delivery:
 
     `accepted`, `refused` and `in_doubt` are filled by the sink's own thread, so they may be read
     once the delivery is done or the sink is closed. Every event ends in one of the first two.
-    `in_doubt` lists, once each, the events that were sent without an understood answer and then
-    sent again: those that the dataset may hold twice. An outage never ends a delivery.
+    `in_doubt` lists, once each, the events of which a request was not answered in a way we could
+    understand: they are sent again, so the dataset may hold them twice. An outage never ends a
+    delivery.
     """
 
     __slots__ = ("_finished", "_left", "accepted", "in_doubt", "refused")

@@ -25,6 +25,7 @@ from processor.sink.verdict import Action, Cause, Verdict
 __all__ = ["Sender", "Way"]
 
 _TOO_LARGE = Answer(413)
+_AUTH_SECONDS = 4.5
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -73,7 +74,9 @@ class Sender:
         finally:
             self._gate.leave()
         self._settle(parcel, found)
-        if found.moved:
+        if sent.seconds is None:
+            self._gate.returned(ticket)
+        elif found.moved:
             self._gate.succeeded(ticket)
         left: list[Parcel] = []
         for verdict, places in found.again.items():
@@ -138,7 +141,7 @@ class Sender:
             case Action.RENEW:
                 return [await self._renewed(sent, part)]
             case Action.HOLD:
-                self._gate.hold(sent.ticket, verdict.cause)
+                self._hold(sent.ticket, verdict.cause)
                 return [part]
             case Action.ACCEPT | Action.ITEMS | Action.REFUSE:
                 raise InvariantError(f"An event that was judged {verdict.action} is sent again.")
@@ -168,15 +171,25 @@ class Sender:
 
     async def _renewed(self, sent: _Sent, part: Parcel) -> Parcel:
         if self._way.auth is None or sent.token is None or part.renewed:
-            self._gate.hold(sent.ticket, Cause.AUTH)
+            self._hold(sent.ticket, Cause.AUTH)
             return replace(part, renewed=False)
         try:
             await self._way.auth.renew(sent.token)
         except UnavailableError:
-            self._gate.hold(sent.ticket, Cause.TOKEN)
+            self._hold(sent.ticket, Cause.TOKEN)
             return part
         self._gate.returned(sent.ticket)
         return replace(part, renewed=True)
+
+    def _hold(self, ticket: Ticket, cause: Cause) -> None:
+        """Hold by back-off, but look often for what costs the inlet next to nothing to be asked."""
+        retry = self._way.retry
+        often = {
+            Cause.TOKEN: retry.first_seconds,
+            Cause.AUTH: min(retry.max_seconds, _AUTH_SECONDS),
+        }
+        seconds = often.get(cause)
+        self._gate.hold(ticket, cause, None if seconds is None else self._backoff.spread(seconds))
 
     def _doubt(self, parcel: Parcel, cause: Cause) -> Parcel:
         """Count events whose answer is unknown, and list those that were not in doubt before."""

@@ -30,6 +30,7 @@ __all__ = ["Sink"]
 _START_SECONDS = 10.0
 _TICK_SECONDS = 1.0
 _GRACE_SECONDS = 1.0
+_TOKEN_SECONDS = 5.0
 
 
 class Sink:
@@ -181,5 +182,5 @@ def _take(shares: list[tuple[Lane, list[ScoreEvent]]], delivery: Delivery) -> No
 def _auth(aep: AepSettings, transport: Transport, metrics: Metrics, clock: Clock) -> Auth | None:
     if aep.auth is None:
         return None
-    backoff = Backoff(aep.retry.first_seconds, aep.retry.max_seconds)
+    backoff = Backoff(aep.retry.first_seconds, min(aep.retry.max_seconds, _TOKEN_SECONDS))
     return Auth(aep.auth, transport.post, clock=clock, metrics=metrics, backoff=backoff)

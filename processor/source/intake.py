@@ -89,16 +89,16 @@ def records(messages: Sequence[Message]) -> list[Record]:
         return [_careful(message) for message in messages if message.error() is None]
 
 
-def runs(polled: Sequence[Record]) -> Iterator[list[Record]]:
+def runs(polled: list[Record]) -> Iterator[list[Record]]:
     """Yield the stretches of records that came from one partition."""
-    start = 0
+    if not polled:
+        return
+    start, topic, number = 0, polled[0].topic, polled[0].partition
     for index, record in enumerate(polled):
-        first = polled[start]
-        if record.partition != first.partition or record.topic != first.topic:
-            yield list(polled[start:index])
-            start = index
-    if polled:
-        yield list(polled[start:])
+        if record.partition != number or record.topic != topic:
+            yield polled[start:index]
+            start, topic, number = index, record.topic, record.partition
+    yield polled[start:]
 
 
 def _trouble(message: Message) -> Trouble:

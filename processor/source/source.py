@@ -105,16 +105,16 @@ class Source:
         InvariantError where the client is dead, and whatever a follower raised.
         """
         messages = self._door.consume(self._kafka.poll_records, seconds)
-        shares = [
-            share
-            for run in runs(records(messages))
-            if (share := self._booking.book(run)) is not None
-        ]
-        for trouble in troubles(messages):
-            self._face(trouble)
+        polled_now = records(messages)
+        booked = [self._booking.book(run) for run in runs(polled_now)]
+        if len(polled_now) < len(messages):
+            for trouble in troubles(messages):
+                self._face(trouble)
         if self._places.find(self._ledger, self._door, self._clock):
             self._resting.clear()
             self._rest()
+        # What went wrong may have ended an epoch whose records have just been booked.
+        shares = [share for share in booked if share and self._ledger.live(share.claim)]
         passed = self._let_through(shares)
         self._gauges.refresh(self._ledger, self._pauses)
         return polled(passed)
@@ -128,10 +128,6 @@ class Source:
         return frozenset(
             claim.partition for claim in polled.claims if not self._ledger.settle(claim, now)
         )
-
-    def stale(self, polled: Polled) -> frozenset[Partition]:
-        """Return the partitions of a poll that are ours no more: another member has the records."""
-        return frozenset(claim.partition for claim in polled.claims if not self._ledger.live(claim))
 
     def commit(self, *, force: bool = False) -> None:
         """Commit the settled prefixes when it is time to; the answer comes with a later poll."""

@@ -6,10 +6,12 @@ from processor.event import ScoreEvent
 from processor.person import Person
 from processor.state.store import Key
 
-__all__ = ["MemoryOff"]
+__all__ = ["Done", "MemoryOff"]
 
 
-class _Done:
+class Done:
+    """Something that was done before it was asked."""
+
     done = True
 
 
@@ -43,10 +45,10 @@ class MemoryOff:
     def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
         """Take nothing back."""
 
-    def remember(self, ticket: int) -> _Done:
+    def remember(self, ticket: int) -> Done:
         """Return at once: nothing is to be written."""
         del ticket
-        return _Done()
+        return Done()
 
     def poll(self) -> None:
         """Serve nobody."""

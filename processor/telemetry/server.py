@@ -31,12 +31,23 @@ class _Answer(NamedTuple):
 
 
 class TelemetryServer:
-    """Serves `/`, `/metrics`, `/livez` and `/readyz` from threads of its own."""
+    """Serves `/`, `/metrics`, `/livez` and `/readyz` from threads of its own.
 
-    def __init__(self, host: str, port: int, metrics: Metrics, health: Health) -> None:
+    A client has `client_seconds` for all of its request and answer.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        metrics: Metrics,
+        health: Health,
+        *,
+        client_seconds: float = _CLIENT_SECONDS,
+    ) -> None:
         self._metrics = metrics
         self._health = health
-        self._server = _Server(host, port, self._answer)
+        self._server = _Server((host, port), self._answer, client_seconds)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="telemetry"
         )
@@ -81,11 +92,14 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, host: str, port: int, answer: Callable[[str, str], _Answer]) -> None:
-        self.address_family = AF_INET6 if ":" in host else AF_INET
+    def __init__(
+        self, address: tuple[str, int], answer: Callable[[str, str], _Answer], seconds: float
+    ) -> None:
+        self.address_family = AF_INET6 if ":" in address[0] else AF_INET
         self.answer = answer
+        self._seconds = seconds
         self._free = threading.BoundedSemaphore(_MAX_CLIENTS)
-        super().__init__((host, port), _Handler)
+        super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         if self._free.acquire(blocking=False):
@@ -95,7 +109,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         # A client that sends a byte now and then never runs into a socket's own timeout.
-        dawdles = threading.Timer(_CLIENT_SECONDS, _cut, (request,))
+        dawdles = threading.Timer(self._seconds, _cut, (request,))
         dawdles.daemon = True
         dawdles.start()
         try:
@@ -110,7 +124,6 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = _CLIENT_SECONDS
     server_version = "customer-ai-events"
     sys_version = ""
 

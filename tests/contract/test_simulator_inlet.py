@@ -92,7 +92,10 @@ def test_a_refused_single_message_is_a_400_with_a_problem_body(aep: AepCaller) -
     }
 
 
-@pytest.mark.parametrize("body", [b"{nope", b"[]", b'{"messages": 1}', b"{}", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "body",
+    [b"{nope", b"[]", b'{"messages": 1}', b"{}", b"\xff\xfe", b'{"messages":' + b"[" * 9_999],
+)
 def test_a_body_that_is_not_a_batch_is_a_400(aep: AepCaller, body: bytes) -> None:
     assert aep.call("POST", "/collection/batch/in", body).status == 400
     assert aep.simulator.ledger.accepted() == 0
@@ -253,6 +256,22 @@ def test_a_missing_source_name_and_entity_fail_later(aep: AepCaller) -> None:
         {"message": "Payload header is missing Source Name"}
     ]
     assert second["_validationErrors"] == [{"message": "Payload body is missing xdmEntity"}]
+
+
+@pytest.mark.parametrize(
+    "entity",
+    [b'{"_id":"\xff"}', b'{"_id":"\\ud800"}', b'{"_id":1e999}', b'{"_id":' + b"9" * 400 + b"}"],
+)
+def test_a_hostile_row_harms_nobody_else(aep: AepCaller, entity: bytes) -> None:
+    good = json.dumps(message(row(1))).encode()
+    bad = json.dumps(message({})).encode().replace(b'"xdmEntity": {}', b'"xdmEntity": ' + entity)
+
+    answer = aep.call("POST", "/collection/batch/in", b'{"messages":[%b,%b]}' % (bad, good))
+
+    assert answer.status in {207, 400}
+    assert aep.batch(message(row(2))).status == 207
+    failed = aep.simulator.failed_rows()
+    assert len(failed) == (1 if answer.status == 207 else 0)
 
 
 def test_a_permissive_simulator_takes_what_it_does_not_know() -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import time
 from asyncio import StreamWriter
 from collections.abc import Callable, Iterator
@@ -276,9 +277,29 @@ def test_an_event_that_can_never_fit_is_refused_without_being_sent() -> None:
         assert house.inlet.requests == []
 
 
-def test_an_early_413_without_reading_the_body_is_a_413() -> None:
-    with rig(answers(413)) as house:
-        assert house.deliver(4, size=200_000).refused == []
+def test_an_event_that_can_never_fit_is_no_proof_that_the_inlet_is_well() -> None:
+    with rig(default=answers(500), limits={"request_bytes": 10_000}) as house:
+        well = house.sink.deliver(score_events(1))
+        until(lambda: house.sink.holding, seconds=5, what="the sink holds")
+
+        delivery = house.sink.deliver([score_event("big", size=20_000)])
+
+        assert delivery.wait(5)
+        assert house.sink.holding is not None
+        assert not well.done
+
+
+def test_an_answer_that_comes_before_the_body_was_read_is_an_answer() -> None:
+    with rig(limits={"request_bytes": 1_000_000}, auth=False) as house:
+        house.inlet.early.append(answers(413, Connection="close"))
+        start = time.monotonic()
+
+        delivery = house.deliver(4, size=240_000)
+
+        assert time.monotonic() - start < 0.35
+        assert delivery.refused == []
+        assert delivery.in_doubt == []
+        assert house.sizes == [2, 2]
 
 
 def test_a_retry_after_is_waited_for_and_nothing_is_sent_meanwhile() -> None:
@@ -484,3 +505,45 @@ def test_the_fake_gives_as_many_items_as_there_are_events() -> None:
     request = Request("/", {}, b"", 0, ["a", "b"])
 
     assert [item["xactionId"][-1] for item in items(request)] == ["0", "1"]
+
+
+def _takes_then(act: Act) -> Act:
+    async def taking(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
+        inlet.taken += request.ids
+        await act(request, writer, inlet)
+
+    return taking
+
+
+_SLOW_OR_LYING = ("hang", "drip", "late", "207 with too few", "207 with too many")
+_LOSES_THE_ANSWER = [
+    cuts(taken=True),
+    _takes_then(answers(500)),
+    _takes_then(answers(504)),
+    _takes_then(answers(200)),
+    _takes_then(answers(207, "not json")),
+    _takes_then(speaks(b"HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{")),
+]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_mix_of_faults_loses_nothing_and_lists_every_repeat(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311  a seeded script
+    swift = [act for name, (act, _) in _TRANSIENT.items() if name not in _SLOW_OR_LYING]
+    script = [chance.choice([*swift, *_LOSES_THE_ANSWER, accepts()]) for _ in range(60)]
+    limits = {"request_bytes": 10_000}
+    with rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as house:
+        deliveries = [
+            house.sink.deliver([score_event(f"{batch}-{i}", size=900) for i in range(40)])
+            for batch in range(10)
+        ]
+
+        assert all(delivery.wait(20) for delivery in deliveries)
+        accepted = [event.id for delivery in deliveries for event in delivery.accepted]
+        refused = [event.id for delivery in deliveries for event, _ in delivery.refused]
+        doubted = [event.id for delivery in deliveries for event, _ in delivery.in_doubt]
+        assert len(accepted) == len(set(accepted)) == 400
+        assert refused == []
+        assert set(house.inlet.taken) == set(accepted)
+        assert set(house.inlet.repeats) <= set(doubted)
+        assert len(doubted) == len(set(doubted))

@@ -132,8 +132,8 @@ def test_series_stay_within_their_budget() -> None:
                     values = {"partition": str(number), "topic": topic}
                     metrics.gauge(row.name, *(values[label] for label in row.labels))
 
-    for name, values in OPEN.items():
-        for labels in product(*values):
+    for name, open_values in OPEN.items():
+        for labels in product(*open_values):
             getattr(metrics, ROWS[name].kind)(name, *labels)
 
     series = sum(len(family.samples) for family in metrics.registry.collect())

@@ -17,6 +17,7 @@ from processor.commands.check_online import sample_findings
 from processor.finding import Mark
 from processor.record import Record
 from processor.sandbox.aep.faults import read_script
+from processor.sandbox.aep.simulator import AepSimulator
 from processor.sandbox.sandbox import (
     CHANGELOG_TOPIC,
     DEAD_LETTER_TOPIC,
@@ -30,16 +31,16 @@ from processor.sink.probe import reached
 from processor.sink.reply import Answer, Fault
 from tests.support.registry import FakeRegistry
 
+Box = Sandbox[AepSimulator]
+
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(SandboxSettings(partitions=2)) as running:
+def sandbox() -> Iterator[Box]:
+    with Sandbox(AepSimulator(), SandboxSettings(partitions=2)) as running:
         yield running
 
 
-def checked(
-    sandbox: Sandbox, folder: Path, **changes: object
-) -> tuple[int, dict[str, dict[str, Any]]]:
+def checked(sandbox: Box, folder: Path, **changes: object) -> tuple[int, dict[str, dict[str, Any]]]:
     tree = sandbox.settings(folder / "state")
     for path, value in changes.items():
         group, _, key = path.partition("__")
@@ -48,12 +49,12 @@ def checked(
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
     stream = io.StringIO()
     code = check_settings(
-        config, online=True, as_json=True, seconds=2, console=Console(file=stream, width=500)
+        config, online=True, as_json=True, seconds=1, console=Console(file=stream, width=500)
     )
     return code, {row["name"]: row for row in json.loads(stream.getvalue())}
 
 
-def test_a_sandbox_is_well(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_sandbox_is_well(sandbox: Box, tmp_path: Path) -> None:
     code, rows = checked(sandbox, tmp_path)
 
     assert code == 0
@@ -63,7 +64,7 @@ def test_a_sandbox_is_well(sandbox: Sandbox, tmp_path: Path) -> None:
     assert sandbox.simulator.ledger.accepted() == 0
 
 
-def test_a_broker_that_is_away_is_told_in_time(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_broker_that_is_away_is_told_in_time(sandbox: Box, tmp_path: Path) -> None:
     code, rows = checked(sandbox, tmp_path, kafka__bootstrap_servers="127.0.0.1:1")
 
     assert code == 1
@@ -71,7 +72,7 @@ def test_a_broker_that_is_away_is_told_in_time(sandbox: Sandbox, tmp_path: Path)
     assert rows["access token"]["mark"] == "ok"
 
 
-def test_missing_topics_are_named(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_missing_topics_are_named(sandbox: Box, tmp_path: Path) -> None:
     code, rows = checked(
         sandbox,
         tmp_path,
@@ -84,7 +85,7 @@ def test_missing_topics_are_named(sandbox: Sandbox, tmp_path: Path) -> None:
     assert rows["topic no-letters"]["mark"] == "fail"
 
 
-def test_partition_counts_that_differ_are_refused(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_partition_counts_that_differ_are_refused(sandbox: Box, tmp_path: Path) -> None:
     sandbox.broker.create_topic("other-events", 3)
 
     code, rows = checked(sandbox, tmp_path, kafka__events={"topics": ["other-events"]})
@@ -94,7 +95,7 @@ def test_partition_counts_that_differ_are_refused(sandbox: Sandbox, tmp_path: Pa
     assert rows[f"topic {CHANGELOG_TOPIC}"]["mark"] == "fail"
 
 
-def test_a_refused_secret_is_told_and_not_shown(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_refused_secret_is_told_and_not_shown(sandbox: Box, tmp_path: Path) -> None:
     auth = {**sandbox.settings(tmp_path)["aep"]["auth"], "client_secret": "canary-77"}
     aep = {**sandbox.settings(tmp_path)["aep"], "auth": auth}
     tree = {**sandbox.settings(tmp_path), "aep": aep}
@@ -107,7 +108,7 @@ def test_a_refused_secret_is_told_and_not_shown(sandbox: Sandbox, tmp_path: Path
     assert "inlet of churn" not in rows
 
 
-def test_a_registry_is_asked_for_its_subjects(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_registry_is_asked_for_its_subjects(sandbox: Box, tmp_path: Path) -> None:
     with FakeRegistry() as registry:
         _, rows = checked(sandbox, tmp_path, registry__url=registry.url)
     assert rows["registry"]["mark"] == "ok"
@@ -117,7 +118,7 @@ def test_a_registry_is_asked_for_its_subjects(sandbox: Sandbox, tmp_path: Path) 
     assert rows["registry"]["mark"] == "fail"
 
 
-def test_an_inlet_in_trouble_is_a_warning(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_inlet_in_trouble_is_a_warning(sandbox: Box, tmp_path: Path) -> None:
     sandbox.simulator.faults.add(*read_script(b'{"act": "status", "status": 503, "count": 3}'))
 
     code, rows = checked(sandbox, tmp_path)
@@ -126,7 +127,7 @@ def test_an_inlet_in_trouble_is_a_warning(sandbox: Sandbox, tmp_path: Path) -> N
     assert rows["inlet of churn"]["mark"] == "warn"
 
 
-def test_the_newest_records_are_tried(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_newest_records_are_tried(sandbox: Box, tmp_path: Path) -> None:
     producer = Producer({"bootstrap.servers": sandbox.broker.bootstrap})
     producer.produce(SCORES_TOPIC, b"{", partition=0)
     producer.produce(EVENTS_TOPIC, None, key=b"k", partition=1)
@@ -139,7 +140,7 @@ def test_the_newest_records_are_tried(sandbox: Sandbox, tmp_path: Path) -> None:
     assert rows[f"topic {DEAD_LETTER_TOPIC}"]["mark"] == "ok"
 
 
-def test_a_person_on_two_partitions_is_noticed(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_person_on_two_partitions_is_noticed(sandbox: Box, tmp_path: Path) -> None:
     settings = parse_settings(yaml.safe_dump(sandbox.settings(tmp_path)), {})
     event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "eventType": "x",
       "identityMap": {"Email": [{"id": "ann@example.org"}]}}"""

@@ -96,7 +96,7 @@ def test_two_members_share_and_nothing_is_lost_or_repeated(
         second.turn()
         return len(first.source.assigned) == len(second.source.assigned) == 2
 
-    until(shared, seconds=9, what="two partitions each", every=0.001)
+    until(shared, seconds=20, what="two partitions each", every=0.001)
     for number in (0, 1):
         produce(broker, SCORES, numbered(number * 100 + 10, number * 100 + 20), partition=number)
     until(
@@ -132,7 +132,7 @@ def test_a_leaving_partition_is_drained_and_its_prefix_committed(broker: Embedde
 
     until(drained, seconds=9, what="a revoke", every=0.001)
 
-    gone = [parts for word, parts in first.follower.told if word == "gone"][0]
+    gone = next(parts for word, parts in first.follower.told if word == "gone")
     score_parts = [each for each in gone if each.topic == SCORES]
     assert committed(broker, GROUP, *score_parts) == [5] * len(score_parts)
     assert first.metrics.value("records_released", SCORES, "revoked") == 0
@@ -169,7 +169,7 @@ def test_records_deleted_before_they_were_read_stop_the_house(broker: EmbeddedBr
     lose_records(broker)
     replica = Replica(broker).start()
 
-    with pytest.raises(StopError, match="customer-ai-scores/0.*on_gap"):
+    with pytest.raises(StopError, match=r"customer-ai-scores/0.*on_gap"):
         replica.read(1)
 
     assert replica.metrics.value("retention_overrun_records", SCORES) == 5
@@ -302,3 +302,23 @@ def test_lag_and_watermark_are_shown_and_taken_back(broker: EmbeddedBroker) -> N
         if sample.name == "cai_lag_records"
     }
     assert labels[1] not in exposed
+
+
+def test_lost_partitions_are_let_go_without_a_commit_and_read_again(broker: EmbeddedBroker) -> None:
+    produce(broker, SCORES, numbered(0, 5))
+    replica = Replica(broker).start()
+    replica.settling = False
+    replica.read(5)
+    late = replica.polls[0]
+
+    broker.fail_requests(Api.CONSUMER_GROUP_HEARTBEAT, KafkaError.UNKNOWN_MEMBER_ID)
+    replica.turn_until(lambda: replica.metrics.value("rebalances", "lost"), "the loss")
+    stale = replica.source.settle(late)
+    replica.source.commit(force=True)
+    replica.read(10)
+
+    assert stale == {P0}
+    assert replica.values == numbered(0, 5) * 2
+    assert replica.metrics.value("records_released", SCORES, "lost") == 5
+    assert committed(broker, GROUP, P0) == [0]
+    assert replica.source.close(5)

@@ -39,8 +39,7 @@ def test_poison_reaches_the_dead_letter_topic_with_its_bytes_untouched(
 ) -> None:
     one = job()
     poison = [b"{not json", b"\x00\x00\x00", b'{"score": 5}', b"[]", b"\xff\xfe" * 50]
-    for number, value in enumerate(poison):
-        one.feed_raw(f"poison-{number}", value)
+    one.feed_raw(*[(f"poison-{number}", value) for number, value in enumerate(poison)])
     scores = one.feed_scores(past.scores)
     wanted = expected([], scores, tenant=TENANT, cohort=COHORT)
 

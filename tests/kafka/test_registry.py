@@ -90,9 +90,8 @@ def test_framed_avro_is_delivered_and_an_unknown_schema_is_quarantined(
     one = job(registry={"url": registry.url, "unknown_id_seconds": 0})
     number = _register(registry, f"{one.topics.scores}-value", {"schema": SCORE_ROW})
     rows = [_row(person) for person in range(200)]
-    for row in rows:
-        one.feed_raw("k", framed_avro(number)(row))
-    one.feed_raw("k", framed_avro(_NO_SUCH_ID)(rows[0]))
+    stray = framed_avro(_NO_SUCH_ID)(rows[0])
+    one.feed_raw(*[("k", framed_avro(number)(row)) for row in rows], ("k", stray))
     texts = [json.dumps(row).encode() for row in rows]
     wanted = expected([], texts, tenant=TENANT, cohort=("none",))
 
@@ -102,7 +101,7 @@ def test_framed_avro_is_delivered_and_an_unknown_schema_is_quarantined(
 
     judgement = judge(wanted, one.accepted())
     assert judgement.clean, judgement
-    assert [letter.value() for letter in one.letters()] == [framed_avro(_NO_SUCH_ID)(rows[0])]
+    assert [letter.value() for letter in one.letters()] == [stray]
 
 
 def _row(person: int) -> dict[str, object]:

@@ -17,7 +17,9 @@ from tests.support.waiting import until
 from tests.support.workload import History
 
 _UNCOMMITTED = 1_000
-_SLOW = Fault(Act.LATENCY, delay=0.05)
+_SLOW = Fault(Act.LATENCY, delay=0.2)
+_SMALL = {"limits": {"max_in_flight": 1, "request_bytes": 50_000}}
+"""Together they make the work last for some seconds, so that a fault strikes in the middle."""
 _SHORT_STOP = {"drain_seconds": 2, "commit_seconds": 1, "close_seconds": 2}
 _STOP_SECONDS = 8
 _EXIT_UNSETTLED = 4
@@ -27,19 +29,14 @@ _EXIT_UNSETTLED = 4
 def test_a_replica_that_is_killed_loses_nothing_and_its_share_is_taken_over(
     job: Callable[..., Job], past: History, aep: AepSimulator, protocol: str
 ) -> None:
-    one = job(
-        kafka={
-            "group_protocol": protocol,
-            "poll_records": 50,
-            "max_uncommitted_records": _UNCOMMITTED,
-        }
-    )
+    settings = {"group_protocol": protocol, "max_uncommitted_records": _UNCOMMITTED}
+    one = job(kafka={**settings, "poll_records": 50}, aep=_SMALL)
     aep.faults.add(_SLOW)
     replicas = [_started(one, "one"), _started(one, "two")]
     until(lambda: all(map(_shares, replicas)), seconds=30, what="they share", tell=one.story)
 
     events, scores = one.feed_events(past.events), one.feed_scores(past.scores)
-    until(lambda: aep.ledger.distinct() > 20, seconds=30, what="some events", tell=one.story)
+    _midway(one, scores)
     replicas[0].kill()
 
     judgement = _settled(one, events, scores)
@@ -50,16 +47,17 @@ def test_a_replica_that_is_killed_loses_nothing_and_its_share_is_taken_over(
 def test_replicas_that_come_and_go_politely_repeat_nothing(
     job: Callable[..., Job], past: History, aep: AepSimulator
 ) -> None:
-    one = job(kafka={"poll_records": 50})
+    one = job(kafka={"poll_records": 50}, aep=_SMALL)
     aep.faults.add(_SLOW)
     events = one.feed_events(past.events)
     first = _started(one, "one")
     scores = one.feed_scores(past.scores)
-    until(lambda: aep.ledger.distinct() > 20, seconds=30, what="some events", tell=one.story)
+    _midway(one, scores)
 
     second = _started(one, "two")
     assert first.terminate() == 0
     first.start()
+    first.wait_ready()
     until(lambda: _shares(first), seconds=30, what="it is back", tell=one.story)
     assert second.terminate() == 0
 
@@ -71,11 +69,11 @@ def test_replicas_that_come_and_go_politely_repeat_nothing(
 def test_a_broker_that_is_killed_and_comes_back_costs_nothing(
     job: Callable[..., Job], past: History, aep: AepSimulator, kafka: RealKafka
 ) -> None:
-    one = job(kafka={"poll_records": 50, "max_uncommitted_records": _UNCOMMITTED})
+    one = job(kafka={"poll_records": 50, "max_uncommitted_records": _UNCOMMITTED}, aep=_SMALL)
     aep.faults.add(_SLOW)
     events, scores = one.feed_events(past.events), one.feed_scores(past.scores)
     replica = _started(one, "one")
-    until(lambda: aep.ledger.distinct() > 20, seconds=30, what="some events", tell=one.story)
+    _midway(one, scores)
 
     kafka.kill()
     kafka.start()
@@ -129,7 +127,7 @@ def test_a_listener_with_tls_and_a_password_is_read_with_settings_passed_through
 ) -> None:
     secure = {"bootstrap_servers": kafka.secure_bootstrap, "client": kafka.secure_client}
     one = job(kafka=secure)
-    one.feed_raw("poison", b"{")
+    one.feed_raw(("poison", b"{"))
     scores = one.feed_scores(past.scores)
     _started(one, "one")
 
@@ -142,6 +140,13 @@ def _started(one: Job, name: str) -> Replica:
     replica.start()
     replica.wait_ready()
     return replica
+
+
+def _midway(one: Job, scores: list[bytes]) -> None:
+    """Return when some events were accepted and most were not."""
+    accepted = one.aep.ledger.distinct
+    until(lambda: accepted() > 20, seconds=30, what="some events", tell=one.story, every=0.01)
+    assert accepted() < len(scores) // 2, "it was too fast to strike in the middle"
 
 
 def _shares(replica: Replica) -> bool:

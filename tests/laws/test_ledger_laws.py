@@ -1,4 +1,4 @@
-"""Against a model that keeps every record: whatever happens, a commit never passes an unsettled one."""
+"""Against a model that keeps every record: no commit ever passes one that is not settled."""
 
 from hypothesis import settings
 from hypothesis import strategies as st

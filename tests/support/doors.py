@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from processor.event import ScoreEvent
 from processor.outcome import Reason, Reject, Stage
 from processor.person import Person
-from processor.ports import Key
-from processor.record import Record
+from processor.ports import Follows, Guards, Key
+from processor.record import Partition, Record
 
 __all__ = [
     "FakeDeadLetters",
@@ -30,6 +31,10 @@ class FakePolled:
         self.records = records
         self.overdue = overdue
 
+    def without(self, gone: AbstractSet[Partition]) -> "FakePolled":
+        kept = [each for each in self.records if (each.topic, each.partition) not in gone]
+        return FakePolled(kept)
+
 
 class FakePending:
     """Done when told so, or when its question says so."""
@@ -49,9 +54,19 @@ class FakeSource:
         self.happened = happened
         self.polls = deque(FakePolled(records) for records in polls)
         self.causes: set[str] = set()
+        self.assigned: frozenset[Partition] = frozenset({Partition("customer-ai-scores", 0)})
+        self.kept_back = 0
         self.overdue: str | None = None
+        self.confirms = True
         self._settled: dict[tuple[str, int], int] = {}
         self.committed: dict[tuple[str, int], int] = {}
+
+    def add(self, records: Sequence[Record]) -> None:
+        self.polls.append(FakePolled(records))
+
+    def start(self, follower: Follows) -> None:
+        self.happened.append(("joined",))
+        follower.assigned(sorted(self.assigned))
 
     def poll(self, seconds: float) -> FakePolled:
         assert seconds >= 0
@@ -61,15 +76,15 @@ class FakeSource:
         self.happened.append(("polled", [record.offset for record in polled.records]))
         return polled
 
-    def settle(self, polled: FakePolled) -> None:
+    def settle(self, polled: FakePolled) -> frozenset[Partition]:
         for record in polled.records:
             self._settled[record.topic, record.partition] = record.offset + 1
+        return frozenset()
 
     def commit(self) -> None:
         if self._settled != self.committed:
             self.committed = dict(self._settled)
-            offsets = {number: at for (_, number), at in self.committed.items()}
-            self.happened.append(("committed", offsets))
+            self.happened.append(("committed", sorted(self.committed.values())))
 
     def hold(self, cause: str) -> None:
         self.causes.add(cause)
@@ -79,10 +94,11 @@ class FakeSource:
         self.causes.discard(cause)
         self.happened.append(("released", cause))
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float) -> bool:
         assert seconds >= 0
         self.commit()
-        self.happened.append(("source closed",))
+        self.happened.append(("left",))
+        return self.confirms
 
 
 class FakeDelivery:
@@ -97,42 +113,49 @@ class FakeDelivery:
 
     @property
     def done(self) -> bool:
-        if not self._answered and self._sink.holding is None:
+        if not self._answered and self._sink.holding is None and not self._sink.slow:
             self._answered = True
             self._sink.answer(self)
         return self._answered
 
 
 class FakeSink:
-    """Accepts all but the `_id`s it was told to refuse; delivers nothing while it is holding."""
+    """Accepts all but the next few it was told to refuse; nothing while holding or slow."""
 
     def __init__(self, happened: Happened) -> None:
         self.happened = happened
         self.holding: str | None = None
-        self.refuse: set[str] = set()
+        self.slow = False
+        self.refuse_next = 0
+        self.accepted: list[ScoreEvent] = []
+
+    def start(self) -> None:
+        pass
 
     def deliver(self, events: Sequence[ScoreEvent]) -> FakeDelivery:
         return FakeDelivery(self, events)
 
     def answer(self, delivery: FakeDelivery) -> None:
         for event in delivery.events:
-            if event.id in self.refuse:
+            if self.refuse_next:
+                self.refuse_next -= 1
                 reject = Reject(Stage.DELIVER, Reason.REFUSED, "The inlet said no.")
                 delivery.refused.append((event, reject))
             else:
                 delivery.accepted.append(event)
+        self.accepted += delivery.accepted
         self.happened.append(("delivered", [event.record.offset for event in delivery.accepted]))
 
     def close(self, seconds: float) -> None:
         assert seconds >= 0
-        self.happened.append(("sink closed",))
 
 
 class FakeDeadLetters:
     """Buries letters at once, unless it is holding."""
 
-    def __init__(self, happened: Happened) -> None:
+    def __init__(self, happened: Happened, guard: Guards) -> None:
         self.happened = happened
+        self.guard = guard
         self.holding: str | None = None
 
     def send(self, letters: Sequence[tuple[Record, Reject]]) -> FakePending:
@@ -150,9 +173,9 @@ class FakeDeadLetters:
     def poll(self) -> None:
         pass
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float) -> bool:
         assert seconds >= 0
-        self.happened.append(("dead letters closed",))
+        return True
 
 
 class FakeMemory:
@@ -165,6 +188,17 @@ class FakeMemory:
         self.durable: dict[Key, Person] = {}
         self._staged: dict[int, Mapping[Key, Person]] = {}
         self.withdrawn: list[str] = []
+        self.restoring = False
+        self.owned: set[int] = set()
+
+    def ready(self, partition: int) -> bool:
+        return partition in self.owned and not self.restoring
+
+    def assign(self, partitions: Iterable[int]) -> None:
+        self.owned |= set(partitions)
+
+    def revoke(self, partitions: Iterable[int]) -> None:
+        self.owned -= set(partitions)
 
     def recall(self, keys: Iterable[Key]) -> dict[Key, Person]:
         return {key: self.persons[key] for key in keys if key in self.persons}
@@ -191,4 +225,3 @@ class FakeMemory:
 
     def close(self, seconds: float) -> None:
         assert seconds >= 0
-        self.happened.append(("memory closed",))

@@ -148,13 +148,15 @@ class FakeInlet:
     """Plays `script` one act a request, then `default`; tokens by `ims_script`, then good ones.
 
     `taken` are the ids of all events that were taken, in order, repeats included. Answers that need
-    the right token say 401 to any other while `token` is set.
+    the right token say 401 to any other while `token` is set. `early` acts come before `script`,
+    right after a request's headers; its body is not read.
     """
 
     def __init__(self, script: Sequence[Act] = (), default: Act | None = None) -> None:
         self.script = deque(script)
         self.default = default or accepts()
         self.ims_script: deque[Act] = deque()
+        self.early: deque[Act] = deque()
         self.requests: list[Request] = []
         self.token_requests: list[Request] = []
         self.taken: list[str] = []
@@ -199,7 +201,7 @@ class FakeInlet:
 
     def _run(self) -> None:
         server = self._loop.run_until_complete(
-            asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 22)
+            asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 16)
         )
         self.port = server.sockets[0].getsockname()[1]
         self._up.set()
@@ -212,9 +214,14 @@ class FakeInlet:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
+        with suppress(asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             while not writer.is_closing():
-                request = await self._read(reader)
+                head = await reader.readuntil(b"\r\n\r\n")
+                if self.early:
+                    early = Request("", {}, b"", -1)
+                    await self.early.popleft()(early, writer, self)
+                    await writer.wait_closed()
+                request = await self._read(head, reader)
                 self._at_once += 1
                 self.most_at_once = max(self.most_at_once, self._at_once)
                 try:
@@ -224,8 +231,8 @@ class FakeInlet:
         self._writers.discard(writer)
         writer.close()
 
-    async def _read(self, reader: asyncio.StreamReader) -> Request:
-        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    async def _read(self, head: bytes, reader: asyncio.StreamReader) -> Request:
+        first, *lines = head.decode("latin-1").split("\r\n")
         headers = {
             name.lower(): value.strip()
             for name, colon, value in (line.partition(":") for line in lines)

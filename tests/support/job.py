@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import msgspec
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
 from processor.enrich.field_group import closed_event
@@ -40,7 +40,8 @@ class Topics(NamedTuple):
 class Job:
     """A consumer group with a name, reading its own topics and posting to a simulator.
 
-    The topics must exist. `pages` are laid over the settings of every replica.
+    The topics must exist. `pages` are laid over the settings of every replica; `static` gives each
+    a membership that outlives it.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Job:
         self.name = name
         self.topics = Topics.of(name)
         self.bootstrap = bootstrap
-        self.aep = aep
+        self.placed: dict[tuple[str, int, int], bytes] = {}
+        """Every record fed, by topic, partition and offset."""
+        self.aep = simulator
         self._folder = folder
         self._pages = pages
         self._replicas: list[Replica] = []
@@ -75,15 +78,19 @@ class Job:
 
     def feed_events(self, rows: Iterable[Row]) -> list[bytes]:
         """Write experience events; returns the record values once the broker has them."""
-        return self._feed(self.topics.events, ((row.key, _encode(row.content)) for row in rows))
+        return self._feed(self.topics.events, ((row.key, self.encoded(row)) for row in rows))
 
     def feed_scores(self, rows: Iterable[Row]) -> list[bytes]:
         """Write scores; returns the record values once the broker has them."""
-        return self._feed(self.topics.scores, ((row.key, _encode(row.content)) for row in rows))
+        return self._feed(self.topics.scores, ((row.key, self.encoded(row)) for row in rows))
 
-    def feed_raw(self, key: str, value: bytes) -> None:
-        """Write one score record as it stands."""
-        self._feed(self.topics.scores, [(key, value)])
+    def feed_raw(self, *records: tuple[str, bytes]) -> None:
+        """Write score records as they stand: key and value."""
+        self._feed(self.topics.scores, records)
+
+    def encoded(self, row: Row) -> bytes:
+        """Return a row as the record value that is written for it."""
+        return _encode(row.content)
 
     def accepted(self) -> list[Accepted]:
         """Return every event the inlet took, in order, repetitions included."""
@@ -101,10 +108,10 @@ class Job:
     def wait_caught_up(self, seconds: float = 45) -> None:
         """Return once everything in both input topics is committed."""
         until(
-            lambda: self._alive() and self.lag() == 0,
+            lambda: self._alive() and self._caught_up(),
             seconds=seconds,
             what="everything is committed",
-            tell=lambda: f"(lag {self.lag()}){self.story()}",
+            tell=self.story,
         )
 
     def lag(self) -> int:
@@ -149,6 +156,12 @@ class Job:
         """Return the end of every replica's log."""
         return "".join(f"\n--- {one.name}{one.log_tail()}" for one in self._replicas)
 
+    def _caught_up(self) -> bool:
+        try:
+            return self.lag() == 0
+        except KafkaException:  # a broker that has just come back
+            return False
+
     def _alive(self) -> bool:
         assert any(one.running for one in self._replicas), f"no replica is left{self.story()}"
         return True
@@ -176,11 +189,16 @@ class Job:
         )
         values = []
         for key, value in rows:
-            producer.produce(topic, value, key)
+            producer.produce(topic, value, key, on_delivery=self._note)
             producer.poll(0)
             values.append(value)
         assert producer.flush(60) == 0, "the broker did not take the records"
         return values
+
+    def _note(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            topic, partition, offset = message.topic(), message.partition(), message.offset()
+            self.placed[topic or "", partition or 0, offset or 0] = message.value() or b""
 
     def _reader(self, group: str) -> "_Reader":
         settings = {"bootstrap.servers": self.bootstrap, "group.id": group, "log_level": 0}

@@ -1,4 +1,4 @@
-"""What tests of the Kafka doors share: records in, a follower that remembers, a loop that settles."""
+"""What tests of the Kafka doors share: records in, a follower with a memory, a small loop."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ SCORES = "customer-ai-scores"
 EVENTS = "experience-events"
 
 
-def produce(  # noqa: PLR0913  a record has so many parts
+def produce(
     broker: EmbeddedBroker,
     topic: str,
     values: Sequence[bytes],
@@ -104,10 +104,10 @@ class Replica:
     """
 
     def __init__(
-        self, broker: EmbeddedBroker, *, join: JoinSettings | None = None, **kafka: Any
+        self, broker: EmbeddedBroker, *, join: JoinSettings | None = None, **kafka: object
     ) -> None:
-        settings = KafkaSettings(
-            **{
+        settings = KafkaSettings.model_validate(
+            {
                 "bootstrap_servers": broker.bootstrap,
                 "group_protocol": "consumer",
                 "session_timeout_seconds": 6,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["expected"]
+__all__ = ["expected", "names_of"]
 
 _DAY_MS = 86_400_000
 _LOOKBACK_MS = 45 * _DAY_MS
@@ -46,6 +46,16 @@ def expected(
             )
             mine.append((at, value))
     return sent
+
+
+def names_of(value: bytes, *, tenant: str) -> list[str]:
+    """Return the `_id`s of the events that a score record must become."""
+    record = _loads(value)
+    ecid = record["identityMap"]["ECID"][0]["id"]
+    return [
+        _name(tenant, model, ecid, _millis(leaves["scoreDate"]))
+        for model, leaves in _models(record, tenant)
+    ]
 
 
 def _loads(value: bytes) -> _Json:

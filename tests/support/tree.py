@@ -35,6 +35,6 @@ def modules() -> dict[Path, ast.Module]:
     }
 
 
-def calls(tree: ast.Module) -> Iterator[ast.Call]:
-    """Yield every call in a module."""
+def calls(tree: ast.AST) -> Iterator[ast.Call]:
+    """Yield every call in a module, or in a part of one."""
     return (node for node in ast.walk(tree) if isinstance(node, ast.Call))

@@ -7,12 +7,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-import msgspec
-
 from processor.clock import Clock
 from processor.sandbox.aep.account import Account
 from processor.sandbox.aep.answers import Answer, batch_answer, item, problem, single_answer
 from processor.sandbox.aep.envelope import (
+    UNREADABLE,
     Message,
     Verdict,
     has_entity,
@@ -55,7 +54,7 @@ class Collection:
         """Take a batch; the answer is 207 whatever became of its messages."""
         try:
             messages = read_batch(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return self._unreadable(inlet_id)
         if not self._take("messages", inlet_id, len(messages)):
             return _too_many()
@@ -72,7 +71,7 @@ class Collection:
         """Take one message; with `sync` it is validated first, and dropped where it fails."""
         try:
             message = read_message(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return self._unreadable(inlet_id)
         if sync and (hindrance := self._hindrance(inlet_id)):
             return hindrance

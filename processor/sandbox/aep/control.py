@@ -14,6 +14,7 @@ from processor.sandbox.aep.ims import Ims
 from processor.sandbox.aep.lake import Lake
 from processor.sandbox.aep.ledger import Ledger
 from processor.sandbox.aep.page import status_page
+from processor.sandbox.aep.platform import as_count
 
 __all__ = [
     "Registration",
@@ -119,7 +120,7 @@ async def _show_ledger(ledger: Ledger, lake: Lake, _: web.Request) -> web.Respon
 
 
 async def _show_events(ledger: Ledger, request: web.Request) -> web.Response:
-    last = int(request.query.get("last", "20"))
+    last = as_count(request.query.get("last"), 20)
     events = ledger.events(request.query.get("dataset"), last)
     return _json([msgspec.Raw(event.body) for event in events])
 
@@ -137,7 +138,7 @@ async def _forget(ledger: Ledger, lake: Lake, _: web.Request) -> web.Response:
 async def _register(register: Callable[[Registration], None], request: web.Request) -> web.Response:
     try:
         register(msgspec.json.decode(await request.read(), type=Registration))
-    except msgspec.DecodeError as error:
+    except ValueError as error:  # msgspec's and the schema compiler's
         return _json({"error": str(error)}, 400)
     return _json({}, 201)
 

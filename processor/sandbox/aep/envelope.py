@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 NO_RAW = msgspec.Raw(b"")
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading a body may raise: it is not JSON, not UTF-8, or nested absurdly deep."""
 _UNKNOWN_FORMAT = "Message has unknown xdm format"
 _WRONG_ORG = "Message has an absent or wrong ims org in the header"
 _BRACE = ord("{")
@@ -95,7 +97,7 @@ _meta = msgspec.json.Decoder(_Meta)
 
 
 def read_batch(body: bytes) -> list[Message]:
-    """Return the messages of a batch; raises `msgspec.DecodeError` where it is not a batch."""
+    """Return the messages of a batch; raises one of `UNREADABLE` where it is none."""
     try:
         return _batch.decode(body).messages
     except msgspec.ValidationError:
@@ -108,7 +110,7 @@ def read_batch(body: bytes) -> list[Message]:
 def read_message(text: bytes) -> Message:
     """Return one message; what is not an object reads as a message without parts.
 
-    Raises `msgspec.DecodeError` where the text is not JSON.
+    Raises one of `UNREADABLE` where the text can not be read.
     """
     try:
         return _message.decode(text)
@@ -184,19 +186,19 @@ def _mandatory(field: str) -> str:
 def _read_header(raw: msgspec.Raw) -> _Header | None:
     try:
         return _header.decode(raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 
 def _read_meta(raw: msgspec.Raw) -> _SchemaRef | None:
     try:
         return _meta.decode(raw).schema_ref
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 
 def _object(text: bytes) -> dict[str, msgspec.Raw]:
     try:
         return _parts.decode(text) if text else {}
-    except msgspec.ValidationError:
+    except UNREADABLE:
         return {}

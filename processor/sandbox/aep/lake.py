@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from processor.clock import Clock
-from processor.sandbox.aep.account import Account
-from processor.sandbox.aep.envelope import Message
+from processor.sandbox.aep.account import Dataset
+from processor.sandbox.aep.envelope import UNREADABLE, Message
 from processor.sandbox.aep.validation import RowValidator
 
 __all__ = ["FailedBatch", "Lake", "Row"]
@@ -43,9 +43,8 @@ class FailedBatch(msgspec.Struct):
 class Lake:
     """Validates every `every`-th row (0 = none) and collects failed batches; from any thread."""
 
-    def __init__(self, account: Account, clock: Clock, every: int = 1) -> None:
+    def __init__(self, clock: Clock, every: int = 1) -> None:
         self.validated = 0
-        self._account = account
         self._clock = clock
         self._every = every
         self._count = 0
@@ -68,7 +67,7 @@ class Lake:
 
     def check(self, dataset_id: str, entity: msgspec.Raw) -> list[dict[str, Any]]:
         """Return what is wrong with an entity as a `_streamingValidation` list; empty = nothing."""
-        validator = self._validator(dataset_id)
+        validator = self._validators.get(dataset_id)
         return validator.report(entity) if validator else []
 
     def work(self, most: int = 100) -> int:
@@ -93,9 +92,10 @@ class Lake:
             for line in batch.lines
         ]
 
-    def forget_schemas(self) -> None:
-        """Look schemas up again; call it when a dataset was registered anew."""
-        self._validators.clear()
+    def learn(self, dataset: Dataset) -> None:
+        """Take a dataset's schema from now on; `ValueError` for what is not a JSON Schema."""
+        schema = dataset.schema
+        self._validators[dataset.id] = RowValidator(schema) if schema else None
 
     def clear(self) -> None:
         """Forget every row and batch."""
@@ -114,13 +114,6 @@ class Lake:
         report = self.check(dataset_id, entity)
         return {"_errors": {"_streamingValidation": report}} if report else None
 
-    def _validator(self, dataset_id: str) -> RowValidator | None:
-        if dataset_id not in self._validators:
-            dataset = self._account.datasets.get(dataset_id)
-            schema = dataset.schema if dataset else None
-            self._validators[dataset_id] = RowValidator(schema) if schema else None
-        return self._validators[dataset_id]
-
     def _batch(self, dataset_id: str) -> FailedBatch:
         now = self._clock.now_ms()
         for batch in reversed(self._batches):
@@ -135,7 +128,14 @@ class Lake:
 
 def _failed_line(message: Message, errors: dict[str, Any]) -> bytes:
     parts = {"xdmMeta": message.body.meta, "xdmEntity": message.body.entity}
-    body = {name: msgspec.json.decode(raw) for name, raw in parts.items() if bytes(raw)}
-    return msgspec.json.encode(
-        {"header": msgspec.json.decode(message.header), "body": body, **errors}
-    )
+    body = {name: _part(raw) for name, raw in parts.items() if bytes(raw)}
+    return msgspec.json.encode({"header": _part(message.header), "body": body, **errors})
+
+
+def _part(raw: msgspec.Raw) -> object:
+    """Return a part decoded, as text where it can not be."""
+    try:
+        part: object = msgspec.json.decode(raw)
+    except UNREADABLE:
+        return bytes(raw).decode(errors="replace")
+    return part

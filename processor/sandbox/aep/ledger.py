@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from processor.sandbox.aep.envelope import UNREADABLE
+
 __all__ = ["Accepted", "Keep", "Ledger"]
 
 _DIGEST_BYTES = 8
@@ -200,10 +202,13 @@ def _key(body: bytes) -> bytes:
 def _id(body: bytes) -> str:
     try:
         return _ids.decode(body).id
-    except msgspec.ValidationError:
+    except UNREADABLE:
         return ""  # taken all the same: the asynchronous validation will say what is wrong
 
 
 def _line(head: dict[str, object], body: bytes) -> bytes:
-    entity = msgspec.Raw(msgspec.json.format(body, indent=-1))  # one line, whatever it came as
+    try:
+        entity: object = msgspec.Raw(msgspec.json.format(body, indent=-1))  # one line, however laid
+    except UNREADABLE:
+        entity = body.decode(errors="replace")
     return msgspec.json.encode({**head, "xdmEntity": entity}) + b"\n"

@@ -12,7 +12,7 @@ from processor.sandbox.aep.answers import Answer, gateway_problem, json_answer
 from processor.sandbox.aep.ims import Ims, TokenState
 from processor.sandbox.aep.lake import FailedBatch, Lake
 
-__all__ = ["Platform", "gate"]
+__all__ = ["Platform", "as_count", "gate"]
 
 _CLIENT = "acp_foundation_push"
 _BASE_CONNECTION_SPEC = {"id": "bc7b00d6-623a-4dfc-9fdb-f1240aeadaeb", "version": "1.0"}
@@ -38,7 +38,7 @@ class Platform:
         """List failed batches, newest first: the only kind the simulator keeps."""
         wanted = query.get("status", "failed").split(",")
         batches = self._lake.failed(query.get("dataSet")) if "failed" in wanted else []
-        most = int(query.get("limit", "100"))
+        most = as_count(query.get("limit"), 100)
         return json_answer(200, {batch.id: self._batch(batch) for batch in batches[:most]})
 
     def batch(self, batch_id: str) -> Answer:
@@ -156,6 +156,11 @@ def gate(account: Account, ims: Ims, headers: Mapping[str, str]) -> Answer | Non
     if headers.get("x-gw-ims-org-id") != account.org_id:
         return gateway_problem(403, "403025", "Profile is not valid")
     return None
+
+
+def as_count(text: str | None, otherwise: int) -> int:
+    """Return a query parameter as a number, `otherwise` where it is missing or not one."""
+    return int(text) if text and text.isdecimal() else otherwise
 
 
 def _not_found(what: str) -> Answer:

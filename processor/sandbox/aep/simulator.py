@@ -73,7 +73,7 @@ class AepSimulator:
         clock = clock or SystemClock()
         file = self.settings.file
         self.ledger = Ledger(self.settings.keep, Path(file) if file else None)
-        self.lake = Lake(self.account, clock, self.settings.validate_every)
+        self.lake = Lake(clock, self.settings.validate_every)
         self.faults = FaultScript(clock)
         self.ims = Ims(self.account.credentials, clock, self.settings.token_seconds)
         self.url = ""
@@ -104,7 +104,10 @@ class AepSimulator:
         dataset: Dataset,
         authentication_required: bool = True,
     ) -> None:
-        """Create, or replace, an inlet, a dataset and the flow between them."""
+        """Create, or replace, an inlet, a dataset and the flow between them.
+
+        Raises `ValueError` where the dataset's schema is not a JSON Schema.
+        """
         inlet = Inlet(inlet_id, authentication_required)
         self._register(Registration(inlet, flow_id, dataset))
 
@@ -180,9 +183,9 @@ class AepSimulator:
         return app
 
     def _register(self, registration: Registration) -> None:
+        self.lake.learn(registration.dataset)
         self.account.register(registration.inlet, registration.flow_id, registration.dataset)
         self._collection.forget_verdicts()
-        self.lake.forget_schemas()
 
     def _run(self, ready: threading.Event) -> None:
         try:

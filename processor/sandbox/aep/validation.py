@@ -10,6 +10,8 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
+from processor.sandbox.aep.envelope import UNREADABLE
+
 __all__ = ["RowValidator"]
 
 _MOST_ERRORS = 5
@@ -38,19 +40,22 @@ _JAVA_NAMES = {
 
 
 class RowValidator:
-    """Holds one compiled schema."""
+    """Holds one compiled schema; raises `ValueError` for what is not a JSON Schema."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self._validator = jsonschema_rs.validator_for(schema, validate_formats=True)
 
     def report(self, entity: bytes | msgspec.Raw) -> list[dict[str, Any]]:
         """Return what is wrong with a row as a `_streamingValidation` list; empty = nothing."""
-        row = msgspec.json.decode(entity)
+        try:
+            row = msgspec.json.decode(entity)
+        except UNREADABLE as error:
+            return [{"message": f"Payload body is not valid JSON: {error}"}]
         if self._validator.is_valid(row):
             return []
         causes = []
-        for error in self._validator.iter_errors(row):
-            causes += _causes(error)
+        for violation in self._validator.iter_errors(row):
+            causes += _causes(violation)
             if len(causes) >= _MOST_ERRORS:
                 break
         return [_wrapped(causes[:_MOST_ERRORS])]

@@ -1,6 +1,8 @@
 from typing import Any
 
 from processor.enrich.context import movement
+from processor.event import Fact
+from processor.kept import name_of, pack
 from processor.person import ContextStatus, Person
 from tests.support.enriching import (
     AT_MS,
@@ -104,7 +106,7 @@ def test_both_ends_of_the_look_back_are_in_it() -> None:
 
 
 def test_what_was_forgotten_makes_a_context_partial() -> None:
-    dropped = Person(facts=(fact(1),), truncated_ms=AT_MS - 1)
+    dropped = Person(person_of(fact(1)).facts, cut=name_of(pack(Fact(AT_MS - 1, "dropped"))))
     older_than_kept = person_of(fact(50), fact(-50))
 
     assert context(dropped)["contextStatus"] == "partial"

@@ -133,6 +133,14 @@ def test_empty_and_undeclared_parts_of_factors_are_left_out() -> None:
     assert "influentialFactors" not in leaves_in(composed(factors=({"code": ""},)))
 
 
+def test_a_clean_event_is_accepted_as_it_is_built() -> None:
+    prepared = ENRICHER.prepare(score_of(), NOW_MS)
+
+    event = ENRICHER.event(prepared, person_of(fact(1, page="Home")), ContextStatus.COMPLETE)
+
+    assert prepared.destination.schema.accepts(event)
+
+
 def test_an_event_too_large_loses_factors_from_the_end() -> None:
     factors = tuple({"code": f"{number} " + "x" * 2_000} for number in range(40))
 

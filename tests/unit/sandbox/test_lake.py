@@ -1,16 +1,19 @@
 import json
 
-from processor.sandbox.aep.account import Account, Dataset, Inlet
+import msgspec
+import pytest
+
+from processor.sandbox.aep.account import Dataset
 from processor.sandbox.aep.envelope import read_message
 from processor.sandbox.aep.lake import Lake, Row
 from tests.support.aep_caller import CLOSED, message, row
 from tests.support.clock import ManualClock
 
 
-def account() -> Account:
-    pretended = Account()
-    pretended.register(Inlet("in"), "flow", Dataset("ds", "Scores", "schema", schema=CLOSED))
-    return pretended
+def new_lake(clock: ManualClock | None = None, every: int = 1) -> Lake:
+    lake = Lake(clock or ManualClock(), every)
+    lake.learn(Dataset("ds", "Scores", "schema", schema=CLOSED))
+    return lake
 
 
 def rows(*numbers: int, **more: object) -> list[Row]:
@@ -20,7 +23,7 @@ def rows(*numbers: int, **more: object) -> list[Row]:
 
 
 def test_good_rows_leave_no_failed_batch() -> None:
-    lake = Lake(account(), ManualClock())
+    lake = new_lake()
 
     lake.take("ds", rows(1, 2, 3))
 
@@ -29,7 +32,7 @@ def test_good_rows_leave_no_failed_batch() -> None:
 
 
 def test_rows_wait_until_there_is_time_for_them() -> None:
-    lake = Lake(account(), ManualClock())
+    lake = new_lake()
     lake.take("ds", rows(1, 2, 3))
 
     assert lake.work(most=2) == 1
@@ -37,7 +40,7 @@ def test_rows_wait_until_there_is_time_for_them() -> None:
 
 
 def test_every_so_many_rows_are_validated() -> None:
-    lake = Lake(account(), ManualClock(), every=10)
+    lake = new_lake(every=10)
 
     lake.take("ds", rows(*range(5), extra=1))
     lake.take("ds", rows(*range(5, 25), extra=1))
@@ -48,7 +51,7 @@ def test_every_so_many_rows_are_validated() -> None:
 
 
 def test_doomed_rows_fail_even_where_few_are_validated() -> None:
-    lake = Lake(account(), ManualClock(), every=1_000)
+    lake = new_lake(every=1_000)
     doomed = [Row(one.message, {"_validationErrors": []}) for one in rows(1, 2)]
 
     lake.take("ds", doomed)
@@ -57,7 +60,7 @@ def test_doomed_rows_fail_even_where_few_are_validated() -> None:
 
 
 def test_nothing_is_validated_when_switched_off() -> None:
-    lake = Lake(account(), ManualClock(), every=0)
+    lake = new_lake(every=0)
 
     lake.take("ds", rows(1, extra=1))
 
@@ -66,7 +69,7 @@ def test_nothing_is_validated_when_switched_off() -> None:
 
 def test_a_failed_batch_holds_a_minute_and_the_newest_comes_first() -> None:
     clock = ManualClock()
-    lake = Lake(account(), clock)
+    lake = new_lake(clock)
     for _ in range(2):
         lake.take("ds", rows(1, 2, extra=1))
         lake.failed()
@@ -79,13 +82,27 @@ def test_a_failed_batch_holds_a_minute_and_the_newest_comes_first() -> None:
 
 
 def test_a_dataset_registered_anew_is_validated_by_its_new_schema() -> None:
-    pretended = account()
-    lake = Lake(pretended, ManualClock())
+    lake = new_lake()
     lake.take("ds", rows(1, extra=1))
     assert len(lake.failed_rows()) == 1
 
-    pretended.register(Inlet("in"), "flow", Dataset("ds", "Scores", "schema"))
-    lake.forget_schemas()
+    lake.learn(Dataset("ds", "Scores", "schema"))
     lake.take("ds", rows(2, extra=1))
 
     assert len(lake.failed_rows()) == 1
+
+
+def test_what_is_no_schema_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        new_lake().learn(Dataset("ds", "Scores", "schema", schema={"type": "nonsense"}))
+
+
+def test_a_row_that_is_not_utf8_fails_and_the_others_land() -> None:
+    lake = new_lake()
+    entity = msgspec.Raw(b'{"_id":"\xff\xfe"}')
+
+    report = lake.check("ds", entity)
+    lake.take("ds", rows(1))
+
+    assert "not valid JSON" in report[0]["message"]
+    assert lake.failed() == []

@@ -6,6 +6,7 @@ import pytest
 
 from processor.errors import SettingsError
 from processor.settings.load import load_settings, parse_settings
+from processor.settings.secrets import secret_texts
 from tests.support.places import ROOT
 from tests.support.settings import problems_of, settings_with
 
@@ -169,3 +170,30 @@ def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
         load_settings(tmp_path, {})
     with pytest.raises(SettingsError, match="not UTF-8"):
         load_settings(tmp_path / "binary", {})
+
+
+def test_every_secret_is_known_to_the_log(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("from-a-file", encoding="utf-8")
+    settings = settings_with(
+        {
+            "aep/auth": {"client_id": "x", "client_secret_file": str(file)},
+            "aep/proxy_username": "u",
+            "aep/proxy_password": "proxy-secret",
+            "kafka/client": {"sasl.password": "kafka-secret", "sasl.username": "u"},
+            "dead_letter/client": {"ssl.key.password": "key-secret"},
+        }
+    )
+
+    assert set(secret_texts(settings)) == {
+        "from-a-file",
+        "proxy-secret",
+        "kafka-secret",
+        "key-secret",
+    }
+
+
+def test_a_secret_file_that_is_gone_is_no_reason_not_to_log() -> None:
+    settings = settings_with({"aep/auth": {"client_id": "x", "client_secret_file": "/nowhere"}})
+
+    assert list(secret_texts(settings)) == []

@@ -61,9 +61,7 @@ def test_a_change_reaches_every_version_once() -> None:
     overlay = Overlay()
     tickets = [overlay.stage({ANN: knows(1)}), overlay.stage({ANN: knows(1, 2)})]
 
-    overlay.change(
-        ANN, partial(with_score, model="churn", delivered=delivered(9), limits=LIMITS)
-    )
+    overlay.change(ANN, partial(with_score, model="churn", delivered=delivered(9), limits=LIMITS))
 
     assert [overlay.staged(one)[ANN] for one in tickets] == [
         knows(1, scores=(9,)),

@@ -180,9 +180,7 @@ def test_keys_longer_than_the_store_takes_stay_apart(tmp_path: Path) -> None:
 
     store.write({0: {key: key[-1:] for key in long_keys}}, {0: Mark(1, 0)})
 
-    assert store.read([(0, key) for key in long_keys]) == {
-        (0, key): key[-1:] for key in long_keys
-    }
+    assert store.read([(0, key) for key in long_keys]) == {(0, key): key[-1:] for key in long_keys}
     store.close()
 
 

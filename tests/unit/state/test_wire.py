@@ -5,26 +5,34 @@ import pytest
 
 from processor.errors import InvariantError
 from processor.event import Fact
-from processor.person import Person, merge
+from processor.person import Person, facts_as_of, merge
 from processor.state.wire import decode, encode, merge_wires
-from tests.support.state import LIMITS, knows
+from tests.support.state import DAY_MS, LIMITS, T0, fact, knows
 
 
 def test_fields_that_a_newer_version_added_at_the_end_are_skipped() -> None:
     known = knows(1, 2, scores=(1,))
-    written = msgspec.msgpack.decode(encode(known)[1:])
-    rest = ["", [], False, "", "", "", "", []]
-    facts = [[*fact, *rest, "a newer field"] for fact in written[0]]
-    fields = [facts, *written[1:], "a newer field"]
+    facts, *others = msgspec.msgpack.decode(encode(known)[1:])
+    facts = [_with_a_newer_field(kept) for kept in facts]
+    fields = [facts, *others, "a newer field"]
     newer = b"\x01" + msgspec.msgpack.encode(fields)
 
-    assert decode(newer) == known
+    read = decode(newer)
+    assert read is not None
+    assert facts_as_of(read, T0 + 9 * DAY_MS, 9 * DAY_MS) == (fact(1), fact(2))
+    assert read.scores == known.scores
+
+
+def _with_a_newer_field(kept: bytes) -> bytes:
+    return msgspec.msgpack.encode([*msgspec.msgpack.decode(kept), "a newer field"])
 
 
 def test_what_an_older_version_left_out_is_its_default() -> None:
-    older = b"\x01" + msgspec.msgpack.encode([[[5, "event"]]])
+    kept = msgspec.msgpack.encode([T0, "event"])
+    older = decode(b"\x01" + msgspec.msgpack.encode([[kept]]))
 
-    assert decode(older) == Person((Fact(5, "event"),))
+    assert older == Person((kept,))
+    assert facts_as_of(older, T0, 0) == (Fact(T0, "event"),)
 
 
 def test_a_newer_format_is_refused_and_never_taken_for_nobody() -> None:

@@ -157,3 +157,15 @@ def test_the_process_itself_is_measured(house: House) -> None:
     assert 'cai_build_info{librdkafka="2.16.0",python="3.' in text
     assert "process_cpu_seconds_total" in text
     assert "python_gc_collections_total" in text
+
+
+def test_a_client_that_dawdles_is_dropped() -> None:
+    metrics = Metrics()
+    health = Health(metrics, ManualClock(), 60)
+    server = TelemetryServer("127.0.0.1", 0, metrics, health, client_seconds=0.2)
+    port = urlsplit(server.url).port or 0
+
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x")
+        assert connection.recv(1) == b""
+    server.close()

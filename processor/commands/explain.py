@@ -1,0 +1,148 @@
+"""`explain`: one record, step by step through the pure middle, with persons blotted out."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.json import JSON
+from rich.markup import escape
+
+from processor.app import enricher_of, reader_of
+from processor.clock import Clock, SystemClock, rfc3339
+from processor.enrich.enricher import Enricher, Prepared
+from processor.errors import RejectError, SettingsError
+from processor.event import ExperienceEvent, Reading
+from processor.outcome import Reject
+from processor.person import ContextStatus
+from processor.record import Record
+from processor.score import Identity, Score
+from processor.settings import Settings
+from processor.source.fetch import fetch
+
+__all__ = ["explain_file", "explain_place"]
+
+_MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
+
+
+def explain_place(settings: Settings, place: str, *, reveal: bool) -> int:
+    """Explain the record at `topic/partition/offset`; returns 0 where it would be delivered."""
+    topic, partition, offset = _place(place)
+    clock = SystemClock()
+    record = fetch(settings.kafka, topic, partition, offset, clock=clock)
+    if record is None:
+        Console().print(f"There is no record at {place}.")
+        return 1
+    return _Explanation(settings, clock, reveal=reveal).of(record)
+
+
+def explain_file(settings: Settings, file: Path, topic: str | None, *, reveal: bool) -> int:
+    """Explain a file as if it were a record of `topic`, the scores topic where not said."""
+    record = Record(
+        topic=topic or settings.kafka.scores.topics[0],
+        partition=0,
+        offset=0,
+        timestamp_ms=SystemClock().now_ms(),
+        key=None,
+        value=file.read_bytes(),
+    )
+    return _Explanation(settings, SystemClock(), reveal=reveal).of(record)
+
+
+class _Explanation:
+    """Prints what every step makes of one record."""
+
+    def __init__(self, settings: Settings, clock: Clock, *, reveal: bool) -> None:
+        self._reader = reader_of(settings, clock)
+        self._enricher: Enricher = enricher_of(settings)
+        self._tenant = settings.event.tenant
+        self._clock = clock
+        self._reveal = reveal
+        self._console = Console()
+
+    def of(self, record: Record) -> int:
+        """Return 0 where nothing is rejected, else 1."""
+        size = "no value" if record.value is None else f"{len(record.value):,} bytes"
+        self._say(True, "record", f"{record.origin}, {size}, {rfc3339(record.timestamp_ms)}")
+        try:
+            self._reader.learn([record])
+            reading = self._reader.read(record)
+        except RejectError as error:
+            return self._rejected(error.reject)
+        return self._read(record, reading)
+
+    def _read(self, record: Record, reading: Reading) -> int:
+        if reading.rule is not None:
+            self._say(True, "filtered", f"by the rule {reading.rule}: nothing is sent")
+        if reading.event is not None:
+            self._say(True, "read", f"an experience event: {self._fact(reading.event)}")
+        worst = max((self._rejected(reject) for reject in reading.rejects), default=0)
+        codes = [self._score(record, score) for score in reading.scores]
+        return max(worst, *codes, 0) if codes else worst
+
+    def _score(self, record: Record, score: Score) -> int:
+        whom = ", ".join(map(self._identity, score.identities)) or "nobody"
+        said = f"{score.score:g} by {score.model!r} at {rfc3339(score.scored_at_ms)}"
+        self._say(True, "read", f"a score: {said}, for {whom}")
+        try:
+            prepared = self._enricher.prepare(score, self._clock.now_ms())
+            self._prepared(prepared)
+            event = self._enricher.compose(prepared, None, ContextStatus.OFF, record)
+        except RejectError as error:
+            return self._rejected(error.reject)
+        self._say(True, "valid", f"{len(event.body):,} bytes, against the schema of its route")
+        shown = json.loads(event.body)
+        if not self._reveal:
+            shown["identityMap"] = _blotted(shown["identityMap"])
+        self._console.print(JSON(json.dumps(shown)))
+        self._console.print("  The context of what is known of the person is left out here.")
+        return 0
+
+    def _prepared(self, prepared: Prepared) -> None:
+        route = prepared.route
+        self._say(True, "routed", f"to {route}, as {self._tenant}.CustomerAI.{prepared.model_key}")
+        primary = self._identity(prepared.primary)
+        left = f"; left out: {', '.join(prepared.left_out)}" if prepared.left_out else ""
+        self._say(True, "identified", f"{primary} is primary{left}")
+        late = ", before today: CJA queues it as a backfill" if prepared.late else ""
+        self._say(True, "named", f"_id {prepared.id}, bucket {prepared.bucket}{late}")
+        if prepared.rule is not None:
+            self._say(True, "filtered", f"by the rule {prepared.rule}: it would not be sent")
+
+    def _rejected(self, reject: Reject) -> int:
+        where = f" at {reject.pointer}" if reject.pointer else ""
+        self._say(False, reject.stage, f"{reject.reason}{where}: {reject.detail}")
+        return 1
+
+    def _fact(self, event: ExperienceEvent) -> str:
+        fact = event.fact
+        kinds = ", ".join(fact.kinds) or "of no standard type"
+        whom = ", ".join(map(self._identity, event.identities))
+        return f"{fact.type or 'untyped'} ({kinds}) at {rfc3339(fact.time_ms)}, of {whom}"
+
+    def _identity(self, identity: Identity) -> str:
+        return f"{identity.namespace} {identity.id if self._reveal else _blot(identity.id)}"
+
+    def _say(self, good: bool, step: str, sentence: str) -> None:  # noqa: FBT001  a tick or a cross
+        self._console.print(f"{_MARKS[good]} [bold]{step:<10}[/bold] {escape(sentence)}")
+
+
+def _place(text: str) -> tuple[str, int, int]:
+    try:
+        topic, partition, offset = text.rsplit("/", 2)
+        return topic, int(partition), int(offset)
+    except ValueError as error:
+        sentence = f"{text!r} is no place; write topic/partition/offset."
+        raise SettingsError([sentence]) from error
+
+
+def _blotted(identity_map: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        namespace: [{**item, "id": _blot(item["id"])} for item in items]
+        for namespace, items in identity_map.items()
+    }
+
+
+def _blot(text: str) -> str:
+    return f"({len(text)} characters, {sha256(text.encode()).hexdigest()[:8]})"

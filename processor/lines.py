@@ -1,0 +1,39 @@
+"""A sink that writes events as JSON lines instead of sending them: the right door of a dry run."""
+
+from collections.abc import Sequence
+from typing import TextIO
+
+import msgspec
+
+from processor.event import ScoreEvent
+from processor.outcome import Reject
+
+__all__ = ["LineSink"]
+
+
+class _Written(msgspec.Struct, frozen=True):
+    accepted: Sequence[ScoreEvent]
+    refused: Sequence[tuple[ScoreEvent, Reject]] = ()
+    done: bool = True
+
+
+class LineSink:
+    """Writes one XDM event a line; accepts all of them."""
+
+    holding: str | None = None
+
+    def __init__(self, lines: TextIO) -> None:
+        self._lines = lines
+
+    def start(self) -> None:
+        """Start nothing."""
+
+    def deliver(self, events: Sequence[ScoreEvent]) -> _Written:
+        """Write events."""
+        self._lines.writelines(event.body.decode() + "\n" for event in events)
+        return _Written(events)
+
+    def close(self, seconds: float) -> None:
+        """Flush what was written."""
+        del seconds
+        self._lines.flush()

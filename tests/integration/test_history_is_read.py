@@ -1,0 +1,111 @@
+"""The generated history against the rooms that read it: good records are good, bad ones bad."""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from processor.clock import SystemClock
+from processor.codec.reader import Reader
+from processor.codec.sources import schema_source
+from processor.enrich.enricher import Enricher
+from processor.enrich.validation import compile_schemas
+from processor.errors import RejectError, UnavailableError
+from processor.outcome import Reason
+from processor.person import ContextStatus
+from processor.record import Record
+from processor.sandbox.aep.simulator import AepSimulator
+from processor.sandbox.history.figures import Figures
+from processor.sandbox.history.history import history
+from processor.sandbox.history.poison import EXPECTED, Poison
+from processor.sandbox.history.sent import Sent
+from processor.sandbox.sandbox import Sandbox
+from processor.settings import Settings
+
+
+class Rooms:
+    """Codec and enrich as the processor has them, with a sandbox's settings."""
+
+    def __init__(self, settings: Settings, now_ms: int) -> None:
+        self.reader = Reader(settings, schema_source(settings.registry, SystemClock()))
+        self.enricher = Enricher(settings, compile_schemas(settings))
+        self.now_ms = now_ms
+
+    def events(self, sent: Sent) -> list[str]:
+        """Return the routes of a score record's events; RejectError where anything is bad."""
+        record = Record(sent.topic, 0, 0, sent.timestamp_ms, sent.key, sent.value)
+        self.reader.learn([record])
+        reading = self.reader.read(record)
+        assert reading.rejects == () or len(reading.scores) == 0
+        if reading.rejects:
+            first = reading.rejects[0]
+            raise RejectError(first.stage, first.reason, first.detail)
+        prepared = [self.enricher.prepare(score, self.now_ms) for score in reading.scores]
+        return [
+            self.enricher.compose(one, None, ContextStatus.OFF, record).route for one in prepared
+        ]
+
+    def person(self, sent: Sent) -> tuple[bytes | None, set[str]]:
+        """Return whom an experience event is about, and the standard event types it counts for."""
+        record = Record(sent.topic, 0, 0, sent.timestamp_ms, sent.key, sent.value)
+        event = self.reader.read(record).event
+        assert event is not None
+        return self.enricher.person(event.identities), set(event.fact.kinds)
+
+
+@pytest.fixture(scope="module")
+def figures() -> Figures:
+    last_run_ms = Figures.last_monday(SystemClock().now_ms())
+    return Figures(last_run_ms=last_run_ms, customers=60, runs=2)
+
+
+@pytest.fixture(scope="module")
+def rooms() -> Rooms:
+    with Sandbox(AepSimulator()) as sandbox:
+        settings = Settings.model_validate(sandbox.settings(Path("state")))
+    return Rooms(settings, SystemClock().now_ms())
+
+
+def test_every_good_score_becomes_an_event_of_its_route(rooms: Rooms, figures: Figures) -> None:
+    unrepeated = Figures(
+        last_run_ms=figures.last_run_ms, customers=60, runs=2, repeated=0.0, poison=0
+    )
+    routes: Counter[str] = Counter()
+
+    for sent in history(unrepeated):
+        if sent.topic == figures.scores_topic:
+            routes.update(rooms.events(sent))
+
+    assert routes == {"upgrade-account": 120, "churn": 120, "purchase": 120}
+
+
+def test_every_experience_event_is_about_the_customer_of_its_key(
+    rooms: Rooms, figures: Figures
+) -> None:
+    persons: dict[bytes, set[bytes | None]] = defaultdict(set)
+    kinds: set[str] = set()
+    for sent in history(figures):
+        if sent.topic == figures.events_topic:
+            person, found = rooms.person(sent)
+            persons[sent.key].add(person)
+            kinds |= found
+
+    assert all(len(found) == 1 and None not in found for found in persons.values())
+    assert {"webVisit", "productViews", "search", "webInteraction"} <= kinds
+
+
+@pytest.mark.parametrize("kind", list(Poison))
+def test_every_kind_of_poison_is_rejected_for_the_expected_reason(
+    rooms: Rooms, figures: Figures, kind: Poison
+) -> None:
+    sent = list(history(figures))[-len(Poison) :][list(Poison).index(kind)]
+
+    reason: Reason | None = None
+    try:
+        rooms.events(sent)
+    except RejectError as error:
+        reason = error.reject.reason
+    except UnavailableError as error:
+        pytest.fail(f"{kind} was taken for an outage: {error}")
+
+    assert reason in EXPECTED[kind]

@@ -1,0 +1,321 @@
+"""Memory on an embedded broker: durable, restored, handed over, and safe against former owners."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+
+from processor.errors import InvariantError, SettingsError, UnavailableError
+from processor.person import Person, merge
+from processor.sandbox.broker import Api, EmbeddedBroker
+from processor.state.memory import Memory
+from processor.state.wire import encode
+from processor.telemetry.metrics import Metrics
+from tests.support.dying_memory import PERSON
+from tests.support.places import ROOT
+from tests.support.state import (
+    CHANGELOG,
+    INPUTS,
+    LIMITS,
+    delivered,
+    event_of,
+    knows,
+    opened,
+    ready,
+    remembered,
+)
+from tests.support.waiting import until
+
+ANN, BOB = PERSON, (3, b"ECID|bob")
+ALL = (0, 1, 2, 3)
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker(dict.fromkeys((*INPUTS, CHANGELOG), 4)) as broker:
+        yield broker
+
+
+@pytest.fixture
+def memory(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Memory]:
+    memory = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+    yield memory
+    memory.close(5)
+
+
+def write(broker: EmbeddedBroker, key: tuple[int, bytes], value: bytes | None) -> None:
+    """Write to the changelog as a former owner, or an erasure, does."""
+    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    producer.produce(CHANGELOG, value, key[1], key[0])
+    assert producer.flush(10) == 0
+
+
+def settle(memory: Memory) -> None:
+    def calm() -> bool:
+        memory.poll()
+        return not memory.restoring and not memory._flights.busy
+
+    until(calm, seconds=20, every=0.001, what="nothing is under way")
+
+
+def known(broker: EmbeddedBroker, folder: Path) -> dict[tuple[int, bytes], Person]:
+    """Return what another replica with an empty disk knows of the two."""
+    other = ready(opened(broker.bootstrap, folder), *ALL)
+    try:
+        return other.recall([ANN, BOB])
+    finally:
+        other.close(5)
+
+
+def test_staged_changes_are_seen_at_once_and_by_others_when_they_are_durable(
+    broker: EmbeddedBroker, memory: Memory, tmp_path: Path
+) -> None:
+    ticket = memory.stage({ANN: knows(1)})
+
+    assert memory.recall([ANN, BOB]) == {ANN: knows(1)}
+    assert known(broker, tmp_path / "before") == {}
+    remembered(memory, ticket)
+    assert memory.recall([ANN, BOB]) == {ANN: knows(1)}
+    assert known(broker, tmp_path / "after") == {ANN: knows(1)}
+
+
+def test_a_batch_is_made_durable_without_what_only_a_later_batch_delivers(
+    broker: EmbeddedBroker, memory: Memory, tmp_path: Path
+) -> None:
+    first = memory.stage({ANN: knows(1, scores=(1,))})
+    memory.stage({ANN: knows(1, scores=(1, 2))})
+
+    remembered(memory, first)
+
+    assert memory.recall([ANN]) == {ANN: knows(1, scores=(1, 2))}
+    assert known(broker, tmp_path / "other") == {ANN: knows(1, scores=(1,))}
+
+
+def test_many_batches_become_durable_with_the_newest_version_of_each_person(
+    broker: EmbeddedBroker, memory: Memory, tmp_path: Path
+) -> None:
+    tickets = [memory.stage({ANN: knows(*range(1, n + 1))}) for n in range(1, 20)]
+
+    remembered(memory, *tickets)
+
+    assert memory.recall([ANN]) == known(broker, tmp_path / "other") == {ANN: knows(*range(1, 20))}
+
+
+def test_a_refused_score_is_not_remembered_as_delivered(
+    broker: EmbeddedBroker, memory: Memory, tmp_path: Path
+) -> None:
+    ticket = memory.stage({ANN: knows(1, scores=(1, 2))})
+    later = memory.stage({ANN: knows(1, scores=(1, 2, 3))})
+
+    memory.withdraw(ticket, [event_of(ANN, delivered(2))])
+    remembered(memory, ticket, later)
+
+    assert memory.recall([ANN]) == {ANN: knows(1, scores=(1, 3))}
+    assert known(broker, tmp_path / "other") == {ANN: knows(1, scores=(1, 3))}
+
+
+@pytest.mark.parametrize(("when", "days"), [("sent", {(1,), (1, 2)}), ("acknowledged", {(1, 2)})])
+def test_a_kill_between_changelog_and_store_loses_nothing_that_was_acknowledged(
+    broker: EmbeddedBroker, tmp_path: Path, when: str, days: set[tuple[int, ...]]
+) -> None:
+    died = subprocess.run(  # noqa: S603  our own code
+        [
+            *(sys.executable, "-m", "tests.support.dying_memory"),
+            *(broker.bootstrap, str(tmp_path / "mine"), when),
+        ],
+        cwd=ROOT,
+        check=False,
+        timeout=60,
+    )
+    assert died.returncode == -signal.SIGKILL
+
+    memory = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+
+    assert memory.recall([ANN])[ANN] in [knows(*some) for some in days]
+    memory.close(5)
+
+
+def test_a_restart_on_the_same_disk_reads_only_the_tail(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    memory = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+    remembered(memory, memory.stage({(2, b"%d" % n): knows(1) for n in range(500)}))
+    memory.close(5)
+    write(broker, BOB, encode(knows(7)))
+
+    memory = opened(broker.bootstrap, tmp_path / "mine")
+    read = []
+    absorb = memory._restore._take
+    memory._restore._take = lambda job, piece: (read.extend(piece.records), absorb(job, piece))[1]  # type: ignore[method-assign]
+    ready(memory, *ALL)
+
+    assert [key for key, _ in read] == [BOB[1]]
+    assert memory.recall([BOB, (2, b"499")]) == {BOB: knows(7), (2, b"499"): knows(1)}
+    memory.close(5)
+
+
+def test_a_lost_disk_is_restored_from_the_changelog(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    memory = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+    persons = {(n % 4, b"%d" % n): knows(n % 5 + 1) for n in range(1_000)}
+    remembered(memory, memory.stage(persons))
+    memory.close(5)
+    shutil.rmtree(tmp_path / "mine")
+
+    memory = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+
+    assert memory.recall(persons) == persons
+    memory.close(5)
+
+
+def test_a_partition_moves_to_another_replica_and_back_with_all_that_is_known(
+    broker: EmbeddedBroker, memory: Memory, tmp_path: Path
+) -> None:
+    remembered(memory, memory.stage({ANN: knows(1), BOB: knows(1)}))
+    memory.revoke([2])
+    other = ready(opened(broker.bootstrap, tmp_path / "other"), 2)
+    assert other.recall([ANN]) == {ANN: knows(1)}
+    remembered(other, other.stage({ANN: knows(1, 2)}))
+    other.revoke([2])
+
+    ready(memory, 2)
+
+    assert memory.recall([ANN, BOB]) == {ANN: knows(1, 2), BOB: knows(1)}
+    other.close(5)
+
+
+def test_a_partition_that_is_not_restored_is_not_recalled(memory: Memory) -> None:
+    memory.revoke([2])
+    assert not memory.ready(2)
+
+    with pytest.raises(InvariantError):
+        memory.recall([ANN])
+
+    memory.assign([2])
+    assert memory.restoring
+    with pytest.raises(InvariantError):
+        memory.recall([ANN])
+
+
+def test_what_was_staged_for_a_revoked_partition_is_forgotten(
+    broker: EmbeddedBroker, memory: Memory, tmp_path: Path
+) -> None:
+    ticket = memory.stage({ANN: knows(1), BOB: knows(1)})
+    memory.revoke([2])
+    ready(memory, 2)
+
+    remembered(memory, ticket)
+
+    assert memory.recall([ANN, BOB]) == {BOB: knows(1)}
+    assert known(broker, tmp_path / "other") == {BOB: knows(1)}
+
+
+def test_a_former_owner_that_still_writes_costs_nothing_that_either_knew(
+    broker: EmbeddedBroker, memory: Memory, tmp_path: Path
+) -> None:
+    remembered(memory, memory.stage({ANN: knows(1, scores=(1,))}))
+    write(broker, ANN, encode(knows(5, scores=(5,))))
+    write(broker, BOB, encode(knows(6)))
+
+    staged = memory.stage({ANN: knows(1, 2, scores=(1, 2))})
+    remembered(memory, staged)
+    settle(memory)
+
+    both = merge(knows(1, 2, scores=(1, 2)), knows(5, scores=(5,)), LIMITS)
+    assert memory.recall([ANN]) == {ANN: both}
+    assert known(broker, tmp_path / "other")[ANN] == both
+
+
+def test_batches_staged_while_a_former_owner_is_found_out_know_of_it_too(
+    broker: EmbeddedBroker, memory: Memory, tmp_path: Path
+) -> None:
+    write(broker, ANN, encode(knows(5)))
+    first = memory.stage({ANN: knows(1)})
+    second = memory.stage({ANN: knows(1, 2)})
+
+    remembered(memory, first)
+    settle(memory)
+    assert memory.recall([ANN]) == {ANN: knows(1, 2, 5)}
+    remembered(memory, second)
+    settle(memory)
+
+    assert known(broker, tmp_path / "other")[ANN] == knows(1, 2, 5)
+
+
+def test_a_person_forgotten_meanwhile_stays_forgotten(
+    broker: EmbeddedBroker, memory: Memory, tmp_path: Path
+) -> None:
+    remembered(memory, memory.stage({ANN: knows(1), BOB: knows(1)}))
+    write(broker, ANN, None)
+
+    remembered(memory, memory.stage({ANN: knows(1, 2)}))
+    settle(memory)
+
+    assert memory.recall([ANN, BOB]) == {BOB: knows(1)}
+    assert known(broker, tmp_path / "other") == {BOB: knows(1)}
+
+
+def test_an_outage_of_the_changelog_holds_and_ends_by_itself(
+    broker: EmbeddedBroker, memory: Memory, tmp_path: Path
+) -> None:
+    broker.fail_requests(Api.PRODUCE, *[KafkaError.TOPIC_AUTHORIZATION_FAILED] * 2)
+    waiting = memory.remember(memory.stage({ANN: knows(1)}))
+
+    def held() -> bool:
+        memory.poll()
+        return memory.holding is not None
+
+    until(held, seconds=10, every=0.001, what="memory holds")
+    assert not waiting.done
+    settle(memory)
+
+    assert waiting.done
+    assert memory.holding is None
+    assert known(broker, tmp_path / "other") == {ANN: knows(1)}
+
+
+def test_closing_with_a_dead_broker_is_over_in_time_and_keeps_the_store(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    memory = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+    remembered(memory, memory.stage({ANN: knows(1)}))
+    broker.broker_down()
+    memory.remember(memory.stage({ANN: knows(1, 2)}))
+
+    memory.close(1)
+
+    broker.broker_up()
+    memory = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+    assert memory.recall([ANN]) == {ANN: knows(1)}
+    memory.close(5)
+
+
+def test_a_former_owner_is_counted(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    metrics = Metrics()
+    memory = ready(opened(broker.bootstrap, tmp_path / "mine", metrics), *ALL)
+    write(broker, ANN, encode(knows(5)))
+
+    remembered(memory, memory.stage({ANN: knows(1), BOB: knows(1)}))
+    settle(memory)
+
+    assert metrics.value("changelog_disturbances") == 1
+    assert metrics.value("changelog_writes", "ok") == 3
+    memory.close(5)
+
+
+def test_topics_with_unequal_partition_counts_are_refused(tmp_path: Path) -> None:
+    with EmbeddedBroker({INPUTS[0]: 4, INPUTS[1]: 6, CHANGELOG: 4}) as broker:
+        with pytest.raises(SettingsError, match="equally many partitions"):
+            opened(broker.bootstrap, tmp_path)
+    with EmbeddedBroker({INPUTS[0]: 4, INPUTS[1]: 4, CHANGELOG: 3}) as broker:
+        with pytest.raises(SettingsError, match="equally many"):
+            opened(broker.bootstrap, tmp_path)
+
+
+def test_inputs_that_do_not_exist_are_an_outage(tmp_path: Path) -> None:
+    with EmbeddedBroker({CHANGELOG: 4}) as broker, pytest.raises(UnavailableError, match="input"):
+        opened(broker.bootstrap, tmp_path)

@@ -1,0 +1,201 @@
+"""The story of the corridor: what happens to records, in which order, told by one list."""
+
+import json
+
+import pytest
+
+from processor.errors import StopError
+from processor.record import Record
+from tests.support.corridor import NOW_MS, SCORES, Corridor, event_record, score_record
+
+
+def test_a_batch_is_delivered_then_buried_then_remembered_and_committed_last() -> None:
+    bad = Record(SCORES, 0, 12, NOW_MS, b"k", b"{not json")
+    corridor = Corridor([[score_record(10, person=1), score_record(11, person=2), bad]])
+
+    assert corridor.run()
+
+    assert corridor.happened == [
+        ("joined",),
+        ("polled", [10, 11, 12]),
+        ("delivered", [10, 11]),
+        ("buried", 12, "malformed"),
+        ("remembered", 2),
+        ("committed", [13]),
+        ("held", "stopping"),
+        ("left",),
+    ]
+
+
+def test_an_event_before_the_score_date_is_in_the_score_event_and_a_later_one_is_not() -> None:
+    early, late = event_record(1, days_ago=8, page="Plans"), event_record(2, days_ago=1, page="Bye")
+    corridor = Corridor([[early, late], [score_record(10)]])
+    corridor.run()
+
+    (event,) = corridor.sink.accepted
+
+    context = json.loads(event.body)["_acme"]["scoreContext"]
+    assert context["lastPageName"] == "Plans"
+    assert context["eventCounts"] == {"webVisit": 1}
+    assert context["contextStatus"] == "complete"
+
+
+def test_a_second_run_knows_the_first() -> None:
+    first = score_record(10, days_ago=14, score=41.0)
+    second = score_record(11, days_ago=7, score=82.0)
+    corridor = Corridor([[first, second]])
+    corridor.run()
+
+    context = json.loads(corridor.sink.accepted[-1].body)["_acme"]["scoreContext"]
+
+    assert context["previousScore"] == 41.0
+    assert context["scoreChange"] == 41.0
+    assert context["bucketMovement"] == "medium to high"
+
+
+def test_the_same_score_again_is_merged_and_not_sent() -> None:
+    corridor = Corridor([[score_record(10)], [score_record(11)]])
+
+    corridor.run()
+
+    assert [entry for entry in corridor.happened if entry[0] == "delivered"] == [
+        ("delivered", [10])
+    ]
+    assert corridor.source.committed == {(SCORES, 0): 12}
+    assert corridor.metrics.value("records_settled", SCORES, "merged") == 1
+
+
+def test_other_content_for_the_same_score_is_sent_as_a_correction_under_the_same_id() -> None:
+    corridor = Corridor([[score_record(10, score=82.0)], [score_record(11, score=83.0)]])
+
+    corridor.run()
+
+    first, second = corridor.sink.accepted
+    assert first.id == second.id
+    assert corridor.metrics.value("corrections", "upgrade", "sent") == 1
+
+
+def test_a_correction_is_filtered_where_the_settings_say_so() -> None:
+    changes = {"join/corrections": "suppress"}
+    polls = [[score_record(10, score=82.0)], [score_record(11, score=83.0)]]
+    corridor = Corridor(polls, changes)
+
+    corridor.run()
+
+    assert len(corridor.sink.accepted) == 1
+    assert corridor.metrics.value("records_settled", SCORES, "filtered") == 1
+
+
+def test_what_the_inlet_refuses_is_buried_and_not_remembered_as_delivered() -> None:
+    corridor = Corridor()
+    corridor.source.add([score_record(10)])
+    corridor.sink.refuse_next = 1
+
+    corridor.run()
+
+    assert ("buried", 10, "refused") in corridor.happened
+    assert len(corridor.memory.withdrawn) == 1
+    assert corridor.metrics.value("records_settled", SCORES, "dead") == 1
+
+
+def test_nothing_is_committed_while_the_inlet_is_down_and_everything_after() -> None:
+    corridor = Corridor([[score_record(10)], [score_record(11, person=2)]])
+    corridor.begin()
+    corridor.sink.holding = "upgrade: the inlet refuses"
+
+    for _ in range(50):
+        corridor.stream.turn()
+    assert corridor.source.committed == {}
+    assert "destination" in corridor.source.causes
+
+    corridor.sink.holding = None
+    for _ in range(5):
+        corridor.stream.turn()
+    assert corridor.source.committed == {(SCORES, 0): 12}
+    assert corridor.source.causes == set()
+
+
+def test_a_dead_letter_topic_that_cannot_be_written_holds_the_batch() -> None:
+    corridor = Corridor([[Record(SCORES, 0, 5, NOW_MS, None, b"[]")]])
+    corridor.begin()
+    corridor.dead_letters.holding = "the topic is not writable"
+
+    for _ in range(50):
+        corridor.stream.turn()
+    assert corridor.source.committed == {}
+
+    corridor.dead_letters.holding = None
+    for _ in range(5):
+        corridor.stream.turn()
+    assert corridor.happened[-2:] == [
+        ("buried", 5, "not_an_object"),
+        ("committed", [6]),
+    ]
+
+
+def test_records_wait_until_what_is_known_is_restored() -> None:
+    corridor = Corridor([[score_record(10)]])
+    corridor.memory.restoring = True
+    corridor.begin()
+
+    for _ in range(20):
+        corridor.stream.turn()
+    assert corridor.sink.accepted == []
+    assert corridor.health.ready().state == "restoring"
+
+    corridor.memory.restoring = False
+    for _ in range(5):
+        corridor.stream.turn()
+    assert [event.record.offset for event in corridor.sink.accepted] == [10]
+
+
+def test_too_many_rejects_stop_the_house_and_what_went_before_is_settled() -> None:
+    good = [score_record(1)]
+    bad = [Record(SCORES, 0, offset, NOW_MS, None, b"?") for offset in range(2, 12)]
+    corridor = Corridor([good, bad], {"dead_letter/stop_after_consecutive": 10})
+
+    with pytest.raises(StopError, match="in a row"):
+        corridor.run()
+
+    assert corridor.source.committed == {(SCORES, 0): 2}
+    assert not any(entry[0] == "buried" for entry in corridor.happened)
+
+
+def test_a_stop_with_a_dead_inlet_leaves_the_batch_uncommitted_and_says_so() -> None:
+    corridor = Corridor([[score_record(10)]])
+    corridor.begin()
+    corridor.sink.slow = True
+    corridor.stream.turn()
+    corridor.stream.stop()
+
+    settled = corridor.stream.run()
+
+    assert not settled
+    assert corridor.source.committed == {}
+
+
+def test_partitions_that_leave_are_drained_first() -> None:
+    corridor = Corridor([[score_record(10)]])
+    corridor.begin()
+    corridor.sink.slow = True
+    corridor.stream.turn()
+    corridor.sink.slow = False
+
+    corridor.stream.drain(sorted(corridor.source.assigned))
+
+    assert [event.record.offset for event in corridor.sink.accepted] == [10]
+    assert corridor.stream.unsettled == 0
+
+
+def test_every_record_consumed_has_exactly_one_fate() -> None:
+    good, again = score_record(10), score_record(11)
+    bad, tombstone = score_record(12, score=130), Record(SCORES, 0, 13, NOW_MS, b"k", None)
+    corridor = Corridor([[event_record(1), good, again, bad, tombstone]])
+
+    corridor.run()
+
+    fates = {
+        fate: corridor.metrics.total("records_settled", fate=fate)
+        for fate in ("delivered", "merged", "dead", "filtered", "remembered")
+    }
+    assert fates == {"delivered": 1, "merged": 1, "dead": 1, "filtered": 1, "remembered": 1}

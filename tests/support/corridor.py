@@ -1,0 +1,88 @@
+"""The real corridor between fake doors, and records to send down it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from processor.batch import Doors
+from processor.clock import rfc3339
+from processor.codec.reader import Reader
+from processor.codec.sources import schema_source
+from processor.dead_letter.guard import Guard
+from processor.enrich.enricher import Enricher
+from processor.enrich.validation import compile_schemas
+from processor.observer import Observer
+from processor.pipeline import Pipeline
+from processor.record import Record
+from processor.stream import Stream
+from processor.telemetry.health import Health
+from processor.telemetry.metrics import Metrics
+from tests.support.clock import ManualClock
+from tests.support.doors import FakeDeadLetters, FakeMemory, FakeSink, FakeSource, Happened
+from tests.support.settings import settings_with
+
+__all__ = ["EVENTS", "NOW_MS", "SCORES", "Corridor", "event_record", "score_record"]
+
+SCORES, EVENTS = "customer-ai-scores", "experience-events"
+NOW_MS = 1_795_000_000_000
+_DAY_MS = 86_400_000
+
+
+class Corridor:
+    """A stream whose middle is real and whose doors write down what happened, in one list."""
+
+    def __init__(
+        self, polls: Iterable[Sequence[Record]] = (), changes: Mapping[str, Any] | None = None
+    ) -> None:
+        settings = settings_with(changes)
+        self.happened: Happened = []
+        self.clock = ManualClock(NOW_MS)
+        self.source = FakeSource(self.happened, polls)
+        self.sink = FakeSink(self.happened)
+        self.dead_letters = FakeDeadLetters(self.happened, Guard(settings.dead_letter))
+        self.memory = FakeMemory(self.happened)
+        self.metrics = Metrics()
+        self.health = Health(self.metrics, self.clock, 60)
+        reader = Reader(settings, schema_source(settings.registry, self.clock))
+        enricher = Enricher(settings, compile_schemas(settings))
+        self.stream = Stream(
+            Doors(self.source, self.sink, self.dead_letters, self.memory),
+            Pipeline(reader, enricher, settings.join),
+            settings=settings,
+            observer=Observer(self.metrics, self.health, self.clock),
+            clock=self.clock,
+        )
+
+    def run(self) -> bool:
+        """Run until everything polled is settled, then stop in order."""
+        return self.stream.run(until=lambda: not self.source.polls and not self.stream.unsettled)
+
+    def begin(self) -> None:
+        """Join the group, for tests that turn the loop themselves."""
+        self.source.start(self.stream)
+
+
+def score_record(offset: int, *, person: int = 1, days_ago: int = 7, **leaves: Any) -> Record:  # noqa: ANN401
+    """Return a score record as Customer AI writes it, with leaves changed as asked."""
+    date = rfc3339((NOW_MS // _DAY_MS - days_ago) * _DAY_MS)
+    model = {"score": 82.0, "probability": 0.4, "percentileScore": 92, "scoreDate": date}
+    content = {
+        "identityMap": {"ECID": [{"id": f"{person:038d}"}]},
+        "_acme": {"CustomerAI": {"LikelihoodToUpgradeAccount": {**model, **leaves}}},
+    }
+    value = json.dumps(content).encode()
+    return Record(SCORES, 0, offset, NOW_MS, b"%d" % person, value)
+
+
+def event_record(
+    offset: int, *, person: int = 1, days_ago: float = 8, page: str = "Home"
+) -> Record:
+    """Return an experience event: a page view."""
+    content = {
+        "_id": f"event-{offset}",
+        "timestamp": rfc3339(round(NOW_MS - days_ago * _DAY_MS)),
+        "eventType": "web.webpagedetails.pageViews",
+        "identityMap": {"ECID": [{"id": f"{person:038d}"}]},
+        "web": {"webPageDetails": {"name": page, "pageViews": {"value": 1}}},
+    }
+    return Record(EVENTS, 0, offset, NOW_MS, b"%d" % person, json.dumps(content).encode())

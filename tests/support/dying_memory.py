@@ -1,0 +1,36 @@
+"""A process that dies while it remembers: `python -m tests.support.dying_memory SERVERS FOLDER WHEN`.
+
+It remembers two facts of one person, the second one while it dies: `sent` before the changelog has
+it, `acknowledged` after, but before the local store has.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from processor.state.memory import Memory
+from tests.support.state import knows, opened, ready, remembered
+from tests.support.waiting import until
+
+__all__ = ["PERSON"]
+
+PERSON = (2, b"ECID|ann")
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _main(servers: str, folder: str, when: str) -> None:
+    memory: Memory = ready(opened(servers, Path(folder)), 0, 1, 2, 3)
+    remembered(memory, memory.stage({PERSON: knows(1)}))
+    memory.remember(memory.stage({PERSON: knows(1, 2)}))
+    if when == "acknowledged":
+        changelog = memory._changelog  # noqa: SLF001  to stop between its two steps
+        until(lambda: changelog.poll(0.01) or not changelog.flying, seconds=10, what="the ack")
+    _die()
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

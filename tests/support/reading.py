@@ -1,0 +1,63 @@
+"""Readers and records for tests of what a record says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from processor.codec import Reader, SchemaSource
+from processor.codec.folder import SchemaFolder
+from processor.errors import RejectError
+from processor.event import Reading
+from processor.outcome import Reject
+from processor.record import Record
+from processor.shipped import schemas_folder
+from tests.support.settings import settings_with
+
+__all__ = ["EVENTS", "SCORES", "a_model", "a_profile", "json_record", "reader_with", "refusal"]
+
+SCORES = "customer-ai-scores"
+EVENTS = "experience-events"
+ECID = "00000000000000000000000000000000004711"
+
+
+def reader_with(
+    changes: Mapping[str, Any] | None = None, schemas: SchemaSource | None = None
+) -> Reader:
+    """Return a reader of the minimal settings, so changed, with the schemas that ship."""
+    return Reader(settings_with(changes), schemas or SchemaFolder(schemas_folder()))
+
+
+def json_record(content: object, topic: str = SCORES) -> Record:
+    """Return a record that holds bytes as they are, and anything else as JSON."""
+    value = content if isinstance(content, bytes) else msgspec.json.encode(content)
+    return Record(topic, 0, 7, 1_795_000_000_000, b"key", value)
+
+
+def a_model(**leaves: object) -> dict[str, object]:
+    """Return a model's object as Customer AI writes it, so changed."""
+    return {
+        "score": 83.1,
+        "probability": 0.412,
+        "percentileScore": 92,
+        "modelType": "Conversion",
+        "scoreDate": "2026-08-03",
+        **leaves,
+    }
+
+
+def a_profile(**models: object) -> dict[str, Any]:
+    """Return a profile-shaped score record of these models."""
+    identities = {"ECID": [{"id": ECID, "primary": True}]}
+    return {"identityMap": identities, "_acme": {"CustomerAI": models}}
+
+
+def refusal(reader: Reader, record: Record) -> Reject:
+    """Return why a record, or the one score in it, is rejected."""
+    reader.learn([record])
+    try:
+        reading: Reading = reader.read(record)
+    except RejectError as error:
+        return error.reject
+    (reject,) = reading.rejects
+    return reject

@@ -1,0 +1,203 @@
+"""Avro messages, honest and hostile."""
+
+import io
+import struct
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from fastavro import parse_schema, schemaless_writer
+
+from processor.codec.avro import AvroSchema, decode_avro, ready_schema, resolved_by
+from processor.codec.weight import UnsafeSchemaError
+from processor.errors import RejectError
+from processor.outcome import Reason
+
+
+def _schema(declared: Any) -> AvroSchema:
+    return ready_schema(msgspec.json.encode(declared))
+
+
+def _written(declared: Any, value: object) -> bytes:
+    buffer = io.BytesIO()
+    schemaless_writer(buffer, parse_schema(declared), value)
+    return buffer.getvalue()
+
+
+def _record(name: str, **fields: Any) -> dict[str, Any]:
+    listed = [{"name": field, "type": kind} for field, kind in fields.items()]
+    return {"type": "record", "name": name, "fields": listed}
+
+
+def _reason(payload: bytes, declared: Any) -> Reason:
+    with pytest.raises(RejectError) as caught:
+        decode_avro(payload, _schema(declared))
+    return caught.value.reject.reason
+
+
+def _varint(number: int) -> bytes:
+    number, out = (number << 1) ^ (number >> 63), b""
+    while number > 127:
+        out += bytes([number & 127 | 128])
+        number >>= 7
+    return out + bytes([number])
+
+
+@pytest.mark.parametrize(
+    ("kind", "logical", "value", "read"),
+    [
+        ("int", "date", date(2026, 8, 3), date(2026, 8, 3)),
+        (
+            "long",
+            "timestamp-millis",
+            datetime(2026, 8, 3, tzinfo=UTC),
+            datetime(2026, 8, 3, tzinfo=UTC),
+        ),
+        (
+            "long",
+            "timestamp-micros",
+            datetime(2026, 8, 3, tzinfo=UTC),
+            datetime(2026, 8, 3, tzinfo=UTC),
+        ),
+        ("string", "uuid", UUID(int=7), str(UUID(int=7))),
+        ("long", "time-micros", 5, 5),
+    ],
+)
+def test_logical_types_become_plain_values(
+    kind: str, logical: str, value: object, read: object
+) -> None:
+    declared = {"type": kind, "logicalType": logical}
+
+    assert decode_avro(_written(declared, value), _schema(declared)) == read
+
+
+@pytest.mark.parametrize("of", [{"type": "bytes"}, {"type": "fixed", "name": "F", "size": 8}])
+def test_decimals_become_numbers(of: dict[str, Any]) -> None:
+    declared = {**of, "logicalType": "decimal", "precision": 6, "scale": 2}
+
+    assert decode_avro(_written(declared, Decimal("83.10")), _schema(declared)) == 83.1
+
+
+def test_decimal_of_a_megabyte_is_refused_at_once() -> None:
+    declared = {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}
+
+    assert _reason(_varint(1 << 20) + b"\x7f" * (1 << 20), declared) is Reason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "logical", ["timestamp-millis", "timestamp-micros", "local-timestamp-millis"]
+)
+def test_timestamp_that_can_not_be_does_not_cost_the_record(logical: str) -> None:
+    declared = _record("R", at={"type": "long", "logicalType": logical}, who="string")
+    payload = _varint((1 << 62)) + b"\x02a"
+
+    read = decode_avro(payload, _schema(declared))
+
+    assert read["who"] == "a"
+    assert read["at"] != read["at"]  # noqa: PLR0124  NaN
+
+
+@pytest.mark.parametrize(
+    ("payload", "declared"),
+    [
+        (b"", "long"),
+        (b"\x02", _record("R", a="string")),
+        (b"\x01", "string"),
+        (b"\x02\xff", "string"),
+        (b"\x0a", ["null", "int"]),
+        (b"\x0a", {"type": "enum", "name": "E", "symbols": ["A"]}),
+        (b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f", "bytes"),
+        (_varint(50_000_000) + b"\x02", {"type": "array", "items": "long"}),
+        (b"\x02\x02", "long"),
+        (b"\x80" * 20, "long"),
+    ],
+)
+def test_bytes_that_do_not_fit_are_malformed(payload: bytes, declared: Any) -> None:
+    assert _reason(payload, declared) is Reason.MALFORMED
+
+
+def test_message_that_could_unfold_into_millions_is_too_large() -> None:
+    declared = {
+        "type": "array",
+        "items": _record("R", **{f"a{i}": "null" for i in range(200)}, b="boolean"),
+    }
+
+    assert _reason(b"\x00" * 100_000, declared) is Reason.TOO_LARGE
+
+
+def test_self_referencing_schema_never_reaches_the_decoder() -> None:
+    declared = _record("Node", next=["null", "Node"])
+
+    with pytest.raises(UnsafeSchemaError):
+        _schema(declared)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b'"nonsense"',
+        b'{"type": "record"}',
+        b'{"type": "record", "name": "R", "fields": 7}',
+        b"[" * 100_000,
+        b"[" * 300 + b"]" * 300,
+        b'"long"' + b" " * (1 << 20),
+        b'{"type": "record", "name": "R", "fields": [{"name": "a", "type": "Other"}]}',
+        b"7",
+        b"null",
+        b"true",
+        b'{"type": "fixed", "name": "F", "size": -1}',
+        b'{"type": "fixed", "name": "F", "size": "x"}',
+        b'{"type": "array"}',
+        b'{"type": {"type": {"type": 5}}}',
+    ],
+)
+def test_text_that_is_no_schema_is_unsafe(text: bytes) -> None:
+    with pytest.raises(UnsafeSchemaError):
+        ready_schema(text)
+
+
+def test_referenced_schemas_come_first_and_build_on_each_other() -> None:
+    inner = msgspec.json.encode(_record("a.Inner", x="long"))
+    middle = msgspec.json.encode(_record("a.Middle", inner="a.Inner"))
+    outer = msgspec.json.encode(_record("a.Outer", middle="a.Middle"))
+
+    schema = ready_schema(outer, [inner, middle])
+
+    assert decode_avro(b"\x0e", schema) == {"middle": {"inner": {"x": 7}}}
+
+
+def test_older_writer_is_read_as_the_newest_of_its_name() -> None:
+    old = _schema(_record("s.Score", score="int"))
+    new = ready_schema(
+        b'{"type": "record", "name": "s.Score", "fields": ['
+        b'{"name": "points", "aliases": ["score"], "type": "double"},'
+        b'{"name": "model", "type": "string", "default": "churn"}]}'
+    )
+
+    assert decode_avro(b"\x0e", resolved_by(old, new)) == {"points": 7.0, "model": "churn"}
+    assert decode_avro(struct.pack("<d", 7.0) + b"\x02m", resolved_by(new, new)) == {
+        "points": 7.0,
+        "model": "m",
+    }
+
+
+def test_writer_that_can_not_be_resolved_is_malformed() -> None:
+    old = _schema(_record("s.Score", score="string"))
+    new = _schema(_record("s.Score", score="double"))
+
+    with pytest.raises(RejectError) as caught:
+        decode_avro(b"\x02a", resolved_by(old, new))
+
+    assert caught.value.reject.reason is Reason.MALFORMED
+
+
+def test_schema_of_another_name_is_left_alone() -> None:
+    one, other = _schema(_record("s.A", a="long")), _schema(_record("s.B", b="long"))
+
+    assert resolved_by(one, other) is one
+    assert resolved_by(one, None) is one

@@ -1,0 +1,102 @@
+"""What an Avro schema could make of how few bytes."""
+
+from typing import Any
+
+import pytest
+from fastavro import parse_schema
+
+from processor.codec.weight import MAX_LEVELS, UnsafeSchemaError, Weight, weigh
+
+
+def _weigh(schema: Any) -> Weight:
+    named: dict[str, Any] = {}
+    return weigh(parse_schema(schema, named_schemas=named), named)
+
+
+def _record(name: str, *types: Any) -> dict[str, Any]:
+    fields = [{"name": f"f{place}", "type": kind} for place, kind in enumerate(types)]
+    return {"type": "record", "name": name, "fields": fields}
+
+
+@pytest.mark.parametrize(
+    ("schema", "width"),
+    [
+        ("null", 0),
+        ("boolean", 1),
+        ("long", 1),
+        ("double", 8),
+        (["null", "double"], 1),
+        (_record("R", "float", "string"), 5),
+        ({"type": "fixed", "name": "F", "size": 16}, 16),
+        ({"type": "array", "items": "long"}, 1),
+        ({"type": "enum", "name": "E", "symbols": ["A"]}, 1),
+        ({"type": "long", "logicalType": "timestamp-millis"}, 1),
+    ],
+)
+def test_width_is_the_least_number_of_bytes(schema: Any, width: int) -> None:
+    assert _weigh(schema).width == width
+
+
+def test_type_that_contains_itself_is_refused() -> None:
+    chain = _record("Node", ["null", "Node"])
+
+    with pytest.raises(UnsafeSchemaError, match="contains itself"):
+        _weigh(chain)
+
+
+def test_types_that_contain_each_other_are_refused() -> None:
+    inner = _record("B", {"type": "array", "items": "A"})
+
+    with pytest.raises(UnsafeSchemaError, match="contains itself"):
+        _weigh(_record("A", inner))
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "null",
+        _record("Empty"),
+        _record("Nulls", "null", "null"),
+        {"type": "fixed", "name": "F", "size": 0},
+    ],
+)
+@pytest.mark.parametrize("kind", ["array", "map"])
+def test_items_of_no_width_are_refused(kind: str, items: Any) -> None:
+    key = "items" if kind == "array" else "values"
+
+    with pytest.raises(UnsafeSchemaError, match="no bytes"):
+        _weigh({"type": kind, key: items})
+
+
+def test_doubling_with_each_level_is_refused() -> None:
+    schema: Any = _record("R0", "null", "null")
+    for level in range(1, 25):
+        schema = _record(f"R{level}", schema, f"R{level - 1}")
+
+    with pytest.raises(UnsafeSchemaError, match="too many values"):
+        _weigh(schema)
+
+
+def test_nesting_too_deep_is_refused_whether_written_out_or_by_name() -> None:
+    nested: Any = "long"
+    for _ in range(MAX_LEVELS + 1):
+        nested = {"type": "array", "items": nested}
+    with pytest.raises(UnsafeSchemaError, match="deeper"):
+        _weigh(nested)
+
+    named = [_record("R0", "long")]
+    named += [_record(f"R{level}", f"R{level - 1}") for level in range(1, MAX_LEVELS + 1)]
+    with pytest.raises(UnsafeSchemaError, match="deeper"):
+        _weigh(_record("All", *named))
+
+
+def test_same_type_twice_is_not_recursion() -> None:
+    inner = _record("Inner", "string")
+
+    assert _weigh(_record("Outer", inner, "Inner", ["null", "Inner"])).width == 3
+
+
+def test_bound_covers_the_densest_message() -> None:
+    many = _weigh({"type": "array", "items": _record("Item", "boolean", "boolean")})
+
+    assert many.values(2 * 1000 + 3) >= 1 + 1000 * 3

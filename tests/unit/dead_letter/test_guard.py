@@ -1,0 +1,62 @@
+import pytest
+
+from processor.dead_letter.guard import Guard
+from processor.errors import StopError
+from processor.settings import DeadLetterSettings
+
+
+def guard(in_a_row: int = 0, ratio: float = 0, window: int = 100) -> Guard:
+    return Guard(
+        DeadLetterSettings(stop_after_consecutive=in_a_row, stop_ratio=ratio, stop_window=window)
+    )
+
+
+def test_rejects_in_a_row_stop_the_house_across_batches() -> None:
+    limit = guard(in_a_row=5)
+    limit.note(4, [2, 3])
+    limit.note(2, [0, 1])
+
+    with pytest.raises(StopError, match="5 records in a row"):
+        limit.note(3, [0])
+
+
+def test_a_good_record_begins_the_row_anew() -> None:
+    limit = guard(in_a_row=3)
+    for _ in range(10):
+        limit.note(4, [1, 2])
+    limit.note(1, [0])
+    limit.note(0, [])
+
+    with pytest.raises(StopError):
+        limit.note(2, [0, 1])
+
+
+def test_batches_between_count_as_good() -> None:
+    limit = guard(in_a_row=3)
+    limit.note(2, [0, 1])
+    limit.note(1, [])
+
+    limit.note(2, [0, 1])
+
+
+def test_a_share_that_is_too_large_stops_the_house_once_a_window_was_seen() -> None:
+    limit = guard(ratio=0.5)
+    limit.note(90, list(range(90)))
+
+    with pytest.raises(StopError, match=r"92 of the last 110"):
+        limit.note(20, [0, 19])
+
+
+def test_what_left_the_window_is_forgotten() -> None:
+    limit = guard(ratio=0.5)
+    limit.note(99, list(range(99)))
+    for _ in range(3):
+        limit.note(100, [])
+
+    limit.note(60, list(range(0, 60, 2)))
+
+
+def test_zero_means_never() -> None:
+    limit = guard()
+
+    limit.note(100_000, list(range(100_000)))

@@ -1,0 +1,53 @@
+import pytest
+
+from processor.dead_letter.letter import Letter
+from processor.dead_letter.selection import Group, Selection, groups, portrait
+from processor.outcome import Reason, Reject, Stage
+from processor.record import Record
+
+
+def letter(reason: Reason = Reason.BAD_SCORE, time_ms: int = 1_000, offset: int = 5) -> Letter:
+    record = Record("scores", 1, offset, 0, b"jane@acme.com", None, (("who", b"Jane"),))
+    return Letter(record, Reject(Stage.READ, reason, "The score is 101."), time_ms, "0.1.0")
+
+
+@pytest.mark.parametrize(
+    ("selection", "taken"),
+    [
+        (Selection(), True),
+        (Selection(reasons=frozenset({Reason.BAD_SCORE})), True),
+        (Selection(reasons=frozenset({Reason.BAD_DATE})), False),
+        (Selection(stages=frozenset({Stage.DECODE})), False),
+        (Selection(since_ms=1_000, until_ms=1_001), True),
+        (Selection(since_ms=1_001), False),
+        (Selection(until_ms=1_000), False),
+        (Selection(topic="scores", partition=1, first_offset=5, last_offset=5), True),
+        (Selection(topic="events"), False),
+        (Selection(partition=0), False),
+        (Selection(first_offset=6), False),
+        (Selection(last_offset=4), False),
+    ],
+)
+def test_a_selection_takes_what_it_says(selection: Selection, *, taken: bool) -> None:
+    assert selection.takes(letter()) is taken
+
+
+def test_groups_add_up_with_the_largest_first() -> None:
+    letters = [letter(Reason.BAD_DATE), letter(time_ms=7_000), letter(time_ms=500)]
+
+    assert groups(letters) == [
+        Group(Stage.READ, Reason.BAD_SCORE, 2, 500, 7_000),
+        Group(Stage.READ, Reason.BAD_DATE, 1, 1_000, 1_000),
+    ]
+
+
+def test_a_portrait_shows_nobody_unless_asked() -> None:
+    discreet = portrait(letter(), reveal=False)
+    revealed = portrait(letter(), reveal=True)
+
+    assert discreet["origin"] == "scores/1/5"
+    assert "Jane" not in str(discreet)
+    assert "jane" not in str(discreet)
+    assert discreet["value"] is None
+    assert revealed["key"] == "jane@acme.com"
+    assert revealed["headers"] == [("who", "Jane")]

@@ -1,0 +1,52 @@
+"""Which ids name a person."""
+
+import pytest
+
+from processor.identity import IdentityFault, identity_fault, is_placeholder, listed_placeholders
+
+LISTED = listed_placeholders(["Null", " anonymous "])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "\t",
+        "\u00a0",
+        "0",
+        "0000",
+        "0-0",
+        "00000000-0000-0000-0000-000000000000",
+        "NULL",
+        "Anonymous ",
+    ],
+)
+def test_blank_zero_and_listed_ids_are_placeholders(text: str) -> None:
+    assert is_placeholder(text, LISTED)
+    assert identity_fault("CRMID", text, LISTED) is IdentityFault.PLACEHOLDER
+    assert identity_fault("ECID", text, LISTED) is IdentityFault.PLACEHOLDER
+
+
+@pytest.mark.parametrize("text", ["7", "nullable", "0x0", "00000000-0000-0000-0000-000000000001"])
+def test_ids_that_only_resemble_them_are_none(text: str) -> None:
+    assert not is_placeholder(text, LISTED)
+    assert identity_fault("CRMID", text, LISTED) is None
+
+
+@pytest.mark.parametrize("text", ["1" * 37, "1" * 39, "1" * 37 + "x", "1" * 37 + "١", "4711"])
+def test_ecid_has_38_digits(text: str) -> None:
+    assert identity_fault("ECID", text, LISTED) is IdentityFault.BAD_ECID
+
+
+def test_good_ecid_keeps_its_leading_zeros() -> None:
+    assert identity_fault("ECID", "0" * 37 + "1", LISTED) is None
+
+
+def test_ecid_of_zeros_is_a_placeholder() -> None:
+    assert identity_fault("ECID", "0" * 38, LISTED) is IdentityFault.PLACEHOLDER
+
+
+def test_ids_have_an_end() -> None:
+    assert identity_fault("CRMID", "x" * 1024, LISTED) is None
+    assert identity_fault("CRMID", "x" * 1025, LISTED) is IdentityFault.TOO_LONG
