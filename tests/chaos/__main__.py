@@ -16,7 +16,7 @@ def _main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the first campaign")
     parser.add_argument("--campaigns", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=60, help="how long each one strikes")
-    parser.add_argument("--people", type=int, default=2_000)
+    parser.add_argument("--people", type=int, default=3_000)
     parser.add_argument("--replicas", type=int, default=3)
     asked = parser.parse_args()
     passed = True

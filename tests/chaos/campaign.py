@@ -10,6 +10,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from processor.clock import Deadline, SystemClock
+from processor.sandbox.aep.faults import Act, Fault
 from processor.sandbox.broker import EmbeddedBroker
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.watch import CommitWatch
@@ -27,14 +28,20 @@ _PARTITIONS = 6
 _UNCOMMITTED = 1_000
 _SETTLE_SECONDS = 120
 _SLICES = 12
+_SLOW = Fault(Act.LATENCY, delay=0.2)
+_SMALL = {"max_in_flight": 1, "request_bytes": 25_000}
+"""Together they keep work under way all the time, so that strikes hit something."""
 
 
 class Plan(NamedTuple):
-    """How large a campaign is. The same seed gives the same input and the same strikes."""
+    """How large a campaign is. The same seed gives the same input and the same strikes.
+
+    Members of a classic group are static ones, those of a KIP-848 group are not.
+    """
 
     seed: int
     seconds: float = 30
-    people: int = 400
+    people: int = 1_500
     runs: int = 4
     replicas: int = 3
     protocol: str = "classic"
@@ -99,6 +106,7 @@ def run(plan: Plan, kafka: RealKafka | EmbeddedBroker, folder: Path) -> Outcome:
                 "poll_records": 100,
                 "max_uncommitted_records": _UNCOMMITTED,
             },
+            aep={"limits": _SMALL},
             stop={"drain_seconds": 5, "commit_seconds": 2, "close_seconds": 3},
         )
         try:
@@ -112,7 +120,9 @@ def _struck(plan: Plan, job: Job, kafka: RealKafka | None) -> Outcome:
     values = job.feed_events(events)
     scores = [job.encoded(row) for row in rows]
     wanted = expected(values, scores, tenant=TENANT, cohort=COHORT)
-    replicas = [job.replica(f"replica-{number}") for number in range(plan.replicas)]
+    static = plan.protocol == "classic"
+    replicas = [job.replica(f"replica-{one}", static=static) for one in range(plan.replicas)]
+    job.aep.faults.add(_SLOW)
     for replica in replicas:
         replica.start()
     nemesis, watch = Nemesis(plan.seed, replicas, job.aep, kafka), CommitWatch(job)

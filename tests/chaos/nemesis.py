@@ -22,7 +22,7 @@ _FAULTS = (
     Fault(Act.RESET, count=1, accept=True),
     Fault(Act.HALF, count=1),
     Fault(Act.SHORT, count=1),
-    Fault(Act.LATENCY, delay=0.3, seconds=2),
+    Fault(Act.LATENCY, delay=1.0, seconds=2),
 )
 
 
@@ -53,7 +53,7 @@ class Nemesis:
 
     def pause(self) -> float:
         """Return how many seconds to wait before the next strike."""
-        return self._dice.uniform(0.2, 2.5)
+        return self._dice.uniform(0.1, 1.5)
 
     def _kill(self) -> str:
         replica = self._dice.choice(self._replicas)
@@ -70,7 +70,7 @@ class Nemesis:
 
     def _fault(self) -> str:
         fault = self._dice.choice(_FAULTS)
-        self._aep.faults.add(fault)
+        self._aep.faults.add(fault)  # beside the constant latency, which goes with any other
         doubt = fault.accept or fault.act in (Act.HALF, Act.SHORT)
         return f"inlet {fault.act}{' after accepting' if doubt else ''}"
 

@@ -156,6 +156,7 @@ class FakeDeadLetters:
     def __init__(self, happened: Happened, guard: Guards) -> None:
         self.happened = happened
         self.guard = guard
+        self.buried: list[int] = []
         self.holding: str | None = None
 
     def send(self, letters: Sequence[tuple[Record, Reject]]) -> FakePending:
@@ -165,6 +166,7 @@ class FakeDeadLetters:
             if not buried and self.holding is None:
                 buried.append(True)
                 for record, reject in letters:
+                    self.buried.append(record.offset)
                     self.happened.append(("buried", record.offset, reject.reason.value))
             return bool(buried)
 

@@ -40,15 +40,14 @@ class Topics(NamedTuple):
 class Job:
     """A consumer group with a name, reading its own topics and posting to a simulator.
 
-    The topics must exist. `pages` are laid over the settings of every replica; `static` gives each
-    a membership that outlives it.
+    The topics must exist. `pages` are laid over the settings of every replica.
     """
 
     def __init__(
         self,
         name: str,
         bootstrap: str,
-        aep: AepSimulator,
+        simulator: AepSimulator,
         folder: Path,
         **pages: Any,  # noqa: ANN401  pages of settings
     ) -> None:
@@ -62,11 +61,13 @@ class Job:
         self._pages = pages
         self._replicas: list[Replica] = []
 
-    def replica(self, name: str = "only") -> Replica:
-        """Return a new replica that is not started yet."""
+    def replica(self, name: str = "only", *, static: bool = False) -> Replica:
+        """Return a new replica, not started; `static` gives it a membership that outlives it."""
         folder = self._folder / name
         inlet = f"{self.aep.url}/collection"
         pages = laid_over(self._own(), self._pages)
+        if static:
+            pages = laid_over(pages, {"kafka": {"group_instance_id": name}})
         replica = Replica(name, folder, recipe(self.bootstrap, inlet, folder, **pages))
         self._replicas.append(replica)
         return replica

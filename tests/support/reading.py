@@ -14,7 +14,16 @@ from processor.record import Record
 from processor.shipped import schemas_folder
 from tests.support.settings import settings_with
 
-__all__ = ["EVENTS", "SCORES", "a_model", "a_profile", "json_record", "reader_with", "refusal"]
+__all__ = [
+    "ECID",
+    "EVENTS",
+    "SCORES",
+    "a_model",
+    "a_profile",
+    "json_record",
+    "reader_with",
+    "refusal",
+]
 
 SCORES = "customer-ai-scores"
 EVENTS = "experience-events"

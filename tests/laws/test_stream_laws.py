@@ -1,0 +1,88 @@
+"""Laws of the loop: in whatever order things happen, only what is settled is committed."""
+
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from processor.record import Record
+from tests.support.corridor import NOW_MS, SCORES, Corridor, score_record
+
+
+class Loop(RuleBasedStateMachine):
+    """Polls, outages of every door, refusals and turns, interleaved at will."""
+
+    @initialize()
+    def open(self) -> None:
+        self.corridor = Corridor(changes={"kafka/commit_seconds": 0.001})
+        self.corridor.begin()
+        self.offset = 0
+        self.given: dict[int, str] = {}
+
+    @rule(count=st.integers(1, 5), bad=st.booleans())
+    def arrive(self, count: int, *, bad: bool) -> None:
+        records = [self._record(self.offset + at, bad=bad) for at in range(count)]
+        self.corridor.source.add(records)
+        self.offset += count
+
+    @rule(down=st.booleans())
+    def inlet(self, *, down: bool) -> None:
+        self.corridor.sink.holding = "upgrade: the inlet is unavailable" if down else None
+
+    @rule(slow=st.booleans())
+    def network(self, *, slow: bool) -> None:
+        self.corridor.sink.slow = slow
+
+    @rule(down=st.booleans())
+    def dead_letter_topic(self, *, down: bool) -> None:
+        self.corridor.dead_letters.holding = "the topic is not writable" if down else None
+
+    @rule(restoring=st.booleans())
+    def state(self, *, restoring: bool) -> None:
+        self.corridor.memory.restoring = restoring
+
+    @rule(count=st.integers(1, 3))
+    def refusals(self, count: int) -> None:
+        self.corridor.sink.refuse_next = count
+
+    @rule()
+    def turn(self) -> None:
+        self.corridor.stream.turn()
+
+    @invariant()
+    def only_what_has_a_fate_is_committed(self) -> None:
+        if not hasattr(self, "corridor"):
+            return
+        committed = self.corridor.source.committed.get((SCORES, 0), 0)
+        ended = {event.record.offset for event in self.corridor.sink.accepted}
+        ended |= set(self.corridor.dead_letters.buried)
+        assert set(range(committed)) <= ended
+
+    @invariant()
+    def what_is_committed_is_remembered(self) -> None:
+        if not hasattr(self, "corridor"):
+            return
+        committed = self.corridor.source.committed.get((SCORES, 0), 0)
+        delivered = [e for e in self.corridor.sink.accepted if e.record.offset < committed]
+        for event in delivered:
+            assert event.model in self.corridor.memory.durable[0, event.person].scores
+
+    def teardown(self) -> None:
+        """Heal the world: then everything that arrived is committed."""
+        if not hasattr(self, "corridor"):
+            return
+        corridor = self.corridor
+        corridor.sink.holding = corridor.dead_letters.holding = None
+        corridor.sink.slow = corridor.memory.restoring = False
+        for _ in range(4 * self.offset + 8):
+            corridor.stream.turn()
+        assert corridor.source.committed.get((SCORES, 0), 0) == self.offset
+        assert corridor.stream.unsettled == 0
+
+    def _record(self, offset: int, *, bad: bool) -> Record:
+        if bad:
+            return Record(SCORES, 0, offset, NOW_MS, None, b"{")
+        return score_record(offset, person=offset + 1)
+
+
+TestLoop = Loop.TestCase
+TestLoop.settings = profile(max_examples=60, stateful_step_count=30, deadline=None)

@@ -1,0 +1,258 @@
+"""The registry door, against an honest registry on loopback."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import pytest
+
+from processor.codec.avro import AvroSchema
+from processor.codec.folder import SchemaFolder
+from processor.codec.registry import RegistrySchemas
+from processor.codec.schemas import JsonText, Unreadable
+from processor.errors import SettingsError, UnavailableError
+from processor.outcome import Reason
+from processor.settings import RegistrySettings
+from processor.shipped import schemas_folder
+from tests.support.clock import ManualClock
+from tests.support.registry import FakeRegistry
+
+LONG = '"long"'
+FOLDER = SchemaFolder(schemas_folder())
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as running:
+        yield running
+
+
+def _schemas(url: str, clock: ManualClock | None = None, **settings: object) -> RegistrySchemas:
+    declared = RegistrySettings.model_validate({"url": url, "timeout_seconds": 2, **settings})
+    return RegistrySchemas(declared, FOLDER, clock or ManualClock())
+
+
+def test_schema_is_asked_for_once(registry: FakeRegistry) -> None:
+    schema_id = registry.register("scores-value", LONG)
+    schemas = _schemas(registry.url)
+
+    schemas.learn({schema_id})
+    schemas.learn({schema_id})
+
+    assert isinstance(schemas.get(schema_id), AvroSchema)
+    assert registry.requests == [f"/schemas/ids/{schema_id}"]
+
+
+def test_kind_of_schema_is_told_apart(registry: FakeRegistry) -> None:
+    json_id = registry.register("a", "{}", "JSON")
+    protobuf_id = registry.register("b", "message", "PROTOBUF")
+    unsafe_id = registry.register("c", '{"type": "array", "items": "null"}')
+    schemas = _schemas(registry.url)
+
+    schemas.learn({json_id, protobuf_id, unsafe_id})
+
+    assert schemas.get(json_id) == JsonText()
+    for schema_id, reason in (
+        (protobuf_id, Reason.UNKNOWN_SCHEMA),
+        (unsafe_id, Reason.UNSAFE_SCHEMA),
+    ):
+        found = schemas.get(schema_id)
+        assert isinstance(found, Unreadable)
+        assert found.reason is reason
+
+
+def test_references_are_followed_in_their_order(registry: FakeRegistry) -> None:
+    registry.register("in/ner", '{"type": "record", "name": "I", "fields": []}')
+    middle = {"name": "I", "subject": "in/ner", "version": 1}
+    text = '{"type": "record", "name": "M", "fields": [{"name": "i", "type": "I"}]}'
+    registry.register("middle", text, references=[middle])
+    outer = [{"name": "M", "subject": "middle", "version": 1}, middle]
+    text = '{"type": "record", "name": "O", "fields": [{"name": "m", "type": "M"}]}'
+    schema_id = registry.register("outer", text, references=outer)
+    schemas = _schemas(registry.url)
+
+    schemas.learn({schema_id})
+
+    assert isinstance(schemas.get(schema_id), AvroSchema)
+
+
+def test_unknown_id_is_waited_for_and_then_given_up(registry: FakeRegistry) -> None:
+    clock = ManualClock()
+    schemas = _schemas(registry.url, clock, unknown_id_seconds=30)
+
+    with pytest.raises(UnavailableError, match="schema 41"):
+        schemas.learn({41})
+    clock.pass_(29)
+    with pytest.raises(UnavailableError):
+        schemas.learn({41})
+    clock.pass_(2)
+    schemas.learn({41})
+
+    assert schemas.get(41) is None
+
+
+def test_unknown_id_is_asked_for_once_a_second_at_most(registry: FakeRegistry) -> None:
+    clock = ManualClock()
+    schemas = _schemas(registry.url, clock)
+
+    for _ in range(5):
+        with pytest.raises(UnavailableError):
+            schemas.learn({41})
+        clock.pass_(0.3)
+
+    assert len(registry.requests) == 2
+
+
+def test_replica_that_lags_only_delays(registry: FakeRegistry) -> None:
+    clock = ManualClock()
+    schema_id = registry.register("scores-value", LONG)
+    registry.hide.add(schema_id)
+    schemas = _schemas(registry.url, clock)
+    with pytest.raises(UnavailableError):
+        schemas.learn({schema_id})
+
+    registry.hide.clear()
+    clock.pass_(1)
+    schemas.learn({schema_id})
+
+    assert schemas.get(schema_id) is not None
+
+
+def test_id_that_was_given_up_is_asked_for_again_later(registry: FakeRegistry) -> None:
+    clock = ManualClock()
+    schemas = _schemas(registry.url, clock, unknown_id_seconds=0)
+    schemas.learn({1})
+    assert schemas.get(1) is None
+    registry.register("late", LONG)
+
+    schemas.learn({1})
+    assert schemas.get(1) is None
+    clock.pass_(600)
+    schemas.learn({1})
+
+    assert schemas.get(1) is not None
+
+
+def test_made_up_ids_do_not_hold_everybody_for_ever(registry: FakeRegistry) -> None:
+    clock = ManualClock()
+    schemas = _schemas(registry.url, clock, unknown_id_seconds=1)
+    made_up = set(range(100, 116))
+    with pytest.raises(UnavailableError):
+        schemas.learn(made_up)
+    clock.pass_(1)
+    schemas.learn(made_up)
+
+    schemas.learn(set(range(200, 300)))
+
+    assert schemas.get(250) is None
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 429, 500, 503])
+def test_every_other_answer_is_an_outage(registry: FakeRegistry, status: int) -> None:
+    registry.status = status
+
+    with pytest.raises(UnavailableError):
+        _schemas(registry.url).learn({1})
+
+
+def test_credentials_are_sent(registry: FakeRegistry) -> None:
+    schema_id = registry.register("scores-value", LONG)
+    registry.credentials = ("ada", "löve")
+
+    _schemas(registry.url, username="ada", password="löve").learn({schema_id})
+    with pytest.raises(UnavailableError, match="401"):
+        _schemas(registry.url, username="ada", password="wrong").learn({schema_id})
+
+
+def test_proxies_of_the_environment_are_not_used(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    schema_id = registry.register("scores-value", LONG)
+
+    _schemas(registry.url).learn({schema_id})
+
+
+def test_registry_that_is_not_there_is_an_outage() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+    with pytest.raises(UnavailableError):
+        _schemas(f"http://127.0.0.1:{port}").learn({1})
+
+
+@contextmanager
+def _saying(speak: Callable[[socket.socket, Event], None]) -> Iterator[str]:
+    """A server that takes one connection and says what it likes."""
+    done = Event()
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4_096)
+            try:
+                speak(connection, done)
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        done.set()
+        thread.join(5)
+
+
+def _drip(connection: socket.socket, done: Event) -> None:
+    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+    while not done.wait(0.05):
+        connection.sendall(b" ")
+
+
+def _drip_headers(connection: socket.socket, done: Event) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    while not done.wait(0.05):
+        connection.sendall(b"x")
+
+
+def _flood(connection: socket.socket, done: Event) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while not done.is_set():
+        connection.sendall(b" " * 65_536)
+
+
+def _redirect(connection: socket.socket, _done: Event) -> None:
+    connection.sendall(
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 2\r\n\r\n{}"
+    )
+
+
+def _cut_off(connection: socket.socket, _done: Event) -> None:
+    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"schema": ')
+
+
+def _no_http(connection: socket.socket, _done: Event) -> None:
+    connection.sendall(b"\x00\xff\r\n\r\n")
+
+
+def _no_schema(connection: socket.socket, _done: Event) -> None:
+    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"schema":1}')
+
+
+@pytest.mark.parametrize(
+    "speak", [_drip, _drip_headers, _flood, _redirect, _cut_off, _no_http, _no_schema]
+)
+def test_answer_that_is_none_is_an_outage_and_ends_in_time(
+    speak: Callable[[socket.socket, Event], None],
+) -> None:
+    with _saying(speak) as url, pytest.raises(UnavailableError):
+        _schemas(url, timeout_seconds=0.4).learn({1})
+
+
+@pytest.mark.parametrize(
+    "url", ["registry:8081", "ftp://registry", "http://", "http://ada:secret@registry:8081"]
+)
+def test_address_that_can_not_be_one_is_said_at_start(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"registry\.url"):
+        _schemas(url)
