@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from processor.event import ScoreEvent
 from processor.outcome import Fate, Reject
-from processor.pipeline import Plan, Rejected
+from processor.plan import Plan, Rejected
 from processor.ports import Buries, Delivers, Delivery, Pending, Polled, Remembers, Supplies
 from processor.record import Partition
 

@@ -26,20 +26,18 @@ __all__ = [
     "previous_in",
     "split",
     "take_out",
+    "unpack",
 ]
 
 _ENTRY: Final = struct.Struct(">Q8s8sdB")
 _INSTANT: Final = struct.Struct(">Q")
 _NAME: Final = struct.Struct(">Q8s")
-_TAIL: Final = struct.Struct(">dB")
 _BIAS: Final = 1 << 63
 _BUCKETS: Final = ("low", "medium", "high")
 _BUCKET_CODE: Final = {name: code for code, name in enumerate(_BUCKETS)}
 
 ENTRY_BYTES: Final = _ENTRY.size
 _NAME_BYTES: Final = _NAME.size
-_NAMED_BYTES: Final = _NAME.size + 8
-_INSTANT_BYTES: Final = _INSTANT.size
 
 
 class DeliveredScore(msgspec.Struct, frozen=True, gc=False):
@@ -120,10 +118,12 @@ def previous_in(history: bytes, before_ms: int) -> PreviousScore | None:
     taken, so that the answer does not depend on the order of arrival.
     """
     at = _lower_bound(history, _INSTANT.pack(before_ms + _BIAS)) - ENTRY_BYTES
-    if at < 0:
-        return None
-    score, bucket = _TAIL.unpack_from(history, at + _NAMED_BYTES)
-    instant: int = _INSTANT.unpack_from(history, at)[0]
+    return unpack(history[at : at + ENTRY_BYTES]) if at >= 0 else None
+
+
+def unpack(entry: bytes) -> PreviousScore:
+    """Return what an entry says to later scores."""
+    instant, _, _, score, bucket = _ENTRY.unpack(entry)
     return PreviousScore(instant - _BIAS, score, _BUCKETS[bucket])
 
 

@@ -54,8 +54,8 @@ class ScoreEvent(msgspec.Struct, frozen=True):
     """One XDM ExperienceEvent, ready to send.
 
     `id` is its `_id`, `body` the serialised XDM entity (no envelope), `digest` names the content of
-    the score alone, never of its context. `person` is the key under which state is kept. `score`,
-    `movement` and `context_status` repeat what the body says, for those who count.
+    the score alone, never of its context. `person` is the key under which state is kept. `score`
+    is in the body too, and here for those who count.
     """
 
     id: str
@@ -67,5 +67,3 @@ class ScoreEvent(msgspec.Struct, frozen=True):
     person: bytes
     record: Record
     score: float = 0.0
-    movement: str = ""
-    context_status: str = ""

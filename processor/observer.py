@@ -1,6 +1,6 @@
 """Who is told what the loop does, and turns it into metrics, once a batch."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -91,11 +91,6 @@ class Observer:
         if newest > metrics.value("score_run_last_date_timestamp_seconds", route):
             metrics.gauge("score_run_last_date_timestamp_seconds", route).set(newest)
         metrics.observe_all((event.score for event in events), "score_value", route)
-        for movement, count in Counter(event.movement for event in events).items():
-            if movement:
-                metrics.counter("score_movements", route, movement).inc(count)
-        for status, count in Counter(event.context_status for event in events).items():
-            metrics.counter("join_lookups", status).inc(count)
 
 
 def _by_route(accepted: Sequence[ScoreEvent]) -> dict[str, list[ScoreEvent]]:

@@ -16,11 +16,12 @@ from processor.codec.weight import UnsafeSchemaError, Weight, weigh
 from processor.errors import RejectError
 from processor.outcome import Reason, Stage
 
-__all__ = ["AvroSchema", "decode_avro", "ready_schema", "resolved_by"]
+__all__ = ["MAX_VALUES", "AvroSchema", "decode_avro", "ready_schema", "resolved_by"]
 
 _MAX_SCHEMA_BYTES = 1 << 20
 _MAX_SCHEMA_DEPTH = 256
-_MAX_VALUES = 3_000_000
+MAX_VALUES = 5_000_000
+"""Values one message may unfold into at most, by the weight of its schema."""
 _MAX_DECIMAL_BYTES = 32
 _MAX_DECIMAL_SCALE = 77
 _NOT_A_DATE = float("nan")
@@ -70,7 +71,7 @@ def decode_avro(payload: bytes, schema: AvroSchema) -> Any:  # noqa: ANN401  any
     floats, UUIDs text. RejectError: malformed, or too_large where the bytes could unfold into more
     values than are good for us.
     """
-    if schema.weight.values(len(payload)) > _MAX_VALUES:
+    if schema.weight.values(len(payload)) > MAX_VALUES:
         raise RejectError(
             Stage.DECODE, Reason.TOO_LARGE, "The message can unfold into too many values."
         )

@@ -3,7 +3,7 @@
 from typing import Any, assert_never
 
 from processor.codec.avro import AvroSchema, decode_avro
-from processor.codec.frame import is_framed, unframe
+from processor.codec.frame import framed_id, unframe
 from processor.codec.json_text import decode_json
 from processor.codec.schemas import JsonText, Schema, SchemaSource, Unreadable
 from processor.errors import RejectError, SettingsError
@@ -12,7 +12,7 @@ from processor.settings import InputSettings, ReadingSettings
 
 __all__ = ["Decoder"]
 
-_LAST_MAGIC = b"\x01"
+_LAST_MAGIC = 1
 """Frames begin with byte 0 or 1, which no JSON text does."""
 _WANTED: dict[str, type[AvroSchema] | type[JsonText]] = {
     "avro": AvroSchema,
@@ -31,21 +31,20 @@ class Decoder:
         self._schemas = schemas
         self._json = source.format == "json"
         self._auto = source.format == "auto"
+        self._framed = source.format in ("auto", "avro", "json-schema")
         self._wanted = _WANTED.get(source.format)
         self._plain = _plain_schema(source, schemas)
 
     def schema_id(self, value: bytes | None) -> int | None:
         """Return the id whose schema must be learned before the value is decoded, if any."""
-        if value is None or self._json or self._plain is not None or not is_framed(value):
-            return None
-        return unframe(value).schema_id
+        return framed_id(value) if self._framed else None
 
     def decode(self, value: bytes) -> Any:  # noqa: ANN401  a record may hold anything
         """Return what a value holds; RejectError. Pure once its schema was learned."""
         if len(value) > self._max_bytes:
             detail = f"The value has {len(value)} bytes; {self._max_bytes} are allowed."
             raise RejectError(Stage.DECODE, Reason.TOO_LARGE, detail)
-        if self._json or (self._auto and value[:1] > _LAST_MAGIC):
+        if self._json or (self._auto and value and value[0] > _LAST_MAGIC):
             return decode_json(value, self._max_depth)
         if self._plain is not None:
             return self._decode_with(self._plain, value)

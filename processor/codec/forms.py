@@ -14,6 +14,7 @@ Json: TypeAlias = Any
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _FACTOR_KEYS = frozenset(Factor.__annotations__)
+_USUAL_LENGTH = len(_FACTOR_KEYS)
 _USUAL_IMPORTANCE = frozenset(("low", "medium", "high"))
 
 _finite = math.isfinite
@@ -61,21 +62,24 @@ def factors(value: Json, limit: int) -> tuple[Factor, ...]:
         return ()
     if type(value) is not list:
         raise ValueError("is not a list")
-    first = value[:limit]
-    if all(map(_is_usual, first)):
+    first = value if len(value) <= limit else value[:limit]
+    if _are_usual(first):
         return tuple(first)
     return tuple([factor for item in first if (factor := _factor(item))])
 
 
-def _is_usual(item: Json) -> bool:
+def _are_usual(items: list[Json]) -> bool:
     """Most factors are as they should be, and are taken as they are."""
     try:
-        code, value = item["code"], item["value"]
-        if item["importance"] not in _USUAL_IMPORTANCE or len(item) != len(_FACTOR_KEYS):
-            return False
+        for item in items:
+            code, value = item["code"], item["value"]
+            if not (type(code) is type(value) is str and code and value):
+                return False
+            if item["importance"] not in _USUAL_IMPORTANCE or len(item) != _USUAL_LENGTH:
+                return False
     except (KeyError, TypeError):
         return False
-    return type(code) is str and type(value) is str and code != "" and value != ""
+    return True
 
 
 def _factor(item: Json) -> Factor | None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from processor.errors import RejectError
 from processor.outcome import Reason, Stage
 
-__all__ = ["FRAME_BYTES", "Frame", "is_framed", "unframe"]
+__all__ = ["FRAME_BYTES", "Frame", "framed_id", "unframe"]
 
 FRAME_BYTES = 5
 _MAGIC = 0
@@ -19,16 +19,22 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-def is_framed(value: bytes | None) -> bool:
-    """Return True where a value carries a whole schema-id frame. JSON never begins with byte 0."""
-    return value is not None and len(value) >= FRAME_BYTES and value[0] == _MAGIC
+def framed_id(value: bytes | None) -> int | None:
+    """Return the schema id of a framed value, None where there is no whole frame.
+
+    JSON never begins with byte 0, so a frame can be told from it.
+    """
+    if not value or value[0] != _MAGIC or len(value) < FRAME_BYTES:
+        return None
+    return int.from_bytes(value[1:FRAME_BYTES], "big")
 
 
 def unframe(value: bytes) -> Frame:
     """Take the frame off; RejectError(bad_frame) where there is none that is read here."""
-    if is_framed(value):
-        return Frame(int.from_bytes(value[1:FRAME_BYTES], "big"), value[FRAME_BYTES:])
-    raise RejectError(Stage.DECODE, Reason.BAD_FRAME, _fault(value))
+    schema_id = framed_id(value)
+    if schema_id is None:
+        raise RejectError(Stage.DECODE, Reason.BAD_FRAME, _fault(value))
+    return Frame(schema_id, value[FRAME_BYTES:])
 
 
 def _fault(value: bytes) -> str:

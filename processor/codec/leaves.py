@@ -11,15 +11,15 @@ __all__ = ["Keys", "LeafNames"]
 
 
 class Keys(msgspec.Struct, frozen=True):
-    """The key of each leaf as one object spells it; blank where the object has none."""
+    """The key of each leaf as one object spells it; None where the object has none."""
 
-    score: str = ""
-    probability: str = ""
-    percentile: str = ""
-    modelType: str = ""  # noqa: N815  as the settings name it
-    scoreDate: str = ""  # noqa: N815  likewise
-    influentialFactors: str = ""  # noqa: N815  likewise
-    prediction: str = ""
+    score: str | None = None
+    probability: str | None = None
+    percentile: str | None = None
+    modelType: str | None = None  # noqa: N815  as the settings name it
+    scoreDate: str | None = None  # noqa: N815  likewise
+    influentialFactors: str | None = None  # noqa: N815  likewise
+    prediction: str | None = None
 
 
 class LeafNames:

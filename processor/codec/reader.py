@@ -52,9 +52,10 @@ class Reader:
 
     def learn(self, records: Sequence[Record]) -> None:
         """Fetch the writer schemas these records need; UnavailableError on an outage."""
-        ids = {self._input(record.topic).decoder.schema_id(record.value) for record in records}
-        ids.discard(None)
-        self._schemas.learn({schema_id for schema_id in ids if schema_id is not None})
+        found = {self._input(record.topic).decoder.schema_id(record.value) for record in records}
+        ids = {schema_id for schema_id in found if schema_id is not None}
+        if ids:
+            self._schemas.learn(ids)
 
     def read(self, record: Record) -> Reading:
         """Return what a record says; RejectError where all of it is bad."""
@@ -107,32 +108,30 @@ class Reader:
     def _input(self, topic: str) -> _Input:
         known = self._by_topic.get(topic)
         if known is None:
-            matching = (one for one in self._inputs if any(p.match(topic) for p in one.topics))
-            known = next(matching, None)
-            if known is None:
-                raise InvariantError(f"No input has a topic named {topic}.")
-            self._by_topic[topic] = known
+            known = self._by_topic[topic] = _of_topic(self._inputs, topic)
         return known
 
 
+def _of_topic(inputs: tuple[_Input, ...], topic: str) -> _Input:
+    for one in inputs:
+        if any(pattern.match(topic) for pattern in one.topics):
+            return one
+    raise InvariantError(f"No input has a topic named {topic}.")
+
+
 def _inputs(settings: Settings, schemas: SchemaSource) -> tuple[_Input, ...]:
-    """Return the inputs in the order a topic's name is tried: named topics before patterns."""
-    roles = [(_Role.SCORES, settings.kafka.scores)]
-    if settings.kafka.events is not None:
-        roles.append((_Role.EVENTS, settings.kafka.events))
-    found = [(role, Decoder(one, settings.reading, schemas), one) for role, one in roles]
-    named = [_Input(role, decoder, _names(one)) for role, decoder, one in found]
-    patterns = [_Input(role, decoder, _patterns(one)) for role, decoder, one in found]
-    return (*named, *patterns)
-
-
-def _names(source: InputSettings) -> tuple[re.Pattern[str], ...]:
-    names = (topic for topic in source.topics if not topic.startswith("^"))
-    return tuple(re.compile(f"{re.escape(name)}\\Z") for name in names)
+    sources = [(_Role.SCORES, settings.kafka.scores), (_Role.EVENTS, settings.kafka.events)]
+    return tuple(
+        _Input(role, Decoder(source, settings.reading, schemas), _patterns(source))
+        for role, source in sources
+        if source is not None
+    )
 
 
 def _patterns(source: InputSettings) -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(topic) for topic in source.topics if topic.startswith("^"))
+    """Return the topics as patterns; a name is one that matches itself alone."""
+    patterns = (one if one.startswith("^") else f"{re.escape(one)}\\Z" for one in source.topics)
+    return tuple(re.compile(pattern) for pattern in patterns)
 
 
 def _check_named(entity: Entity, identities: tuple[Identity, ...]) -> None:

@@ -39,11 +39,11 @@ class _Model(msgspec.Struct, frozen=True, gc=False):
     container: str = ""
 
     def refused(
-        self, detail: str, leaf: str = "", reason: Reason = Reason.BAD_SCORE
+        self, detail: str, leaf: str | None = None, reason: Reason = Reason.BAD_SCORE
     ) -> RejectError:
         """Say what is wrong with the model, or with one of its leaves."""
         nested = (self.tenant, self.container, self.name) if self.container else ()
-        steps = (*nested, leaf) if leaf else nested
+        steps = nested if leaf is None else (*nested, leaf)
         pointer = self.root + "".join([f"/{_step(step)}" for step in steps])
         return RejectError(Stage.READ, reason, detail, pointer=pointer, model=self.name)
 
@@ -74,21 +74,23 @@ class ScoreReader:
         models = self._models(unwrapped)
         if not models:
             return _NONE
-        if len(models) > MAX_MODELS:
-            detail = f"There are more than {MAX_MODELS} models."
-            raise RejectError(Stage.READ, Reason.BAD_SCORE, detail)
         scores: list[Score] = []
         rejects: list[Reject] = []
         for model in models:
             try:
                 scores.append(self._score(model, identities))
             except RejectError as error:
-                rejects.append(error.reject)
+                if not _is_absent(model.body):
+                    rejects.append(error.reject)
+            if len(scores) + len(rejects) > MAX_MODELS:
+                detail = f"There are more than {MAX_MODELS} models."
+                raise RejectError(Stage.READ, Reason.BAD_SCORE, detail)
         return Found(tuple(scores), tuple(rejects))
 
     def flat_prediction(self, unwrapped: Unwrapped) -> str | None:
         """Return the prediction a flat record names, None where it is not a flat score record."""
-        name = unwrapped.entity.get(self._names.keys_of(unwrapped.entity).prediction)
+        key = self._names.keys_of(unwrapped.entity).prediction
+        name = unwrapped.entity[key] if key is not None else None
         return name if type(name) is str and name.strip() else None
 
     def read_flat(
@@ -107,7 +109,7 @@ class ScoreReader:
                     continue
                 models = branch[container]
                 for name, body in models.items() if type(models) is dict else ():
-                    if not _is_absent(body):
+                    if body is not None:
                         found.append(_Model(name, body, unwrapped.pointer, tenant, container))
         return found
 
@@ -137,7 +139,7 @@ class ScoreReader:
         if model.body.get(keys.scoreDate) is None:
             return model.refused("There is no score date.", reason=Reason.BAD_DATE)
         for leaf, form in self._forms:
-            key = getattr(keys, leaf)
+            key: str | None = getattr(keys, leaf)
             try:
                 form(model.body.get(key))
             except ValueError as error:
@@ -152,12 +154,7 @@ def _tenants(keys: tuple[str, ...]) -> tuple[str, ...]:
 
 def _is_absent(body: object) -> bool:
     """Rows of a schema with several models hold nulls, or objects of nulls, for the others."""
-    if type(body) is not dict:
-        return body is None
-    for value in body.values():  # noqa: SIM110  a generator costs five times as much
-        if value is not None:
-            return False
-    return True
+    return type(body) is dict and all(value is None for value in body.values())
 
 
 def _step(key: str) -> str:

@@ -144,24 +144,24 @@ def kind_of_type(event_type: str) -> str | None:
 
 def _walk(below: dict[str, _Node], branch: Entity, found: Findings) -> None:
     for key, value in branch.items():
-        node = below.get(key)
-        if node is None:
+        if value is None or key not in below:
             continue
-        if type(value) is str:
+        node, kind = below[key], type(value)
+        if kind is str:
             _say(node, value, found)
-            continue
-        if node.below and type(value) is dict:
+        elif kind is dict and node.below:
             _walk(node.below, value, found)
-        if node.measured and _counts(value):
+        elif node.measured and _counts(value):
             found.kinds.extend(node.measured)
-        elif node.fields and type(value) in (int, float):
+        elif node.fields and kind in (int, float):
             _say(node, str(value), found)
 
 
 def _say(node: _Node, text: str, found: Findings) -> None:
     if not text or text.isspace():
         return
-    found.kinds.extend(node.said)
+    if node.said:
+        found.kinds.extend(node.said)
     for field in node.fields:
         found.texts[field] = text[:MAX_TEXT]
 

@@ -70,29 +70,32 @@ class _Explanation:
             reading = self._reader.read(record)
         except RejectError as error:
             return self._rejected(error.reject)
-        return self._read(record, reading)
+        return self._read(reading)
 
-    def _read(self, record: Record, reading: Reading) -> int:
+    def _read(self, reading: Reading) -> int:
         if reading.rule is not None:
             self._say(True, "filtered", f"by the rule {reading.rule}: nothing is sent")
         if reading.event is not None:
             self._say(True, "read", f"an experience event: {self._fact(reading.event)}")
         worst = max((self._rejected(reject) for reject in reading.rejects), default=0)
-        codes = [self._score(record, score) for score in reading.scores]
+        codes = [self._score(score) for score in reading.scores]
         return max(worst, *codes, 0) if codes else worst
 
-    def _score(self, record: Record, score: Score) -> int:
+    def _score(self, score: Score) -> int:
         whom = ", ".join(map(self._identity, score.identities)) or "nobody"
         said = f"{score.score:g} by {score.model!r} at {rfc3339(score.scored_at_ms)}"
         self._say(True, "read", f"a score: {said}, for {whom}")
         try:
             prepared = self._enricher.prepare(score, self._clock.now_ms())
             self._prepared(prepared)
-            event = self._enricher.compose(prepared, None, ContextStatus.OFF, record)
         except RejectError as error:
             return self._rejected(error.reject)
-        self._say(True, "valid", f"{len(event.body):,} bytes, against the schema of its route")
-        shown = json.loads(event.body)
+        event = self._enricher.event(prepared, None, ContextStatus.OFF)
+        (body,) = self._enricher.encode([(prepared, event)])
+        if isinstance(body, Reject):
+            return self._rejected(body)
+        self._say(True, "valid", f"{len(body):,} bytes, against the schema of its route")
+        shown = json.loads(body)
         if not self._reveal:
             shown["identityMap"] = _blotted(shown["identityMap"])
         self._console.print(JSON(json.dumps(shown)))

@@ -1,7 +1,8 @@
 """A score and what is known of its person become one XDM ExperienceEvent.
 
 prepare: route, check, identify, name    (from the score alone)
-compose: look back, build, validate, encode
+event:   look back, build
+encode:  validate, encode
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,8 @@ from processor.enrich.routing import Router
 from processor.enrich.validation import EventSchema
 from processor.enrich.xdm import Event, build, tidied, without
 from processor.errors import RejectError
-from processor.event import ScoreEvent
-from processor.outcome import Reason, Stage
+from processor.outcome import Reason, Reject, Stage
 from processor.person import ContextStatus, Person
-from processor.record import Record
 from processor.score import Identity, Score
 from processor.settings import Settings
 
@@ -47,6 +46,7 @@ class Enricher:
         self._choice = IdentityChoice(settings.identity)
         self._meaning = Meaning.of(settings.event, settings.reading)
         self._lookback = Lookback.of(settings.join)
+        self._digest = digest if settings.join.enabled else _no_digest
 
     def person(self, identities: Sequence[Identity]) -> bytes | None:
         """Return the key of the person whom identities name; None where they name nobody."""
@@ -63,39 +63,15 @@ class Enricher:
         primary, at_ms = usable[0], score.scored_at_ms
         complete = len(usable) == len(score.identities)
         return Prepared(
-            score=score,
-            destination=destination,
-            id=event_id(destination.seed, primary.namespace, primary.id, at_ms),
-            digest=digest(score),
-            person=person_key(primary),
-            identities=usable,
-            bucket=self._meaning.bucket(score.score),
-            late=at_ms // DAY_MS < now_ms // DAY_MS,
-            left_out=() if complete else self._choice.left_out(score.identities),
-        )
-
-    def compose(
-        self, prepared: Prepared, known: Person | None, status: ContextStatus, record: Record
-    ) -> ScoreEvent:
-        """Build the event as of the score date, hold it against its route's schema, and encode it.
-
-        `status` is what the caller knows of the join; `complete` becomes `none` or `partial` where
-        the person's state says so. Raises RejectError for a violation and for too large an event.
-        """
-        event = self.event(prepared, known, status)
-        context = event[self._tenant_key].get("scoreContext", _NOTHING)
-        return ScoreEvent(
-            id=prepared.id,
-            route=prepared.destination.name,
-            model=prepared.destination.model_key,
-            body=self._body(prepared, event),
-            scored_at_ms=prepared.score.scored_at_ms,
-            digest=prepared.digest,
-            person=prepared.person,
-            record=record,
-            score=prepared.score.score,
-            movement=context.get("bucketMovement", ""),
-            context_status=context.get("contextStatus", ""),
+            score,
+            destination,
+            event_id(destination.seed, primary.namespace, primary.id, at_ms),
+            self._digest(score),
+            person_key(primary),
+            usable,
+            self._meaning.bucket(score.score),
+            at_ms // DAY_MS < now_ms // DAY_MS,
+            () if complete else self._choice.left_out(score.identities),
         )
 
     def event(self, prepared: Prepared, known: Person | None, status: ContextStatus) -> Event:
@@ -115,12 +91,29 @@ class Enricher:
         leave_out = prepared.destination.schema.leave_out
         return without(event, leave_out) if leave_out else event
 
-    def _body(self, prepared: Prepared, event: Event) -> bytes:
-        if prepared.destination.schema.accepts(event):
-            body = _encode(event)
-            if len(body) <= self._max_bytes:
-                return body
-        return self._tidied_body(prepared, event)
+    def encode(self, drafted: Sequence[tuple[Prepared, Event]]) -> list[bytes | Reject]:
+        """Hold events against the schemas of their routes and encode them, in order.
+
+        An event that is refused for its influential factors, or too large, is mended where leaving
+        some out mends it; a Reject stands for one that can not be sent.
+        """
+        valid = [prepared.destination.schema.accepts(event) for prepared, event in drafted]
+        bodies = [_encode(event) for _, event in drafted]
+        return [
+            body if good and len(body) <= self._max_bytes else self._mended(*drafted[place])
+            for place, (good, body) in enumerate(zip(valid, bodies, strict=True))
+        ]
+
+    def context_in(self, event: Event) -> Event:
+        """Return the `scoreContext` of an event, empty where its schema has none."""
+        context: Event = event[self._tenant_key].get("scoreContext", _NOTHING)
+        return context
+
+    def _mended(self, prepared: Prepared, event: Event) -> bytes | Reject:
+        try:
+            return self._tidied_body(prepared, event)
+        except RejectError as error:
+            return error.reject
 
     def _tidied_body(self, prepared: Prepared, event: Event) -> bytes:
         """Clean the influential factors, which come from outside; then it fits or is rejected."""
@@ -147,6 +140,12 @@ class Enricher:
             detail = f"The event is larger than {self._max_bytes} bytes."
             raise _reject(Reason.EVENT_TOO_LARGE, detail, prepared)
         return body
+
+
+def _no_digest(score: Score) -> bytes:
+    """Without a memory nothing is compared."""
+    del score
+    return b""
 
 
 def _reject(reason: Reason, detail: str, prepared: Prepared, pointer: str = "") -> RejectError:

@@ -24,7 +24,8 @@ class Lane:
     """Packs events and carries each parcel until every event in it is accepted or refused.
 
     A parcel closes when it is full, or when it has lingered and none before it still waits: while
-    the inlet is behind, requests grow rather than queue. `carrying` are the parcels under way.
+    the inlet is behind, requests grow rather than queue. `carrying` has the tasks that carry, and
+    what each of them has still to send.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Lane:
         self._linger = linger
         self._tasks: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.carrying: set[asyncio.Task[None]] = set()
+        self.carrying: dict[asyncio.Task[None], deque[Parcel]] = {}
 
     @property
     def holding(self) -> str | None:
@@ -59,6 +60,17 @@ class Lane:
         for parcel in self._packer.close():
             self._dispatch(parcel)
 
+    def sift(self) -> None:
+        """Release what is not to be sent any more; what is under way is looked at when it is back.
+
+        A task left with nothing goes on to the gate, and turns round there.
+        """
+        self._packer.sift()
+        for left in self.carrying.values():
+            kept = [part for parcel in left if (part := parcel.sifted())]
+            left.clear()
+            left.extend(kept)
+
     def _watch(self) -> None:
         """Look at the open parcel again when it will have lingered."""
         opened = self._packer.opened
@@ -78,12 +90,18 @@ class Lane:
 
     def _dispatch(self, parcel: Parcel) -> None:
         assert self._tasks is not None  # noqa: S101  for the type checker: start comes first
-        task = self._tasks.create_task(self._carry(parcel))
-        self.carrying.add(task)
-        task.add_done_callback(self.carrying.discard)
-
-    async def _carry(self, parcel: Parcel) -> None:
-        """See a parcel through; what failed goes to the back, so that no event starves the rest."""
         left = deque([parcel])
+        task = self._tasks.create_task(self._carry(left))
+        self.carrying[task] = left
+        task.add_done_callback(self.carrying.pop)
+
+    async def _carry(self, left: deque[Parcel]) -> None:
+        """See parcels through; what failed goes to the back, so that no event starves the rest."""
         while left:
-            left += await self._sender.send(left.popleft())
+            ticket = await self._gate.enter(len(left[0]))
+            if not left:
+                self._gate.leave()
+                self._gate.returned(ticket)
+                return
+            again = await self._sender.send(left.popleft(), ticket)
+            left.extend(part for parcel in again if (part := parcel.sifted()))

@@ -37,6 +37,16 @@ class Parcel(msgspec.Struct, frozen=True):
             self, events=[events[i] for i in places], owners=[owners[i] for i in places]
         )
 
+    def sifted(self) -> "Parcel":
+        """Release the events that are not to be sent any more; return a parcel of the others."""
+        kept: list[int] = []
+        for at, (event, owner) in enumerate(zip(self.events, self.owners, strict=True)):
+            if owner.forgets(event):
+                owner.release(event)
+            else:
+                kept.append(at)
+        return self.pick(kept)
+
     def _slice(self, part: slice) -> "Parcel":
         return msgspec.structs.replace(self, events=self.events[part], owners=self.owners[part])
 
@@ -77,3 +87,11 @@ class Packer:
             self._used = 0
             self.opened = None
             yield parcel
+
+    def sift(self) -> None:
+        """Release what is not to be sent any more."""
+        parcel = Parcel(self._events, self._owners).sifted()
+        self._events, self._owners = parcel.events, parcel.owners
+        self._used = sum(len(event.body) + self._extra for event in parcel.events)
+        if not parcel:
+            self.opened = None

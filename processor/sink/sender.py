@@ -60,12 +60,12 @@ class Sender:
         self._tally = tally
         self._backoff = Backoff(way.retry.first_seconds, way.retry.max_seconds)
 
-    async def send(self, parcel: Parcel) -> list[Parcel]:
+    async def send(self, parcel: Parcel, ticket: Ticket) -> list[Parcel]:
         """Send a parcel once and return what remains of it, when it is time to try that again.
 
-        While the breaker probes, one event goes first. What failed stands last in what remains.
+        The gate gave `ticket`, and is left here. While the breaker probes, one event goes first.
+        What failed stands last in what remains.
         """
-        ticket = await self._gate.enter(len(parcel))
         parcel, *later = parcel.cut(1) if ticket.probe and len(parcel) > 1 else [parcel]
         try:
             sent = await self._attempt(parcel, ticket)

@@ -4,11 +4,13 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from processor.clock import Clock, Deadline
 from processor.errors import InvariantError
 from processor.event import ScoreEvent
+from processor.record import Partition
 from processor.settings import AepSettings, RouteSettings
 from processor.sink.address import batch_url, check
 from processor.sink.auth import Auth
@@ -54,6 +56,7 @@ class Sink:
         self._tallies = {route.name: Tally(route.name, metrics, clock) for route in routes}
         self._lanes = {route.name: self._lane(aep, route) for route in routes}
         self._routes = {route.name: batch_url(route.inlet_url) for route in routes}
+        self._open: list[Delivery] = []
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._drain: Deadline | None = None
@@ -84,8 +87,18 @@ class Sink:
             by_route[event.route].append(event)
         shares = [(self._lanes[route], share) for route, share in by_route.items()]
         if shares:
-            self._loop.call_soon_threadsafe(_take, shares, delivery)
+            self._loop.call_soon_threadsafe(self._take, shares, delivery)
         return delivery
+
+    def forget(self, partitions: AbstractSet[Partition]) -> None:
+        """Send nothing more of what was handed over of these partitions; returns at once.
+
+        Their events are released, those under way in a request only where they would have to be
+        sent again. What was in doubt stays so.
+        """
+        self._raise_crash()
+        if self._drain is None:
+            self._loop.call_soon_threadsafe(self._forget, frozenset(partitions))
 
     def close(self, seconds: float) -> None:
         """Send what can be sent in so many seconds, then stop, whatever the inlets do.
@@ -103,6 +116,18 @@ class Sink:
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(seconds + _GRACE_SECONDS)
         self._raise_crash()
+
+    def _take(self, shares: list[tuple[Lane, list[ScoreEvent]]], delivery: Delivery) -> None:
+        self._open = [each for each in self._open if not each.done]
+        self._open.append(delivery)
+        for lane, events in shares:
+            lane.take(events, delivery)
+
+    def _forget(self, partitions: AbstractSet[Partition]) -> None:
+        for delivery in self._open:
+            delivery.forget(partitions)
+        for lane in self._lanes.values():
+            lane.sift()
 
     def _lane(self, aep: AepSettings, route: RouteSettings) -> Lane:
         limits, envelope = aep.limits, Envelope(aep, route)
@@ -172,11 +197,6 @@ class Sink:
 
 class _StoppedError(Exception):
     """Ends the task group: its tasks are cancelled and waited for."""
-
-
-def _take(shares: list[tuple[Lane, list[ScoreEvent]]], delivery: Delivery) -> None:
-    for lane, events in shares:
-        lane.take(events, delivery)
 
 
 def _auth(aep: AepSettings, transport: Transport, metrics: Metrics, clock: Clock) -> Auth | None:

@@ -1,10 +1,11 @@
-"""What the store keeps of partitions that are not ours, in case they come back."""
+"""How much the store holds, and what it keeps of partitions that are not ours."""
 
 from collections.abc import Set as AbstractSet
 
 from processor.state.store import Store
+from processor.telemetry.metrics import Metrics
 
-__all__ = ["trim"]
+__all__ = ["measure", "trim"]
 
 
 def trim(store: Store, ours: AbstractSet[int], limit_bytes: int) -> None:
@@ -18,3 +19,9 @@ def trim(store: Store, ours: AbstractSet[int], limit_bytes: int) -> None:
         if store.size(store.partitions()) <= limit_bytes:
             return
         store.drop(partition)
+
+
+def measure(store: Store, ours: AbstractSet[int], metrics: Metrics) -> None:
+    """Set the gauges of persons (of ours) and bytes (of all)."""
+    metrics.gauge("state_entries").set(store.entries(ours))
+    metrics.gauge("state_bytes").set(store.size(store.partitions()))

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from processor.clock import Clock, Deadline
 from processor.errors import InvariantError
 from processor.settings.client import Property
-from processor.state.store import Key
+from processor.state.names import Key
 from processor.telemetry.metrics import Metrics
 from processor.telemetry.quiet import client_logger
 

@@ -12,8 +12,9 @@ import msgspec
 from processor.clock import Clock
 from processor.person import Person
 from processor.state.changelog import Acks, Changelog
+from processor.state.names import Key, Mark
 from processor.state.overlay import Overlay
-from processor.state.store import Key, Mark, Store
+from processor.state.store import Store
 from processor.state.territory import Territory
 from processor.state.wire import encode
 

@@ -12,7 +12,6 @@ Partitions are numbers: the input topics and the changelog are numbered alike. A
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 import structlog
@@ -20,14 +19,15 @@ import structlog
 from processor.clock import Clock, Deadline
 from processor.errors import InvariantError, UnavailableError
 from processor.event import ScoreEvent
-from processor.person import Person, merge, without_score
+from processor.person import Person
 from processor.settings import JoinSettings
-from processor.state.cache import trim
+from processor.state.cache import measure, trim
 from processor.state.changelog import Changelog
 from processor.state.flights import Flights, Remembering
+from processor.state.names import Key, Mark
 from processor.state.overlay import Overlay
 from processor.state.restore import Restore, Restored
-from processor.state.store import Key, Mark, Store
+from processor.state.store import Store
 from processor.state.territory import Territory
 from processor.state.topic import TOMBSTONE_DAYS
 from processor.state.wire import decode
@@ -81,6 +81,11 @@ class Memory:
     def restoring(self) -> bool:
         """Return True while a partition of ours is not ready."""
         return not self._territory.whole()
+
+    @property
+    def busy(self) -> bool:
+        """Return True while anything is to be written, for a batch or for the changelog's sake."""
+        return self._flights.busy
 
     def ready(self, partition: int) -> bool:
         """Return True where a partition is ours and all that the changelog says of it is here.
@@ -141,8 +146,7 @@ class Memory:
     def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
         """Take scores that were refused out of a ticket's changes and of all staged since."""
         for event in refused:
-            key = event.record.partition, event.person
-            self._overlay.change(key, partial(_without, event), since=ticket)
+            self._overlay.withdraw(ticket, event)
 
     def remember(self, ticket: int) -> Remembering:
         """Make a ticket's changes durable; tickets are remembered in the order they were staged."""
@@ -222,13 +226,12 @@ class Memory:
     def _reconcile(self, restored: Restored) -> None:
         """Let what is staged know what was found out."""
         keys = self._overlay.keys(restored.partition)
-        known = self._store.read(keys)
+        known = {key: decode(wire) for key, wire in self._store.read(keys).items()}
         for key in keys:
-            theirs = decode(known[key]) if key in known else None
             if key[1] in restored.forgotten:
-                self._overlay.change(key, _gone)
-            elif theirs is not None:
-                self._overlay.change(key, partial(merge, theirs, limits=self._limits))
+                self._overlay.forget(key)
+            elif (theirs := known.get(key)) is not None:
+                self._overlay.merge(key, theirs, self._limits)
 
     def _take_off(self) -> None:
         if not self._disturbed:
@@ -236,22 +239,7 @@ class Memory:
 
     def _measure(self) -> None:
         self._measured = Deadline(self._clock, _MEASURE_SECONDS)
+        ours = self._territory.numbers()
         with suppress(UnavailableError):
-            ours = self._territory.numbers()
             trim(self._store, ours, self._cache_bytes)
-            self._metrics.gauge("state_entries").set(self._store.entries(ours))
-            self._metrics.gauge("state_bytes").set(self._store.size(self._store.partitions()))
-
-
-def _without(event: ScoreEvent, person: Person) -> Person:
-    return without_score(
-        person,
-        event.model,
-        scored_at_ms=event.scored_at_ms,
-        event_id=event.id,
-        digest=event.digest,
-    )
-
-
-def _gone(_: Person) -> None:
-    """Take a person out."""
+            measure(self._store, ours, self._metrics)

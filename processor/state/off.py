@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from processor.event import ScoreEvent
 from processor.person import Person
-from processor.state.store import Key
+from processor.state.names import Key
 
 __all__ = ["Done", "MemoryOff"]
 

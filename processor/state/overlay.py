@@ -5,16 +5,14 @@ crash it would count as delivered. So each batch keeps its own version of a pers
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from functools import partial
 
 from processor.errors import InvariantError
-from processor.person import Person
-from processor.state.store import Key
+from processor.event import ScoreEvent
+from processor.person import Limits, Person, merge, without_score
+from processor.state.names import Key
 
-__all__ = ["Change", "Overlay"]
-
-Change: TypeAlias = Callable[[Person], Person | None]
-"""What becomes of a person; None takes the person out."""
+__all__ = ["Overlay"]
 
 
 class Overlay:
@@ -60,8 +58,19 @@ class Overlay:
         """Return the persons of a partition that have staged versions."""
         return [key for key in self._newest if key[0] == partition]
 
-    def change(self, key: Key, change: Change, *, since: int = 0) -> None:
-        """Apply a change to each version of a person staged under `since` or later."""
+    def withdraw(self, ticket: int, event: ScoreEvent) -> None:
+        """Take a score out of a ticket's changes and of all staged since."""
+        self._change((event.record.partition, event.person), partial(_without, event), ticket)
+
+    def merge(self, key: Key, other: Person, limits: Limits) -> None:
+        """Let each version of a person know what was learned elsewhere."""
+        self._change(key, partial(merge, other, limits=limits))
+
+    def forget(self, key: Key) -> None:
+        """Take a person out of everything that is staged."""
+        self._change(key, lambda _: None)
+
+    def _change(self, key: Key, change: Callable[[Person], Person | None], since: int = 0) -> None:
         newest = self._newest.get(key)
         for ticket, changes in self._staged.items():
             version = changes.get(key)
@@ -78,3 +87,13 @@ def _replace(persons: dict[Key, Person], key: Key, person: Person | None) -> Non
         del persons[key]
     else:
         persons[key] = person
+
+
+def _without(event: ScoreEvent, person: Person) -> Person:
+    return without_score(
+        person,
+        event.model,
+        scored_at_ms=event.scored_at_ms,
+        event_id=event.id,
+        digest=event.digest,
+    )

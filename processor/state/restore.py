@@ -13,8 +13,9 @@ import structlog
 
 from processor.clock import Clock, Deadline
 from processor.person import Limits
+from processor.state.names import Mark
 from processor.state.reader import Reads, Slice
-from processor.state.store import Mark, Store
+from processor.state.store import Store
 from processor.state.wire import merge_wires
 from processor.telemetry.metrics import Metrics
 

@@ -7,9 +7,8 @@ wrong with the files (torn, foreign, of another format) costs a restore and noth
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import lmdb
 import msgspec
@@ -17,51 +16,19 @@ import structlog
 
 from processor.errors import InvariantError, UnavailableError
 from processor.state.folder import Folder
+from processor.state.names import META, ORIGIN, Key, Mark, Origin, name_of, shortened
 
 if TYPE_CHECKING:
     from lmdb import _Database, _StatDict
 
-__all__ = ["Key", "Mark", "Origin", "Store"]
+__all__ = ["Store"]
 
-Key: TypeAlias = tuple[int, bytes]
-"""Partition number and person key."""
-
-_FORMAT: Final = 1
-_META: Final = b"meta"
-_ORIGIN: Final = b"origin"
-_LONGEST_KEY: Final = 480  # LMDB takes 511
 _RESERVE_BYTES: Final = 16 << 20
 _PAGES_PER_PUT: Final = 4
-_FILE: Final = "data.mdb"
 _PAGE_BYTES: Final = 4_096
+_FILE: Final = "data.mdb"
 
 log = structlog.get_logger()
-
-
-class Origin(msgspec.Struct, frozen=True):
-    """Which changelog a store is a cache of; `topic_id` is empty where the broker does not tell."""
-
-    topic: str
-    cluster: str
-    topic_id: str = ""
-    format: int = _FORMAT
-
-    def same_as(self, other: "Origin") -> bool:
-        """Return True unless they are known to differ."""
-        told = self.topic_id and other.topic_id
-        return (self.format, self.topic, self.cluster, self.topic_id if told else "") == (
-            other.format,
-            other.topic,
-            other.cluster,
-            other.topic_id if told else "",
-        )
-
-
-class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """Up to where a partition is restored (the next changelog offset), and when that was noted."""
-
-    next_offset: int
-    at_ms: int
 
 
 class Store:
@@ -89,7 +56,7 @@ class Store:
     def mark(self, partition: int) -> Mark | None:
         """Return up to where a partition is restored; None where nothing of it is here."""
         with self._at_the_door(), self._env.begin(self._meta) as transaction:
-            found = transaction.get(_name(partition))
+            found = transaction.get(name_of(partition))
         return msgspec.msgpack.decode(found, type=Mark) if found else None
 
     def read(self, keys: Iterable[Key]) -> dict[Key, bytes]:
@@ -99,7 +66,7 @@ class Store:
             get = transaction.get
             for key in keys:
                 db = self._dbs.get(key[0])
-                value = None if db is None else get(_fit(key[1]), None, db)
+                value = None if db is None else get(shortened(key[1]), None, db)
                 if value is not None:
                     found[key] = value
         return found
@@ -110,13 +77,13 @@ class Store:
         """Put values (None deletes) and move marks, all or nothing."""
         with self._at_the_door():
             for partition in {*changes, *marks} - self._dbs.keys():
-                self._dbs[partition] = self._env.open_db(_name(partition))
+                self._dbs[partition] = self._env.open_db(name_of(partition))
             self._reserve(changes)
             with self._env.begin(write=True) as transaction:
                 for partition, values in changes.items():
                     _put(transaction, self._dbs[partition], values)
                 for partition, mark in marks.items():
-                    transaction.put(_name(partition), msgspec.msgpack.encode(mark), db=self._meta)
+                    transaction.put(name_of(partition), msgspec.msgpack.encode(mark), db=self._meta)
         if self._barren and changes:
             self._barren = False
             self._folder.prove()
@@ -124,7 +91,7 @@ class Store:
     def drop(self, partition: int) -> None:
         """Forget all of a partition."""
         with self._at_the_door(), self._env.begin(write=True) as transaction:
-            transaction.delete(_name(partition), db=self._meta)
+            transaction.delete(name_of(partition), db=self._meta)
             if partition in self._dbs:
                 transaction.drop(self._dbs.pop(partition))
 
@@ -174,14 +141,14 @@ class Store:
         )
         self._reserved = 0
         self._reserve({})
-        self._meta = self._env.open_db(_META)
+        self._meta = self._env.open_db(META)
         with self._env.begin(self._meta, write=True) as transaction:
-            found = transaction.get(_ORIGIN)
+            found = transaction.get(ORIGIN)
             if found and not msgspec.json.decode(found, type=Origin).same_as(origin):
                 raise _ForeignError("It belongs to another changelog or has another format.")
             if not found or origin.topic_id:
-                transaction.put(_ORIGIN, msgspec.json.encode(origin))
-            names = [name for name, _ in transaction.cursor() if name != _ORIGIN]
+                transaction.put(ORIGIN, msgspec.json.encode(origin))
+            names = [name for name, _ in transaction.cursor() if name != ORIGIN]
         self._dbs = {int(name): self._env.open_db(name) for name in names}
 
     def _start_afresh(self, why: str) -> None:
@@ -226,22 +193,11 @@ def _put(
     transaction: "lmdb.Transaction[bytes]", db: "_Database", values: Mapping[bytes, bytes | None]
 ) -> None:
     """Write in key order, which touches each page once."""
-    puts = sorted((_fit(key), value) for key, value in values.items() if value is not None)
+    puts = sorted((shortened(key), value) for key, value in values.items() if value is not None)
     transaction.cursor(db).putmulti(puts)
     for key, value in values.items():
         if value is None:
-            transaction.delete(_fit(key), db=db)
-
-
-def _fit(key: bytes) -> bytes:
-    """Return a key as LMDB takes it; no short key is as long as a shortened one."""
-    if len(key) < _LONGEST_KEY:
-        return key
-    return key[: _LONGEST_KEY - 32] + sha256(key).digest()
-
-
-def _name(partition: int) -> bytes:
-    return b"%d" % partition
+            transaction.delete(shortened(key), db=db)
 
 
 def _allocate(file: Path, start: int, count: int) -> None:

@@ -13,6 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # as its docu
     ResourceType,
 )
 
+from processor.clock import Clock, Deadline
 from processor.errors import SettingsError, UnavailableError
 from processor.settings import JoinSettings, KafkaSettings
 
@@ -35,18 +36,18 @@ class Layout(NamedTuple):
     topic_id: str
 
 
-def prepare(admin: AdminClient, kafka: KafkaSettings, join: JoinSettings) -> Layout:
+def prepare(admin: AdminClient, kafka: KafkaSettings, join: JoinSettings, clock: Clock) -> Layout:
     """Return the layout of a changelog topic that is there and as it must be.
 
-    Without a controller, as in the embedded broker, nobody answers such questions: the topic is taken
-    as it is. Raises SettingsError where it, or the inputs, are laid out in a way that can not work, and
+    Where no controller answers questions, as in the embedded broker, the topic is taken as it is.
+    Raises SettingsError where it, or the inputs, are laid out in a way that can not work, and
     UnavailableError where that can not be found out now.
     """
     cluster = _metadata(admin)
     partitions = _input_partitions(cluster, kafka)
     if join.changelog_topic not in cluster.topics and join.create_changelog:
         _create(admin, join, partitions)
-        cluster = _metadata(admin)
+        cluster = _metadata_with(admin, join.changelog_topic, clock)
     found = cluster.topics.get(join.changelog_topic)
     if found is None:
         raise UnavailableError("changelog", f"topic {join.changelog_topic} does not exist")
@@ -144,6 +145,14 @@ def _topic_id(admin: AdminClient, topic: str) -> str:
     except (KafkaException, TimeoutError):
         return ""
     return str(found.topic_id)
+
+
+def _metadata_with(admin: AdminClient, topic: str, clock: Clock) -> ClusterMetadata:
+    """Wait until brokers know of a topic that the controller has just created."""
+    deadline = Deadline(clock, _ANSWER_SECONDS)
+    while topic not in (cluster := _metadata(admin)).topics and not deadline.over():
+        admin.poll(0.1)
+    return cluster
 
 
 def _metadata(admin: AdminClient) -> ClusterMetadata:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from processor.event import ScoreEvent
 from processor.person import Person, without_score
+from processor.state.names import Key
 from processor.state.off import Done, MemoryOff
-from processor.state.store import Key
 
 __all__ = ["TransientMemory"]
 

@@ -21,6 +21,7 @@ from processor.sandbox.history.poison import EXPECTED, Poison
 from processor.sandbox.history.sent import Sent
 from processor.sandbox.sandbox import Sandbox
 from processor.settings import Settings
+from tests.support.enriching import body_of
 
 
 class Rooms:
@@ -41,9 +42,9 @@ class Rooms:
             first = reading.rejects[0]
             raise RejectError(first.stage, first.reason, first.detail)
         prepared = [self.enricher.prepare(score, self.now_ms) for score in reading.scores]
-        return [
-            self.enricher.compose(one, None, ContextStatus.OFF, record).route for one in prepared
-        ]
+        for one in prepared:
+            assert body_of(self.enricher, one, None, ContextStatus.OFF)
+        return [one.route for one in prepared]
 
     def person(self, sent: Sent) -> tuple[bytes | None, set[str]]:
         """Return whom an experience event is about, and the standard event types it counts for."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from functools import reduce
+from random import Random
+from typing import TypeAlias
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,10 +47,11 @@ scores = st.tuples(
         bucket=st.sampled_from(["low", "medium", "high"]),
     ),
 )
-pieces = st.lists(st.one_of(facts, scores), max_size=25)
+Piece: TypeAlias = Fact | tuple[str, DeliveredScore]
+pieces: st.SearchStrategy[list[Piece]] = st.lists(st.one_of(facts, scores), max_size=25)
 
 
-def learn(person: Person, pieces: Sequence[Fact | tuple[str, DeliveredScore]]) -> Person:
+def learn(person: Person, pieces: Sequence[Piece]) -> Person:
     for piece in pieces:
         if isinstance(piece, Fact):
             person = with_fact(person, piece, LIMITS)
@@ -61,7 +64,9 @@ persons = pieces.map(lambda some: learn(Person(), some))
 
 
 @given(pieces, st.randoms(use_true_random=False), pieces)
-def test_any_order_and_any_duplicates_give_the_same_bytes(some, random, again) -> None:
+def test_any_order_and_any_duplicates_give_the_same_bytes(
+    some: list[Piece], random: Random, again: list[Piece]
+) -> None:
     known = learn(Person(), some)
     shuffled = [*some, *(piece for piece in again if piece in some), *some]
     random.shuffle(shuffled)
@@ -70,7 +75,9 @@ def test_any_order_and_any_duplicates_give_the_same_bytes(some, random, again) -
 
 
 @given(pieces, st.lists(st.integers(0, 3), min_size=25, max_size=25))
-def test_any_split_among_owners_merges_to_the_same_bytes(some, owners) -> None:
+def test_any_split_among_owners_merges_to_the_same_bytes(
+    some: list[Piece], owners: list[int]
+) -> None:
     parts = [
         learn(Person(), [piece for piece, owner in zip(some, owners, strict=False) if owner == one])
         for one in range(4)
@@ -82,7 +89,9 @@ def test_any_split_among_owners_merges_to_the_same_bytes(some, owners) -> None:
 
 
 @given(persons, persons, persons)
-def test_merging_is_commutative_associative_and_idempotent(one, two, three) -> None:
+def test_merging_is_commutative_associative_and_idempotent(
+    one: Person, two: Person, three: Person
+) -> None:
     def joined(a: Person, b: Person) -> Person:
         return merge(a, b, LIMITS)
 
@@ -93,7 +102,7 @@ def test_merging_is_commutative_associative_and_idempotent(one, two, three) -> N
 
 
 @given(persons)
-def test_every_bound_holds(person) -> None:
+def test_every_bound_holds(person: Person) -> None:
     known = [unpack(kept) for kept in person.facts]
     names = [(fact.time_ms, len(fact.id), fact.id) for fact in known]
 
@@ -106,12 +115,14 @@ def test_every_bound_holds(person) -> None:
 
 
 @given(persons)
-def test_bytes_come_back_as_the_same_person(person) -> None:
+def test_bytes_come_back_as_the_same_person(person: Person) -> None:
     assert decode(encode(person)) == person
 
 
 @given(persons, scores)
-def test_a_delivered_score_is_recognised_until_it_is_taken_out(person, one) -> None:
+def test_a_delivered_score_is_recognised_until_it_is_taken_out(
+    person: Person, one: tuple[str, DeliveredScore]
+) -> None:
     model, score = one
     roomy = Limits(LIMITS.keep_ms, 5, 200, 90, scores=99, all_scores=999)
 

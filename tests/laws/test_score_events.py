@@ -16,7 +16,7 @@ from tests.support.enriching import (
     DAY_MS,
     MODEL_KEY,
     NOW_MS,
-    RECORD,
+    body_of,
     enricher_with,
     person_of,
     score_of,
@@ -76,7 +76,7 @@ known = st.lists(facts | past_scores, max_size=12)
 
 def event_of(score: Score, person: Person | None, status: ContextStatus) -> dict[str, Any]:
     prepared = ENRICHER.prepare(score, NOW_MS)
-    event: dict[str, Any] = json.loads(ENRICHER.compose(prepared, person, status, RECORD).body)
+    event: dict[str, Any] = json.loads(body_of(ENRICHER, prepared, person, status))
     return event
 
 
@@ -115,10 +115,11 @@ def test_id_and_digest_come_from_the_score_alone(
     score: Score, one: list[Fact | DeliveredScore], other: list[Fact | DeliveredScore]
 ) -> None:
     now, later = ENRICHER.prepare(score, NOW_MS), ENRICHER.prepare(score, NOW_MS + DAY_MS)
-    first = ENRICHER.compose(now, person_of(*one), ContextStatus.COMPLETE, RECORD)
-    again = ENRICHER.compose(later, person_of(*other), ContextStatus.PARTIAL, RECORD)
+    first = json.loads(body_of(ENRICHER, now, person_of(*one), ContextStatus.COMPLETE))
+    again = json.loads(body_of(ENRICHER, later, person_of(*other), ContextStatus.PARTIAL))
 
-    assert (first.id, first.digest, first.person) == (again.id, again.digest, again.person)
+    assert first["_id"] == again["_id"] == now.id
+    assert (now.digest, now.person) == (later.digest, later.person)
 
 
 @given(

@@ -1,4 +1,4 @@
-"""A process that dies while it remembers: `python -m tests.support.dying_memory SERVERS FOLDER WHEN`.
+"""A process that dies while it remembers; arguments are servers, folder and when.
 
 It remembers two facts of one person, the second one while it dies: `sent` before the changelog has
 it, `acknowledged` after, but before the local store has.
@@ -11,7 +11,6 @@ from pathlib import Path
 
 from processor.state.memory import Memory
 from tests.support.state import knows, opened, ready, remembered
-from tests.support.waiting import until
 
 __all__ = ["PERSON"]
 
@@ -28,7 +27,8 @@ def _main(servers: str, folder: str, when: str) -> None:
     memory.remember(memory.stage({PERSON: knows(1, 2)}))
     if when == "acknowledged":
         changelog = memory._changelog  # noqa: SLF001  to stop between its two steps
-        until(lambda: changelog.poll(0.01) or not changelog.flying, seconds=10, what="the ack")
+        while changelog.flying:
+            changelog.poll(0.01)
     _die()
 
 

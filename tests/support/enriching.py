@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from processor.enrich.enricher import Enricher
+from processor.enrich.enricher import Enricher, Prepared
 from processor.enrich.validation import compile_schemas
+from processor.errors import RejectError
 from processor.event import Fact
-from processor.person import DeliveredScore, Limits, Person, with_fact, with_score
+from processor.outcome import Reject
+from processor.person import ContextStatus, DeliveredScore, Limits, Person, with_fact, with_score
 from processor.record import Record
 from processor.score import Identity, Score
 from processor.settings import JoinSettings
@@ -20,6 +22,7 @@ __all__ = [
     "MODEL_KEY",
     "NOW_MS",
     "RECORD",
+    "body_of",
     "context_in",
     "delivered",
     "enricher_with",
@@ -43,6 +46,20 @@ def enricher_with(changes: Mapping[str, Any] | None = None) -> Enricher:
     """Return an enricher of the minimal settings, changed at paths such as `routes/0/name`."""
     settings = settings_with(changes)
     return Enricher(settings, compile_schemas(settings))
+
+
+def body_of(
+    enricher: Enricher, prepared: Prepared, known: Person | None, status: ContextStatus
+) -> bytes:
+    """Return the encoded event of a prepared score; raises the Reject it comes to."""
+    event = enricher.event(prepared, known, status)
+    (body,) = enricher.encode([(prepared, event)])
+    if isinstance(body, Reject):
+        reject = body
+        raise RejectError(
+            reject.stage, reject.reason, reject.detail, pointer=reject.pointer, model=reject.model
+        )
+    return body
 
 
 def score_of(**changes: Any) -> Score:  # noqa: ANN401  any field of a score

@@ -154,8 +154,14 @@ class Job:
             return found
 
     def story(self) -> str:
-        """Return the end of every replica's log."""
-        return "".join(f"\n--- {one.name}{one.log_tail()}" for one in self._replicas)
+        """Return what is not committed, by partition, and the end of every replica's log."""
+        try:
+            done = self.committed()
+            left = {place: (done[place], end) for place, end in self.ends().items()}
+        except KafkaException as error:
+            return str(error)
+        behind = "".join(f"\n{at}: {one} of {end}" for at, (one, end) in left.items() if one != end)
+        return behind + "".join(f"\n--- {one.name}{one.log_tail()}" for one in self._replicas)
 
     def _caught_up(self) -> bool:
         try:

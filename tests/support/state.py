@@ -9,8 +9,8 @@ from processor.person import DeliveredScore, Limits, Person, with_fact, with_sco
 from processor.record import Record
 from processor.settings import JoinSettings, KafkaSettings
 from processor.state.memory import Memory
+from processor.state.names import Key
 from processor.state.opening import open_memory
-from processor.state.store import Key
 from processor.telemetry.metrics import Metrics
 from tests.support.waiting import until
 
@@ -28,6 +28,7 @@ __all__ = [
     "opened",
     "ready",
     "remembered",
+    "settled",
 ]
 
 DAY_MS = 86_400_000
@@ -37,9 +38,9 @@ INPUTS = ("customer-ai-scores", "experience-events")
 CHANGELOG = "customer-ai-scores-state"
 
 
-def fact(day: float, name: str = "", **fields: str) -> Fact:
+def fact(day: float) -> Fact:
     """Return a fact so many days after `T0`."""
-    return Fact(T0 + round(day * DAY_MS), name or f"event-{day}", **fields)
+    return Fact(T0 + round(day * DAY_MS), f"event-{day}")
 
 
 def delivered(day: float, content: str = "a", score: float = 50.0) -> DeliveredScore:
@@ -90,6 +91,16 @@ def ready(memory: Memory, *partitions: int, seconds: float = 20.0) -> Memory:
 
     until(back, seconds=seconds, every=0.0, what="state is restored")
     return memory
+
+
+def settled(memory: Memory, seconds: float = 20.0) -> None:
+    """Wait until nothing is to be written or read."""
+
+    def calm() -> bool:
+        memory.poll()
+        return not memory.restoring and not memory.busy
+
+    until(calm, seconds=seconds, every=0.001, what="nothing is under way")
 
 
 def remembered(memory: Memory, *tickets: int, seconds: float = 20.0) -> None:

@@ -1,10 +1,11 @@
 """Avro messages, honest and hostile."""
 
 import io
+import math
 import struct
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -16,23 +17,25 @@ from processor.codec.weight import UnsafeSchemaError
 from processor.errors import RejectError
 from processor.outcome import Reason
 
+Json: TypeAlias = Any
 
-def _schema(declared: Any) -> AvroSchema:
+
+def _schema(declared: Json) -> AvroSchema:
     return ready_schema(msgspec.json.encode(declared))
 
 
-def _written(declared: Any, value: object) -> bytes:
+def _written(declared: Json, value: object) -> bytes:
     buffer = io.BytesIO()
     schemaless_writer(buffer, parse_schema(declared), value)
     return buffer.getvalue()
 
 
-def _record(name: str, **fields: Any) -> dict[str, Any]:
+def _record(name: str, **fields: Json) -> dict[str, Any]:
     listed = [{"name": field, "type": kind} for field, kind in fields.items()]
     return {"type": "record", "name": name, "fields": listed}
 
 
-def _reason(payload: bytes, declared: Any) -> Reason:
+def _reason(payload: bytes, declared: Json) -> Reason:
     with pytest.raises(RejectError) as caught:
         decode_avro(payload, _schema(declared))
     return caught.value.reject.reason
@@ -92,12 +95,12 @@ def test_decimal_of_a_megabyte_is_refused_at_once() -> None:
 )
 def test_timestamp_that_can_not_be_does_not_cost_the_record(logical: str) -> None:
     declared = _record("R", at={"type": "long", "logicalType": logical}, who="string")
-    payload = _varint((1 << 62)) + b"\x02a"
+    payload = _varint(1 << 62) + b"\x02a"
 
     read = decode_avro(payload, _schema(declared))
 
     assert read["who"] == "a"
-    assert read["at"] != read["at"]  # noqa: PLR0124  NaN
+    assert math.isnan(read["at"])
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_timestamp_that_can_not_be_does_not_cost_the_record(logical: str) -> Non
         (b"\x80" * 20, "long"),
     ],
 )
-def test_bytes_that_do_not_fit_are_malformed(payload: bytes, declared: Any) -> None:
+def test_bytes_that_do_not_fit_are_malformed(payload: bytes, declared: Json) -> None:
     assert _reason(payload, declared) is Reason.MALFORMED
 
 

@@ -1,5 +1,6 @@
 """What experience events of all four inputs say."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def _event(**more: object) -> dict[str, Any]:
     return {"_id": "e-1", "timestamp": AT, "identityMap": {"ECID": [{"id": ECID}]}, **more}
 
 
-def _fact(changes: dict[str, object] | None = None, **more: object) -> Fact:
+def _fact(changes: Mapping[str, object] | None = None, **more: object) -> Fact:
     event = reader_with(changes).read(json_record(_event(**more), EVENTS)).event
     assert event is not None
     return event.fact

@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import pytest
@@ -13,8 +13,10 @@ from processor.codec.folder import SchemaFolder
 from processor.codec.schemas import JsonText
 from processor.errors import SettingsError
 
+Json: TypeAlias = Any
 
-def _score(**types: Any) -> dict[str, Any]:
+
+def _score(**types: Json) -> dict[str, Any]:
     fields = [{"name": name, **kind} for name, kind in types.items()]
     return {"type": "record", "name": "s.Score", "fields": fields}
 
@@ -38,7 +40,7 @@ def _put(folder: Path, file: str, content: object) -> None:
     (folder / file).write_bytes(msgspec.json.encode(content))
 
 
-def _decoded(schemas: SchemaFolder, schema_id: int, payload: bytes) -> Any:
+def _decoded(schemas: SchemaFolder, schema_id: int, payload: bytes) -> Json:
     schema = schemas.get(schema_id)
     assert isinstance(schema, AvroSchema)
     return decode_avro(payload, schema)

@@ -2,13 +2,14 @@
 
 import pytest
 
-from processor.codec.frame import is_framed, unframe
+from processor.codec.frame import framed_id, unframe
 from processor.errors import RejectError
 from processor.outcome import Reason
 
 
 def test_frame_holds_a_big_endian_id_and_the_message() -> None:
     assert unframe(b"\x00\x00\x00\x01\x02message") == (258, b"message")
+    assert framed_id(b"\x00\x00\x00\x01\x02message") == 258
 
 
 def test_message_of_no_bytes_is_still_framed() -> None:
@@ -17,7 +18,7 @@ def test_message_of_no_bytes_is_still_framed() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"\x00", b"\x00\x00\x00\x01", b"\x01" + bytes(20), b"{}"])
 def test_anything_else_is_no_frame(value: bytes) -> None:
-    assert not is_framed(value)
+    assert framed_id(value) is None
     with pytest.raises(RejectError) as caught:
         unframe(value)
 
@@ -30,4 +31,4 @@ def test_frame_with_a_guid_is_refused_by_its_name() -> None:
 
 
 def test_tombstone_is_not_framed() -> None:
-    assert not is_framed(None)
+    assert framed_id(None) is None

@@ -110,6 +110,6 @@ def test_flat_record_has_three_ways_to_name_people() -> None:
     ],
 )
 def test_damaged_ids_and_placeholders_name_nobody(
-    namespace: str, text: str, somebody: bool
+    namespace: str, text: str, *, somebody: bool
 ) -> None:
     assert IDENTITIES.names_somebody((Identity(namespace, text),)) is somebody

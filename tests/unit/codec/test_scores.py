@@ -102,6 +102,12 @@ def test_factors_are_text_and_may_be_missing(factors: object, read: object) -> N
     assert score.factors == read
 
 
+def test_key_of_no_name_is_no_leaf() -> None:
+    (score,) = _scores(a_profile(Churn={"score": 1, "scoreDate": "2026-08-03", "": 5}))
+
+    assert (score.probability, score.model_type) == (None, None)
+
+
 def test_factors_beyond_the_limit_are_left_out() -> None:
     many = [{"code": str(place), "value": "1", "importance": "low"} for place in range(50)]
 

@@ -1,19 +1,21 @@
 """What an Avro schema could make of how few bytes."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from fastavro import parse_schema
 
 from processor.codec.weight import MAX_LEVELS, UnsafeSchemaError, Weight, weigh
 
+Json: TypeAlias = Any
 
-def _weigh(schema: Any) -> Weight:
+
+def _weigh(schema: Json) -> Weight:
     named: dict[str, Any] = {}
     return weigh(parse_schema(schema, named_schemas=named), named)
 
 
-def _record(name: str, *types: Any) -> dict[str, Any]:
+def _record(name: str, *types: Json) -> dict[str, Any]:
     fields = [{"name": f"f{place}", "type": kind} for place, kind in enumerate(types)]
     return {"type": "record", "name": name, "fields": fields}
 
@@ -33,7 +35,7 @@ def _record(name: str, *types: Any) -> dict[str, Any]:
         ({"type": "long", "logicalType": "timestamp-millis"}, 1),
     ],
 )
-def test_width_is_the_least_number_of_bytes(schema: Any, width: int) -> None:
+def test_width_is_the_least_number_of_bytes(schema: Json, width: int) -> None:
     assert _weigh(schema).width == width
 
 
@@ -61,7 +63,7 @@ def test_types_that_contain_each_other_are_refused() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["array", "map"])
-def test_items_of_no_width_are_refused(kind: str, items: Any) -> None:
+def test_items_of_no_width_are_refused(kind: str, items: Json) -> None:
     key = "items" if kind == "array" else "values"
 
     with pytest.raises(UnsafeSchemaError, match="no bytes"):
@@ -69,7 +71,7 @@ def test_items_of_no_width_are_refused(kind: str, items: Any) -> None:
 
 
 def test_doubling_with_each_level_is_refused() -> None:
-    schema: Any = _record("R0", "null", "null")
+    schema: Json = _record("R0", "null", "null")
     for level in range(1, 25):
         schema = _record(f"R{level}", schema, f"R{level - 1}")
 

@@ -7,7 +7,7 @@ from processor.person import ContextStatus, Person
 from tests.support.enriching import (
     AT_MS,
     NOW_MS,
-    RECORD,
+    body_of,
     context_in,
     delivered,
     enricher_with,
@@ -20,8 +20,8 @@ ENRICHER = enricher_with()
 
 
 def context(known: Person | None, status: ContextStatus = ContextStatus.COMPLETE) -> dict[str, Any]:
-    event = ENRICHER.compose(ENRICHER.prepare(score_of(), NOW_MS), known, status, RECORD)
-    return context_in(event.body)
+    body = body_of(ENRICHER, ENRICHER.prepare(score_of(), NOW_MS), known, status)
+    return context_in(body)
 
 
 def test_nothing_known_says_so_and_nothing_else() -> None:

@@ -12,7 +12,7 @@ from tests.support.enriching import (
     DAY_MS,
     ECID,
     NOW_MS,
-    RECORD,
+    body_of,
     context_in,
     enricher_with,
     fact,
@@ -28,7 +28,7 @@ PLACEHOLDER = Identity("CRMID", "anonymous")
 
 def composed(**changes: Any) -> bytes:  # noqa: ANN401  any field of a score
     prepared = ENRICHER.prepare(score_of(**changes), NOW_MS)
-    return ENRICHER.compose(prepared, None, ContextStatus.OFF, RECORD).body
+    return body_of(ENRICHER, prepared, None, ContextStatus.OFF)
 
 
 def refused(**changes: Any) -> Reject:  # noqa: ANN401  likewise
@@ -41,10 +41,10 @@ def test_a_score_becomes_exactly_this_event() -> None:
     prepared = ENRICHER.prepare(
         score_of(identities=(Identity("CRMID", "c1"), ECID, PLACEHOLDER)), NOW_MS
     )
-    event = ENRICHER.compose(prepared, None, ContextStatus.OFF, RECORD)
+    body = body_of(ENRICHER, prepared, None, ContextStatus.OFF)
 
-    assert json.loads(event.body) == {
-        "_id": event.id,
+    assert json.loads(body) == {
+        "_id": prepared.id,
         "timestamp": "2026-08-03T00:00:00Z",
         "eventType": "customerAI.scored",
         "producedBy": "system",
@@ -69,18 +69,16 @@ def test_a_score_becomes_exactly_this_event() -> None:
             },
         },
     }
-    assert broken_rules(json.loads(event.body), "acme") == []
+    assert broken_rules(json.loads(body), "acme") == []
 
 
-def test_the_score_event_carries_what_comes_after_needs() -> None:
+def test_a_prepared_score_carries_what_comes_after_needs() -> None:
     prepared = ENRICHER.prepare(score_of(identities=(ECID, PLACEHOLDER)), NOW_MS)
-    event = ENRICHER.compose(prepared, None, ContextStatus.OFF, RECORD)
 
-    assert (event.route, event.model) == ("upgrade", "Likelihoodtoupgradeaccount")
-    assert (event.scored_at_ms, event.digest) == (AT_MS, prepared.digest)
-    assert event.person == prepared.person == f"ECID|{ECID.id}".encode()
+    assert (prepared.route, prepared.model_key) == ("upgrade", "Likelihoodtoupgradeaccount")
+    assert prepared.score.scored_at_ms == AT_MS
+    assert prepared.person == f"ECID|{ECID.id}".encode()
     assert prepared.left_out == ("CRMID",)
-    assert event.record is RECORD
 
 
 def test_a_person_has_the_same_key_as_the_scores_about_them() -> None:
@@ -158,7 +156,7 @@ def test_then_it_loses_audiences() -> None:
     known = person_of(fact(1, audiences=tuple(f"audience {n}" for n in range(50)), page="x" * 500))
     prepared = enricher.prepare(score_of(), NOW_MS)
 
-    body = enricher.compose(prepared, known, ContextStatus.COMPLETE, RECORD).body
+    body = body_of(enricher, prepared, known, ContextStatus.COMPLETE)
 
     assert len(body) <= 1_600
     assert "influentialFactors" not in leaves_in(body)
@@ -197,6 +195,6 @@ def test_an_open_route_takes_models_it_never_heard_of() -> None:
     enricher = enricher_with({"routes/0/models": ["*"]})
     prepared = enricher.prepare(score_of(model="Churn Risk 7"), NOW_MS)
 
-    body = enricher.compose(prepared, None, ContextStatus.OFF, RECORD).body
+    body = body_of(enricher, prepared, None, ContextStatus.OFF)
 
     assert leaves_in(body, "ChurnRisk7")["score"] == 82.0

@@ -9,7 +9,7 @@ from processor.enrich.field_group import closed_event, render_field_group
 from processor.enrich.validation import EventSchema, compile_schemas
 from processor.errors import SettingsError
 from processor.person import ContextStatus
-from tests.support.enriching import MODEL_KEY, NOW_MS, RECORD, leaves_in, score_of
+from tests.support.enriching import MODEL_KEY, NOW_MS, body_of, leaves_in, score_of
 from tests.support.settings import settings_with
 
 
@@ -48,7 +48,7 @@ def enricher_of(schema: Any, folder: Path) -> Enricher:  # noqa: ANN401  whateve
 
 def event_of(enricher: Enricher) -> bytes:
     prepared = enricher.prepare(score_of(), NOW_MS)
-    return enricher.compose(prepared, None, ContextStatus.COMPLETE, RECORD).body
+    return body_of(enricher, prepared, None, ContextStatus.COMPLETE)
 
 
 def own(schema: dict[str, Any]) -> dict[str, Any]:
@@ -90,9 +90,7 @@ def test_parts_of_factors_a_dataset_does_not_declare_are_left_out(tmp_path: Path
     score = score_of()
 
     enricher = enricher_of(schema, tmp_path)
-    body = enricher.compose(
-        enricher.prepare(score, NOW_MS), None, ContextStatus.COMPLETE, RECORD
-    ).body
+    body = body_of(enricher, enricher.prepare(score, NOW_MS), None, ContextStatus.COMPLETE)
 
     assert leaves_in(body)["influentialFactors"] == [{"code": "Counts of webVisit", "value": "14"}]
     assert score == score_of()

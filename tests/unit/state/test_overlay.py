@@ -1,13 +1,10 @@
 """Changes under way, kept apart by batch."""
 
-from functools import partial
-
 import pytest
 
 from processor.errors import InvariantError
-from processor.person import Person, with_score, without_score
 from processor.state.overlay import Overlay
-from tests.support.state import LIMITS, delivered, knows
+from tests.support.state import LIMITS, delivered, event_of, knows
 
 ANN, BOB = (0, b"ann"), (1, b"bob")
 
@@ -38,18 +35,8 @@ def test_a_withdrawn_score_is_gone_from_its_batch_and_from_all_staged_since() ->
     before = overlay.stage({ANN: knows(1)})
     refused = overlay.stage({ANN: knows(1, scores=(1,))})
     since = overlay.stage({ANN: knows(1, 2, scores=(1, 2))})
-    score = delivered(1)
 
-    def withdraw(person: Person) -> Person:
-        return without_score(
-            person,
-            "churn",
-            scored_at_ms=score.scored_at_ms,
-            event_id=score.id,
-            digest=score.digest,
-        )
-
-    overlay.change(ANN, withdraw, since=refused)
+    overlay.withdraw(refused, event_of(ANN, delivered(1)))
 
     assert overlay.staged(before) == {ANN: knows(1)}
     assert overlay.staged(refused) == {ANN: knows(1)}
@@ -57,16 +44,27 @@ def test_a_withdrawn_score_is_gone_from_its_batch_and_from_all_staged_since() ->
     assert overlay.find(ANN) == knows(1, 2, scores=(2,))
 
 
-def test_a_change_reaches_every_version_once() -> None:
+def test_what_was_learned_elsewhere_reaches_every_version() -> None:
     overlay = Overlay()
     tickets = [overlay.stage({ANN: knows(1)}), overlay.stage({ANN: knows(1, 2)})]
 
-    overlay.change(ANN, partial(with_score, model="churn", delivered=delivered(9), limits=LIMITS))
+    overlay.merge(ANN, knows(scores=(9,)), LIMITS)
 
     assert [overlay.staged(one)[ANN] for one in tickets] == [
         knows(1, scores=(9,)),
         knows(1, 2, scores=(9,)),
     ]
+
+
+def test_a_forgotten_person_is_in_no_version_any_more() -> None:
+    overlay = Overlay()
+    tickets = [overlay.stage({ANN: knows(1), BOB: knows(1)}), overlay.stage({ANN: knows(1, 2)})]
+
+    overlay.forget(ANN)
+
+    assert overlay.find(ANN) is None
+    assert [overlay.staged(one) for one in tickets] == [{BOB: knows(1)}, {}]
+    overlay.settle(tickets)
 
 
 def test_partitions_that_leave_take_their_changes_along() -> None:

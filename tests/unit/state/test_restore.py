@@ -7,8 +7,9 @@ import pytest
 
 from processor.person import merge
 from processor.state.folder import Folder
+from processor.state.names import Mark, Origin
 from processor.state.restore import Restore, Restored
-from processor.state.store import Mark, Origin, Store
+from processor.state.store import Store
 from processor.state.wire import encode
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock

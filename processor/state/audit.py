@@ -1,0 +1,108 @@
+"""What the changelog says from its beginning: of one person, or to hold a store against it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from processor.clock import Clock, Deadline
+from processor.errors import UnavailableError
+from processor.person import Limits
+from processor.state.reader import Reads, Slice
+from processor.state.restore import Restored, absorb
+from processor.state.store import Store
+from processor.state.view import StoreView
+from processor.state.wire import merge_wires
+
+__all__ = ["Audit", "Comparison", "Progress", "compare"]
+
+Progress = Callable[[int, int], None]
+"""Told from time to time: records read, and records in all so far as is known."""
+
+_SILENCE_SECONDS: Final = 30.0
+_WAIT_SECONDS: Final = 0.5
+
+
+class Comparison(msgspec.Struct):
+    """One partition of a store, held against the changelog; counts are of persons.
+
+    `behind` lack something that the changelog has, which is as it should be while the store has
+    not read it to its end; `ahead` have something that the changelog lacks, which never is.
+    """
+
+    partition: int
+    read_to: int
+    end: int
+    same: int = 0
+    behind: int = 0
+    ahead: int = 0
+
+    @property
+    def sound(self) -> bool:
+        """Return True where nothing is there that must not be."""
+        return self.ahead == 0 and (self.behind == 0 or self.read_to < self.end)
+
+
+class Audit:
+    """A look at partitions of the changelog, from the beginning to the end they have by then."""
+
+    def __init__(self, reader: Reads, clock: Clock, tell: Progress) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._tell = tell
+
+    def find(self, partitions: Iterable[int], key: bytes) -> dict[int, bytes]:
+        """Return the changelog's last word on a person, by partition."""
+        found: dict[int, bytes | None] = {}
+        for partition, piece in self._walk(partitions):
+            for one, wire in piece.records:
+                if one == key:
+                    found[partition] = wire
+        return {partition: wire for partition, wire in found.items() if wire is not None}
+
+    def replay(self, store: Store, partitions: Iterable[int], limits: Limits) -> dict[int, int]:
+        """Restore partitions into a store of their own; return where each one ends."""
+        jobs = {number: Restored(number, 0, catching_up=False) for number in partitions}
+        for partition, piece in self._walk(jobs):
+            if piece.next_offset is not None:
+                jobs[partition].next_offset = piece.next_offset
+                now_ms = self._clock.now_ms()
+                absorb(store, jobs[partition], piece.records, limits, now_ms=now_ms)
+        return {partition: job.next_offset for partition, job in jobs.items()}
+
+    def _walk(self, partitions: Iterable[int]) -> Iterator[tuple[int, Slice]]:
+        places = dict.fromkeys(partitions, 0)
+        for partition in places:
+            self._reader.begin(partition, None)
+        left, done = set(places), 0
+        silence = Deadline(self._clock, _SILENCE_SECONDS)
+        while left:
+            slices = self._reader.read(_WAIT_SECONDS)
+            for partition, piece in slices.items():
+                places[partition] = piece.next_offset or places[partition]
+                done += len(piece.records)
+                yield partition, piece
+                if piece.ended:
+                    left.discard(partition)
+                    self._reader.end(partition)
+            self._tell(done, done + sum(self._reader.remaining(n, places[n]) for n in left))
+            if slices:
+                silence = Deadline(self._clock, _SILENCE_SECONDS)
+            elif silence.over():
+                raise UnavailableError("changelog", self._reader.holding or "it does not answer")
+
+
+def compare(view: StoreView, truth: Store, partition: int, end: int, limits: Limits) -> Comparison:
+    """Hold one partition of a store against what was replayed from the changelog."""
+    found = Comparison(partition, view.marks[partition].next_offset, end)
+    said = dict(truth.scan(partition))
+    for key, mine in view.scan(partition):
+        theirs = said.pop(key, None)
+        if theirs == mine:
+            found.same += 1
+        elif theirs is None or merge_wires(mine, theirs, limits) != theirs:
+            found.ahead += 1
+        else:
+            found.behind += 1
+    found.behind += len(said)
+    return found

@@ -1,0 +1,208 @@
+"""`state` and `forget`, beside a running memory and without one."""
+
+import sys
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from processor.commands.forget import forget_person
+from processor.commands.state import rebuild_state, show_person, verify_state
+from processor.dead_letter.letter import Letter, headers
+from processor.errors import SettingsError, UnavailableError
+from processor.event import Fact
+from processor.outcome import Reason, Reject, Stage
+from processor.person import with_fact
+from processor.record import Record
+from processor.sandbox.broker import EmbeddedBroker
+from processor.settings import Settings
+from processor.state.memory import Memory
+from processor.state.wire import encode
+from tests.support.settings import settings_with
+from tests.support.state import (
+    CHANGELOG,
+    INPUTS,
+    LIMITS,
+    T0,
+    knows,
+    opened,
+    ready,
+    remembered,
+    settled,
+)
+
+NAME = "ann@example.com"
+ANN, BOB = (2, b"Email|ann@example.com"), (2, b"Email|bob@example.com")
+ALL = (0, 1, 2, 3)
+KNOWN = with_fact(
+    knows(1, scores=(1,)), Fact(T0, "secret-event", "web", page="secret-page"), LIMITS
+)
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    topics = (*INPUTS, CHANGELOG, "customer-ai-dead-letters")
+    with EmbeddedBroker(dict.fromkeys(topics, 4)) as broker:
+        yield broker
+
+
+@pytest.fixture
+def settings(broker: EmbeddedBroker, tmp_path: Path) -> Settings:
+    return settings_with(
+        {
+            "kafka/bootstrap_servers": broker.bootstrap,
+            "join/directory": str(tmp_path / "mine"),
+        }
+    )
+
+
+@pytest.fixture
+def memory(broker: EmbeddedBroker, settings: Settings) -> Iterator[Memory]:
+    memory = ready(opened(broker.bootstrap, Path(settings.join.directory)), *ALL)
+    remembered(memory, memory.stage({ANN: KNOWN, BOB: knows(1)}))
+    yield memory
+    memory.close(5)
+
+
+@pytest.fixture
+def stopped(broker: EmbeddedBroker, settings: Settings) -> None:
+    """Remember two persons, and stop."""
+    memory = ready(opened(broker.bootstrap, Path(settings.join.directory)), *ALL)
+    remembered(memory, memory.stage({ANN: KNOWN, BOB: knows(1)}))
+    memory.close(5)
+
+
+def verified_elsewhere(settings: Settings) -> int | None:
+    """Return the exit code of `state verify` in a process of its own."""
+    other = get_context("spawn").Process(target=_verify, args=(settings,))
+    other.start()
+    other.join(60)
+    return other.exitcode
+
+
+def _verify(settings: Settings) -> None:
+    sys.exit(verify_state(settings))
+
+
+@pytest.mark.parametrize("place", ["store", "changelog"])
+@pytest.mark.usefixtures("stopped")
+def test_a_person_is_shown_without_what_is_personal(
+    settings: Settings, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    changelog = place == "changelog"
+
+    assert show_person(settings, "email", NAME, reveal=False, changelog=changelog) == 0
+
+    said = capsys.readouterr().out
+    assert '"type": "web"' in said
+    assert '"bucket": "medium"' in said
+    assert "secret" not in said
+    assert "50.0" not in said
+
+
+@pytest.mark.usefixtures("stopped")
+def test_a_person_is_shown_whole_on_request(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show_person(settings, "email", NAME, reveal=True, changelog=False) == 0
+
+    said = capsys.readouterr().out
+    assert "secret-page" in said
+    assert '"score": 50.0' in said
+
+
+@pytest.mark.usefixtures("stopped")
+def test_nobody_is_shown_where_nobody_is_known(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show_person(settings, "Email", "eve@example.com", reveal=True, changelog=False) == 1
+
+    assert "Nothing is remembered" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("stopped")
+def test_a_sound_store_is_verified(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify_state(settings) == 0
+
+    assert "differs" not in capsys.readouterr().out
+
+
+def test_a_store_is_verified_beside_its_processor(settings: Settings, memory: Memory) -> None:
+    assert memory.ready(2)
+
+    assert verified_elsewhere(settings) == 0
+
+
+LESS, MORE = {BOB[1]: None}, {b"Email|eve": encode(knows(1))}
+OTHER = {BOB[1]: encode(knows(1, 2))}
+
+
+@pytest.mark.parametrize("lie", [LESS, MORE, OTHER])
+def test_a_store_that_says_something_else_than_the_changelog_is_found_out(
+    settings: Settings, memory: Memory, lie: dict[bytes, bytes | None]
+) -> None:
+    memory._store.write({2: lie}, {})  # noqa: SLF001  nothing in the house tells lies to it
+
+    assert verified_elsewhere(settings) == 1
+
+
+def test_a_store_in_use_is_not_deleted(settings: Settings, memory: Memory) -> None:
+    with pytest.raises(SettingsError):
+        rebuild_state(settings)
+
+    assert set(memory.recall([ANN, BOB])) == {ANN, BOB}
+
+
+def test_a_deleted_store_comes_back_from_the_changelog(
+    broker: EmbeddedBroker, settings: Settings
+) -> None:
+    folder = Path(settings.join.directory)
+    memory = ready(opened(broker.bootstrap, folder), *ALL)
+    remembered(memory, memory.stage({ANN: KNOWN}))
+    memory.close(5)
+
+    assert rebuild_state(settings) == 0
+    with pytest.raises(UnavailableError):
+        show_person(settings, "Email", NAME, reveal=False, changelog=False)
+
+    memory = ready(opened(broker.bootstrap, folder), *ALL)
+    assert memory.recall([ANN]) == {ANN: KNOWN}
+    memory.close(5)
+
+
+def test_a_forgotten_person_is_gone_from_a_running_replica_and_from_the_changelog(
+    settings: Settings, memory: Memory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert forget_person(settings, "email", NAME) == 0
+
+    remembered(memory, memory.stage({BOB: knows(1, 2)}))
+    settled(memory)
+
+    assert set(memory.recall([ANN, BOB])) == {BOB}
+    assert show_person(settings, "Email", NAME, reveal=True, changelog=True) == 1
+    assert "0 dead letters" in capsys.readouterr().out
+
+
+def test_dead_letters_that_name_a_forgotten_person_are_listed(
+    broker: EmbeddedBroker, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    for value in (NAME.encode(), b"somebody else"):
+        record = Record(INPUTS[0], 1, 7, T0, b"key", b'{"id": "' + value + b'"}')
+        letter = Letter(record, Reject(Stage.READ, Reason.NO_SCORE, "No score."), T0, "1")
+        producer.produce(
+            settings.dead_letter.topic,
+            record.value,
+            record.key,
+            headers=list(headers(letter)),
+            partition=1,
+        )
+    assert producer.flush(10) == 0
+
+    assert forget_person(settings, "Email", NAME) == 1
+
+    said = capsys.readouterr().out
+    assert "dead letter 1/0" in said
+    assert "1 dead letters" in said

@@ -1,0 +1,100 @@
+"""The changelog topic on a real broker: created as it must be, refused as it must not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]
+
+from processor.clock import SystemClock
+from processor.errors import SettingsError, UnavailableError
+from processor.settings import KafkaSettings
+from processor.state.memory import Memory
+from processor.state.opening import open_memory
+from processor.telemetry.metrics import Metrics
+from tests.support.kafka_cluster import RealKafka
+from tests.support.state import joined, knows, ready, remembered
+
+ANN = (2, b"ECID|ann")
+ALL = (0, 1, 2, 3)
+
+
+@pytest.fixture
+def opened(kafka: RealKafka, tmp_path: Path) -> Callable[..., Memory]:
+    name = f"state-{uuid4().hex[:8]}"
+    kafka.create_topics({f"{name}-scores": 4, f"{name}-events": 4})
+
+    def open_(folder: str = "mine", **join: object) -> Memory:
+        topics = {kind: {"topics": [f"{name}-{kind}"]} for kind in ("scores", "events")}
+        settings = KafkaSettings.model_validate({"bootstrap_servers": kafka.bootstrap, **topics})
+        page = {"changelog_topic": f"{name}-state", "changelog_replication": 1, **join}
+        return open_memory(joined(tmp_path / folder, **page), settings, Metrics(), SystemClock())
+
+    open_.name = f"{name}-state"  # type: ignore[attr-defined]
+    return open_
+
+
+def config_of(kafka: RealKafka, topic: str) -> dict[str, str]:
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    admin = kafka.admin()
+    found = admin.describe_configs([resource])[resource].result(10)
+    return {name: entry.value for name, entry in found.items()}
+
+
+def test_a_missing_changelog_is_created_compacted_and_numbered_like_the_inputs(
+    kafka: RealKafka, opened: Callable[..., Memory]
+) -> None:
+    opened().close(5)
+
+    topic = opened.name  # type: ignore[attr-defined]
+    config = config_of(kafka, topic)
+    assert config["cleanup.policy"] == "compact"
+    assert config["min.insync.replicas"] == "1"
+    assert int(config["delete.retention.ms"]) == 7 * 86_400_000
+    assert len(kafka.admin().list_topics(timeout=10).topics[topic].partitions) == 4
+
+
+def test_what_is_remembered_comes_back_with_and_without_the_disk(
+    opened: Callable[..., Memory],
+) -> None:
+    memory = ready(opened(), *ALL)
+    remembered(memory, memory.stage({ANN: knows(1, scores=(1,))}))
+    memory.close(5)
+
+    for folder in ("mine", "another"):
+        memory = ready(opened(folder), *ALL)
+        assert memory.recall([ANN]) == {ANN: knows(1, scores=(1,))}
+        memory.close(5)
+
+
+def test_a_changelog_that_is_not_to_be_created_must_be_there(
+    opened: Callable[..., Memory],
+) -> None:
+    with pytest.raises(UnavailableError, match="does not exist"):
+        opened(create_changelog=False)
+
+
+@pytest.mark.parametrize("policy", ["delete", "compact,delete"])
+def test_a_changelog_that_forgets_with_time_is_refused(
+    kafka: RealKafka, opened: Callable[..., Memory], policy: str
+) -> None:
+    kafka.create_topics({opened.name: 4}, {"cleanup.policy": policy})  # type: ignore[attr-defined]
+
+    with pytest.raises(SettingsError, match=f"cleanup.policy={policy}"):
+        opened()
+
+
+def test_the_store_of_a_changelog_that_was_deleted_and_made_again_is_not_used(
+    kafka: RealKafka, opened: Callable[..., Memory]
+) -> None:
+    memory = ready(opened(), *ALL)
+    remembered(memory, memory.stage({ANN: knows(1)}))
+    memory.close(5)
+    admin = kafka.admin()
+    admin.delete_topics([opened.name])[opened.name].result(10)  # type: ignore[attr-defined]
+
+    memory = ready(opened(), *ALL)
+
+    assert memory.recall([ANN]) == {}
+    memory.close(5)
