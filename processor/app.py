@@ -15,6 +15,7 @@ from processor.codec.sources import schema_source
 from processor.dead_letter.writer import DeadLetters
 from processor.enrich.enricher import Enricher
 from processor.enrich.validation import compile_schemas
+from processor.errors import StopError
 from processor.lines import LineSink
 from processor.observer import Observer
 from processor.pipeline import Pipeline
@@ -66,15 +67,31 @@ class House(NamedTuple):
 
     stream: Stream
     doors: Doors
+    observer: Observer
     seconds: float
 
     def run(self, until: Callable[[], bool] = bool) -> bool:
-        """Run until stopped, close every door in time; returns whether all taken is settled."""
+        """Run until stopped, close every door in time; returns whether all taken is settled.
+
+        Raises StopError, likewise in order, and whatever is ours to answer for, at once.
+        """
         self.doors.sink.start()
-        settled = self.stream.run(until)
-        self.doors.sink.close(0.0)
-        self.doors.memory.close(self.seconds)
-        return self.doors.dead_letters.close(self.seconds) and settled
+        try:
+            settled = self.stream.run(until)
+        except StopError:
+            self._close()
+            raise
+        return self._close() and settled
+
+    def _close(self) -> bool:
+        """Close the doors but the first; returns whether no letter is left unwritten."""
+        with self.observer.stopping("sink"):
+            self.doors.sink.close(0.0)
+        self.stream.abandon()
+        with self.observer.stopping("state"):
+            self.doors.memory.close(self.seconds)
+        with self.observer.stopping("dead_letters"):
+            return self.doors.dead_letters.close(self.seconds)
 
 
 def live_house(settings: Settings, watch: Watch) -> House:
@@ -148,7 +165,7 @@ def pipeline_of(settings: Settings, reader: Reads) -> Pipeline:
 def _house(settings: Settings, doors: Doors, pipeline: Pipeline, watch: Watch) -> House:
     observer = Observer(*watch)
     stream = Stream(doors, pipeline, settings=settings, observer=observer, clock=watch.clock)
-    return House(stream, doors, settings.stop.close_seconds)
+    return House(stream, doors, observer, settings.stop.close_seconds)
 
 
 def _memory(settings: Settings, watch: Watch) -> Remembers:

@@ -4,7 +4,7 @@ The order is the guarantee. A batch only ever moves on; what it waits for is ask
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import NamedTuple
@@ -13,9 +13,9 @@ from processor.event import ScoreEvent
 from processor.outcome import Fate, Reject
 from processor.plan import Plan, Rejected
 from processor.ports import Buries, Delivers, Delivery, Pending, Polled, Remembers, Supplies
-from processor.record import Partition
+from processor.record import Partition, Record
 
-__all__ = ["Batch", "Doors", "Phase"]
+__all__ = ["Batch", "Doors", "Phase", "Refusals"]
 
 
 class Phase(Enum):
@@ -37,8 +37,19 @@ class Doors(NamedTuple):
     memory: Remembers
 
 
+class Refusals(NamedTuple):
+    """Of so many records of which an event was answered, so many had one refused."""
+
+    refused: int
+    sent: int
+
+
 class Batch:
-    """One poll's records, its plan, and the phase it is in."""
+    """One poll's records, its plan, and the phase it is in.
+
+    `partitions` are those whose records it holds, but for those that have left; `refusals` is what
+    the inlet said, final once it is known.
+    """
 
     def __init__(self, polled: Polled, plan: Plan, doors: Doors) -> None:
         self.polled = polled
@@ -46,7 +57,9 @@ class Batch:
         self.phase = Phase.DELIVERING
         self.letters: list[Rejected] = list(plan.rejected)
         self.partitions = {Partition(each.topic, each.partition) for each in polled.records}
+        self.unsettled = len(polled.records)
         self.size_bytes = sum(len(event.body) for event in plan.events)
+        self.refusals = Refusals(0, 0)
         self._doors = doors
         self._ticket = doors.memory.stage(plan.changes)
         self._delivery: Delivery = doors.sink.deliver(plan.events)
@@ -70,6 +83,21 @@ class Batch:
         if self.phase is Phase.REMEMBERING and self._pending.done:
             self.phase = Phase.SETTLED
 
+    def forget(self, gone: AbstractSet[Partition]) -> None:
+        """Leave to their new owner the records of partitions that are ours no more.
+
+        What is not known to be delivered by now is taken out of memory at once: if the partition
+        comes back, its scores are new. What was not buried by now is buried by the new owner.
+        """
+        if not gone & self.partitions:
+            return
+        self.partitions -= gone
+        self.unsettled = sum(map(self._ours, self.polled.records))
+        if self.phase is Phase.DELIVERING:
+            theirs = [event for event in self.plan.events if not self._ours(event.record)]
+            self._doors.memory.withdraw(self._ticket, theirs)
+            self.letters = [letter for letter in self.letters if self._ours(letter.record)]
+
     @property
     def remembered(self) -> bool:
         """Return True once remembering has at least begun."""
@@ -79,6 +107,20 @@ class Batch:
     def accepted(self) -> Sequence[ScoreEvent]:
         """Return the events the inlet took; final once delivered."""
         return self._delivery.accepted
+
+    def doubts(self, left: AbstractSet[Partition]) -> Iterator[tuple[ScoreEvent, str]]:
+        """Yield the events that the dataset may come to hold twice, and why.
+
+        They are those in doubt, and those that were accepted of partitions that were `left`
+        uncommitted. To be asked once no answer can come any more.
+        """
+        yield from self._delivery.in_doubt
+        if left:
+            listed = {id(event) for event, _ in self._delivery.in_doubt}
+            for event in self.accepted:
+                record = event.record
+                if (record.topic, record.partition) in left and id(event) not in listed:
+                    yield event, "uncommitted"
 
     def fates(self, gone: AbstractSet[Partition]) -> Counter[tuple[str, Fate]]:
         """Count the records by topic and fate, but for these partitions; final once settled."""
@@ -91,11 +133,20 @@ class Batch:
             if (record.topic, record.partition) not in gone
         )
 
+    def _ours(self, record: Record) -> bool:
+        return (record.topic, record.partition) in self.partitions
+
     def _take_refusals(self, refused: Sequence[tuple[ScoreEvent, Reject]]) -> None:
-        if not refused:
+        """Make letters of what was refused; what is of partitions that left is another's to."""
+        ours = [(event, reject) for event, reject in refused if self._ours(event.record)]
+        if not ours:
+            self.refusals = Refusals(0, len(self.accepted))
             return
-        self._doors.memory.withdraw(self._ticket, [event for event, _ in refused])
-        self.letters += [Rejected(event.record, reject) for event, reject in refused]
-        places = {record.origin: at for at, record in enumerate(self.polled.records)}
-        for event, _ in refused:
-            self.plan.fates[places[event.record.origin]] = Fate.DEAD
+        self._doors.memory.withdraw(self._ticket, [event for event, _ in ours])
+        self.letters += [Rejected(event.record, reject) for event, reject in ours]
+        dead = {event.record.origin for event, _ in ours}
+        sent = dead.union(event.record.origin for event in self.accepted)
+        self.refusals = Refusals(len(dead), len(sent))
+        for at, record in enumerate(self.polled.records):
+            if record.origin in dead:
+                self.plan.fates[at] = Fate.DEAD

@@ -4,7 +4,7 @@ ProcessorError
 ├─ SettingsError        the settings are wrong: said in plain sentences, nothing starts
 ├─ RejectError          the record is bad: it is dead-lettered
 ├─ UnavailableError     the world is bad: hold, keep polling, try again
-├─ StopError            a limit the operator set says stop: end in order, the last batch uncommitted
+├─ StopError            a limit the operator set says stop: end in order
 └─ InvariantError       we are bad: crash, uncommitted
 """
 

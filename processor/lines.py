@@ -1,12 +1,14 @@
 """A sink that writes events as JSON lines instead of sending them: the right door of a dry run."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TextIO
 
 import msgspec
 
 from processor.event import ScoreEvent
 from processor.outcome import Reject
+from processor.record import Partition
 
 __all__ = ["LineSink"]
 
@@ -14,6 +16,7 @@ __all__ = ["LineSink"]
 class _Written(msgspec.Struct, frozen=True):
     accepted: Sequence[ScoreEvent]
     refused: Sequence[tuple[ScoreEvent, Reject]] = ()
+    in_doubt: Sequence[tuple[ScoreEvent, str]] = ()
     done: bool = True
 
 
@@ -32,6 +35,9 @@ class LineSink:
         """Write events."""
         self._lines.writelines(event.body.decode() + "\n" for event in events)
         return _Written(events)
+
+    def forget(self, partitions: AbstractSet[Partition]) -> None:
+        """Forget nothing: what was handed over is written."""
 
     def close(self, seconds: float) -> None:
         """Flush what was written."""

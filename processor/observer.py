@@ -1,13 +1,15 @@
 """Who is told what the loop does, and turns it into metrics, once a batch."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 
 import structlog
 
 from processor.batch import Batch
 from processor.clock import Clock, Deadline
+from processor.doubts import doubts
 from processor.event import ScoreEvent
 from processor.record import Partition
 from processor.telemetry.health import Health, State
@@ -56,6 +58,7 @@ class Observer:
         """Hear that a batch is under way."""
         for (name, *labels), count in batch.plan.counts.items():
             self._metrics.counter(name, *labels).inc(count)
+        self._metrics.observe_all(batch.plan.ages, "join_match_age_seconds")
 
     def settled(self, batch: Batch, gone: AbstractSet[Partition]) -> None:
         """Hear that a batch is settled, but for partitions that were no longer ours."""
@@ -63,6 +66,20 @@ class Observer:
             self._metrics.counter("records_settled", topic, fate).inc(count)
         for route, events in _by_route(batch.accepted).items():
             self._run(route, events)
+        _tell_doubts(batch, gone)
+
+    def abandoned(self, batch: Batch) -> None:
+        """Hear that a batch will not be settled here; the sink is closed."""
+        records = batch.polled.records
+        _tell_doubts(batch, {Partition(each.topic, each.partition) for each in records})
+
+    @contextmanager
+    def stopping(self, phase: str) -> Iterator[None]:
+        """Hear of a phase of the stop, for as long as it lasts."""
+        began = self._clock.monotonic()
+        yield
+        seconds = round(self._clock.monotonic() - began, 3)
+        log.info("A phase of the stop is over.", part=phase, seconds=seconds)
 
     def stands(self, causes: Mapping[str, str], *, state: State) -> None:
         """Hear where the replica stands, and what intake is held for, by part."""
@@ -98,3 +115,15 @@ def _by_route(accepted: Sequence[ScoreEvent]) -> dict[str, list[ScoreEvent]]:
     for event in accepted:
         groups[event.route].append(event)
     return groups
+
+
+def _tell_doubts(batch: Batch, left: AbstractSet[Partition]) -> None:
+    for route, cause, places, events in doubts(batch.doubts(left)):
+        log.warning(
+            "Events may be in the dataset twice.",
+            route=route,
+            cause=cause,
+            places=places,
+            events=events,
+            always=True,
+        )

@@ -29,6 +29,9 @@ class Rule(StrEnum):
     """The record has no value."""
     EVENT_WITHOUT_PERSON = "event_without_person"
     """An experience event whose identities are all missing, unknown or placeholders."""
+    EVENT_IN_FUTURE = "event_in_future"
+    """An experience event dated more than a day ahead of our clock: a wrong device clock, which
+    would push real facts out of what is remembered."""
     JOIN_OFF = "join_off"
     """An experience event without scores while `join.enabled` is false."""
     CORRECTION_SUPPRESSED = "correction_suppressed"
@@ -70,8 +73,6 @@ class Reason(StrEnum):
     SCHEMA_VIOLATION = "schema_violation"
     EVENT_TOO_LARGE = "event_too_large"
     REFUSED = "refused"
-    CRASH_SUSPECT = "crash_suspect"
-    INTERNAL = "internal"
 
 
 class Reject(msgspec.Struct, frozen=True, gc=False):

@@ -23,6 +23,8 @@ from processor.settings import JoinSettings
 
 __all__ = ["Pipeline"]
 
+_DAY_MS = 86_400_000
+
 
 class Pipeline:
     """Knows how to read, join and enrich; holds nothing between batches.
@@ -56,7 +58,7 @@ class Pipeline:
             if reading.rule is not None:
                 survey.counts["records_filtered", reading.rule] += 1
         self._prepare(survey, scores, now_ms)
-        self._note(survey, events)
+        self._note(survey, events, now_ms + _DAY_MS)
         return survey
 
     def plan(
@@ -101,7 +103,9 @@ class Pipeline:
             for namespace in prepared.left_out:
                 survey.counts["placeholder_identities", namespace] += 1
 
-    def _note(self, survey: Survey, events: list[tuple[int, ExperienceEvent]]) -> None:
+    def _note(
+        self, survey: Survey, events: list[tuple[int, ExperienceEvent]], latest_ms: int
+    ) -> None:
         if not self._join:
             survey.counts["records_filtered", Rule.JOIN_OFF] += len(events)
             return
@@ -110,6 +114,8 @@ class Pipeline:
             person = person_of(event.identities)
             if person is None:
                 survey.counts["records_filtered", Rule.EVENT_WITHOUT_PERSON] += 1
+            elif event.fact.time_ms > latest_ms:
+                survey.counts["records_filtered", Rule.EVENT_IN_FUTURE] += 1
             else:
                 survey.facts.append(Seen(at, (records[at].partition, person), event.fact))
 
@@ -136,6 +142,7 @@ class Pipeline:
             return
         elif standing is Novelty.CORRECTION and self._suppress:
             draft.end(scored.at, Fate.FILTERED, "records_filtered", Rule.CORRECTION_SUPPRESSED)
+            draft.counts["corrections", prepared.route, "suppressed"] += 1
         else:
             status = ContextStatus.PARTIAL if late else ContextStatus.COMPLETE
             draft.add(place, scored, self._enricher.event(prepared, person, status))

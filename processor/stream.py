@@ -8,14 +8,14 @@ so that it works while the network waits. Nothing here sleeps or blocks for long
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 from processor.batch import Batch, Doors, Phase
 from processor.clock import Clock, Deadline
 from processor.errors import StopError, UnavailableError
+from processor.holds import Holds
+from processor.observes import Observes
 from processor.outcome import Fate
 from processor.pipeline import Pipeline
 from processor.ports import Polled
@@ -23,7 +23,7 @@ from processor.record import Partition
 from processor.settings import Settings
 from processor.telemetry.health import State
 
-__all__ = ["Observes", "Stream"]
+__all__ = ["Stream"]
 
 _FULL_PATIENCE_SECONDS = 2.0
 """A full window is first waited for without polling: pausing throws prefetched records away."""
@@ -31,30 +31,6 @@ _WINDOW_BYTES = 64 << 20
 _LEARN_AGAIN_SECONDS = 1.0
 _HELD_POLL_SECONDS = 0.05
 _FULL_WAIT_SECONDS = 0.002
-
-
-class Observes(Protocol):
-    """Who is told what happens; counts it, and says where the replica stands."""
-
-    def turned(self, unsettled: int) -> None:
-        """Hear that the loop turned, with so many records under way."""
-        ...
-
-    def busy(self, stage: str, seconds: float) -> None:
-        """Hear how long a stage took."""
-        ...
-
-    def planned(self, batch: Batch) -> None:
-        """Hear that a batch is under way."""
-        ...
-
-    def settled(self, batch: Batch, gone: AbstractSet[Partition]) -> None:
-        """Hear that a batch is settled, but for partitions that were no longer ours."""
-        ...
-
-    def stands(self, causes: Mapping[str, str], *, state: State) -> None:
-        """Hear where the replica stands, and what intake is held for, by part."""
-        ...
 
 
 class Stream:
@@ -81,7 +57,7 @@ class Stream:
         self._clock = clock
         self._arrived: deque[Polled] = deque()
         self._window: deque[Batch] = deque()
-        self._held: dict[str, str] = {}
+        self._holds = Holds(doors)
         self._outage: str | None = None
         self._learn_at = 0.0
         self._full_since: float | None = None
@@ -122,7 +98,12 @@ class Stream:
     def unsettled(self) -> int:
         """Return how many records are under way."""
         waiting = sum(len(polled.records) for polled in self._arrived)
-        return waiting + sum(len(batch.polled.records) for batch in self._window)
+        return waiting + sum(batch.unsettled for batch in self._window)
+
+    def abandon(self) -> None:
+        """Tell of what was not settled, once the sink is closed: no answer comes any more."""
+        while self._window:
+            self._observer.abandoned(self._window.popleft())
 
     # What the source tells, inside its poll.
 
@@ -139,14 +120,17 @@ class Stream:
             self._serve()
 
     def gone(self, partitions: Sequence[Partition]) -> None:
-        """Forget what was not begun for partitions that are ours no more."""
-        left = set(partitions)
+        """Leave what is not settled of partitions that are ours no more to their new owner."""
+        left = frozenset(partitions)
         self._arrived = deque(polled.without(left) for polled in self._arrived)
+        self._doors.sink.forget(left)
+        for batch in self._window:
+            batch.forget(left)
         kept = {partition.number for partition in self._source.assigned}
         self._doors.memory.revoke({partition.number for partition in partitions} - kept)
 
     def _poll(self) -> Polled | None:
-        if self._held:
+        if self._holds.causes:
             return self._source.poll(_HELD_POLL_SECONDS)
         if self._full():
             self._clock.wait(_FULL_WAIT_SECONDS)
@@ -202,6 +186,8 @@ class Stream:
             batch = self._window.popleft()
             gone = self._source.settle(batch.polled)
             self._observer.settled(batch, gone)
+            if not self._stopping:
+                self._doors.dead_letters.guard.refused(*batch.refusals)
 
     def _serve(self) -> None:
         """Turn without taking anything in."""
@@ -220,13 +206,8 @@ class Stream:
         return True
 
     def _hold_or_release(self) -> None:
-        causes = self._causes()
-        for part in self._held.keys() - causes.keys():
-            self._source.release(part)
-        for part in causes.keys() - self._held.keys():
-            self._source.hold(part)
-        self._held = causes
-        self._observer.stands(causes, state=self._state())
+        self._holds.follow(registry=self._outage, window=self._stuck())
+        self._observer.stands(self._holds.causes, state=self._state())
 
     def _state(self) -> State:
         if self._stopping:
@@ -234,22 +215,6 @@ class Stream:
         if self._doors.memory.restoring:
             return State.RESTORING
         return State.READY if self._source.assigned else State.JOINING
-
-    def _causes(self) -> dict[str, str]:
-        """Return what intake must be held for, by part of the world."""
-        asked = {
-            "destination": self._doors.sink.holding,
-            "dead_letters": self._doors.dead_letters.holding,
-            "state": self._remembering(),
-            "commit": self._source.overdue,
-            "registry": self._outage,
-            "window": self._stuck(),
-        }
-        return {part: reason for part, reason in asked.items() if reason}
-
-    def _remembering(self) -> str | None:
-        memory = self._doors.memory
-        return memory.holding or ("restoring what is known" if memory.restoring else None)
 
     def _stuck(self) -> str | None:
         if not self._full() or self._full_since is None:
@@ -264,9 +229,11 @@ class Stream:
         self._hold_or_release()
         self._source.hold("stopping")
         deadline = Deadline(self._clock, stop.drain_seconds)
-        while self._window and not deadline.over():
-            self._serve()
-        confirmed = self._source.close(stop.commit_seconds + stop.close_seconds)
+        with self._observer.stopping("drain"):
+            while self._window and not deadline.over():
+                self._serve()
+        with self._observer.stopping("commit"):
+            confirmed = self._source.close(stop.commit_seconds + stop.close_seconds)
         return confirmed and not self.unsettled
 
     @contextmanager

@@ -35,7 +35,7 @@ def finish(command: Callable[[], int]) -> NoReturn:
     try:
         code = command()
     except SettingsError as error:
-        wrong("What was asked", error)
+        wrong("What was asked for", error)
     except UnavailableError as error:
         print(f"Not available: {error}.", file=sys.stderr)  # noqa: T201
         code = 1

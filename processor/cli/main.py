@@ -10,6 +10,7 @@ from processor.cli.ending import finish, settings_from, wrong
 from processor.cli.letters import dlq
 from processor.cli.options import DEFAULT, Config, Json, Reveal
 from processor.cli.schemas import schema
+from processor.cli.state import forget, state
 from processor.commands.check import check_settings
 from processor.commands.demo import run_demo
 from processor.commands.dry_run import dry_run_processor
@@ -20,12 +21,12 @@ from processor.errors import SettingsError
 
 __all__ = ["app", "main"]
 
-_EXIT_CODES = """
-[bold]Exit codes[/bold]  0 all is well · 1 the command found or met problems · 2 settings or
-arguments are wrong · 3 the processor stopped itself (too many rejects, or records lost before they
-were read) · 4 stopped before all that was taken in had settled: uncommitted, so it is read again ·
-70 our own fault · 130 stopped by Ctrl-C, or at once by a second signal
-"""
+_EXIT_CODES = (
+    "[bold]Exit codes[/bold]: 0 all is well; 1 the command found or met problems; 2 settings or "
+    "arguments are wrong; 3 the processor stopped itself (too many rejects, or records lost before "
+    "they were read); 4 stopped before all that was taken in had settled (it is not committed, and "
+    "read again); 70 our own fault; 130 stopped by Ctrl-C, or at once by a second signal."
+)
 
 app = typer.Typer(
     help="Customer AI scores from Kafka, as XDM events, into the datasets behind CJA connections.",
@@ -38,6 +39,8 @@ app = typer.Typer(
 )
 app.add_typer(dlq, name="dlq")
 app.add_typer(schema, name="schema")
+app.add_typer(state, name="state")
+app.command()(forget)
 
 
 def main() -> None:
@@ -54,7 +57,7 @@ def run(
     ] = False,
     output: Annotated[Path | None, typer.Option(help="With --dry-run: the file for them.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="With --dry-run: stop after so many records.")
+        int | None, typer.Option(min=1, help="With --dry-run: stop after so many events.")
     ] = None,
 ) -> None:
     """Read scores and experience events from Kafka and stream score events to AEP."""

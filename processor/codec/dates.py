@@ -85,7 +85,7 @@ def _parsed(text: str) -> datetime:
         moment = datetime.fromisoformat(f"{text[:17]}59{text[19:]}" if leap else text)
     except ValueError:
         raise ValueError("names no day or time that there is") from None
-    return moment + timedelta(seconds=leap)
+    return moment + timedelta(seconds=1) if leap else moment
 
 
 def _epoch(number: float) -> int:

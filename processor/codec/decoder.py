@@ -39,6 +39,12 @@ class Decoder:
         """Return the id whose schema must be learned before the value is decoded, if any."""
         return framed_id(value) if self._framed else None
 
+    def is_plain_json(self, value: bytes) -> bool:
+        """Return True where the value is taken as JSON text, all of it, and not too large."""
+        if self._json or (self._auto and value and value[0] > _LAST_MAGIC):
+            return len(value) <= self._max_bytes
+        return False
+
     def decode(self, value: bytes) -> Any:  # noqa: ANN401  a record may hold anything
         """Return what a value holds; RejectError. Pure once its schema was learned."""
         if len(value) > self._max_bytes:

@@ -1,22 +1,13 @@
 """The Confluent frame: a magic byte and a schema id in front of the message."""
 
-from typing import NamedTuple
-
 from processor.errors import RejectError
 from processor.outcome import Reason, Stage
 
-__all__ = ["FRAME_BYTES", "Frame", "framed_id", "unframe"]
+__all__ = ["FRAME_BYTES", "framed_id", "unframe"]
 
 FRAME_BYTES = 5
 _MAGIC = 0
 _GUID_MAGIC = 1
-
-
-class Frame(NamedTuple):
-    """One framed message: who knows its schema, and the bytes that follow."""
-
-    schema_id: int
-    payload: bytes
 
 
 def framed_id(value: bytes | None) -> int | None:
@@ -29,12 +20,12 @@ def framed_id(value: bytes | None) -> int | None:
     return int.from_bytes(value[1:FRAME_BYTES], "big")
 
 
-def unframe(value: bytes) -> Frame:
-    """Take the frame off; RejectError(bad_frame) where there is none that is read here."""
+def unframe(value: bytes) -> tuple[int, bytes]:
+    """Return the schema id and the message; RejectError(bad_frame) where no frame is read here."""
     schema_id = framed_id(value)
     if schema_id is None:
         raise RejectError(Stage.DECODE, Reason.BAD_FRAME, _fault(value))
-    return Frame(schema_id, value[FRAME_BYTES:])
+    return schema_id, value[FRAME_BYTES:]
 
 
 def _fault(value: bytes) -> str:

@@ -64,13 +64,14 @@ class IdentityReader:
                 return True
         return False
 
-    def _canonical(self, namespace: str) -> str:
+    def canonical(self, namespace: str) -> str:
+        """Return a namespace in its configured spelling, as it is where it has none."""
         spelled = self._spelled
         return spelled.get(namespace) or spelled.get(namespace.lower()) or namespace
 
     def _add_map(self, identity_map: Entity, found: list[Identity]) -> None:
         for namespace, items in identity_map.items():
-            name = self._spelled.get(namespace) or self._canonical(namespace)
+            name = self._spelled.get(namespace) or self.canonical(namespace)
             for item in items if type(items) is list else (items,):
                 text = item.get("id") if type(item) is dict else None
                 if type(text) is str:
@@ -80,7 +81,7 @@ class IdentityReader:
         for key, item in experience.items() if type(experience) is dict else ():
             text = item.get("id") if type(item) is dict else None
             if type(text) is str:
-                name = self._canonical(_code(item) or _END_USER_IDS.get(key) or key)
+                name = self.canonical(_code(item) or _END_USER_IDS.get(key) or key)
                 found.append(Identity(name, text, item.get("primary") is True))
 
     def _named(self, item: object) -> Identity | None:
@@ -89,7 +90,7 @@ class IdentityReader:
         namespace, text = item.get("namespace"), item.get("id")
         if type(namespace) is not str or type(text) is not str:
             return None
-        return Identity(self._canonical(namespace), text, item.get("primary") is True)
+        return Identity(self.canonical(namespace), text, item.get("primary") is True)
 
 
 def _code(item: dict[str, Any]) -> str | None:

@@ -1,7 +1,7 @@
 """JSON text to values: exact integers, no NaN or infinity, valid UTF-8, bounded nesting."""
 
 import re
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -15,7 +15,20 @@ _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _AS_BRACES = bytes.maketrans(b"[]", b"{}")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
+_SHALLOW = 8
+_Leaf: TypeAlias = str | int | float | bool | None
+
+
+def _shallow() -> msgspec.json.Decoder[Any]:
+    """Return a decoder of JSON that nests no deeper than most: of the same values, none to count."""
+    kind: Any = _Leaf
+    for _ in range(_SHALLOW):
+        kind = _Leaf | list[kind] | dict[str, kind]
+    return msgspec.json.Decoder(kind)
+
+
 _decode = msgspec.json.Decoder().decode
+_decode_shallow = _shallow().decode
 
 
 def decode_json(text: bytes, max_depth: int) -> Any:  # noqa: ANN401  JSON may be anything
@@ -23,6 +36,15 @@ def decode_json(text: bytes, max_depth: int) -> Any:  # noqa: ANN401  JSON may b
 
     RejectError: malformed, or too_deep where objects and arrays nest deeper than `max_depth`.
     """
+    if max_depth < _SHALLOW:
+        return _decode_any(text, max_depth)
+    try:
+        return _decode_shallow(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # too deep for it, or to be said in words
+        return _decode_any(text, max_depth)
+
+
+def _decode_any(text: bytes, max_depth: int) -> Any:  # noqa: ANN401
     try:
         value = _decode(text)
     except RecursionError as error:

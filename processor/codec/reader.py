@@ -12,6 +12,7 @@ from processor.codec.facts import FactReader
 from processor.codec.identities import IdentityReader
 from processor.codec.schemas import SchemaSource
 from processor.codec.scores import Found, ScoreReader
+from processor.codec.usual import UsualScores
 from processor.errors import InvariantError, RejectError
 from processor.event import ExperienceEvent, Reading
 from processor.outcome import Reason, Rule, Stage
@@ -46,6 +47,7 @@ class Reader:
         self._schemas = schemas
         self._identities = IdentityReader(settings.identity)
         self._scores = ScoreReader(settings.reading, dates)
+        self._usual = UsualScores(settings.reading, settings.event.tenant, self._identities, dates)
         self._facts = FactReader(settings.join, dates)
         self._inputs = _inputs(settings, schemas)
         self._by_topic: dict[str, _Input] = {}
@@ -62,8 +64,13 @@ class Reader:
         if record.value is None:
             return _TOMBSTONE
         source = self._by_topic.get(record.topic) or self._input(record.topic)
+        scores = source.role is _Role.SCORES
+        if scores and source.decoder.is_plain_json(record.value):
+            usual = self._usual.read(record.value)
+            if usual:
+                return Reading(usual)
         unwrapped = unwrap(source.decoder.decode(record.value))
-        if source.role is _Role.SCORES:
+        if scores:
             return self._read_scores(unwrapped)
         return self._read_event(unwrapped, record.value)
 

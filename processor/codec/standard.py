@@ -93,6 +93,7 @@ _TYPES: Final[dict[str, str]] = {
 }
 """Values of `eventType`, letters only and in lower case."""
 
+_NUMBERS = (int, float, bool)
 _NOT_LETTERS = re.compile(r"[^a-z]+")
 
 
@@ -120,12 +121,13 @@ class Table:
 
     def find(self, entity: Entity) -> Findings:
         """Return what an event says, whatever else is in it."""
-        found = Findings([], {})
+        kinds: list[str] = []
+        texts: dict[str, str] = {}
         for key, node in self._root.below.items():
             branch = entity.get(key)
             if type(branch) is dict:
-                _walk(node.below, branch, found)
-        return found
+                _walk(node.below, branch, kinds, texts)
+        return Findings(kinds, texts)
 
     def _plant(self, row: _Row) -> None:
         node = self._root
@@ -142,31 +144,31 @@ def kind_of_type(event_type: str) -> str | None:
     return _TYPES.get(_NOT_LETTERS.sub("", event_type.lower()))
 
 
-def _walk(below: dict[str, _Node], branch: Entity, found: Findings) -> None:
+def _walk(
+    below: dict[str, _Node], branch: Entity, kinds: list[str], texts: dict[str, str]
+) -> None:
     for key, value in branch.items():
-        if value is None or key not in below:
+        node = below.get(key)
+        if node is None or value is None:
             continue
-        node, kind = below[key], type(value)
+        kind = type(value)
         if kind is str:
-            _say(node, value, found)
+            _say(node, value, kinds, texts)
         elif kind is dict and node.below:
-            _walk(node.below, value, found)
-        elif node.measured and _counts(value):
-            found.kinds.extend(node.measured)
+            _walk(node.below, value, kinds, texts)
+        elif node.measured and _counts(value.get("value") if kind is dict else value):
+            kinds += node.measured
         elif node.fields and kind in (int, float):
-            _say(node, str(value), found)
+            _say(node, str(value), kinds, texts)
 
 
-def _say(node: _Node, text: str, found: Findings) -> None:
-    if not text or text.isspace():
-        return
-    if node.said:
-        found.kinds.extend(node.said)
-    for field in node.fields:
-        found.texts[field] = text[:MAX_TEXT]
+def _say(node: _Node, text: str, kinds: list[str], texts: dict[str, str]) -> None:
+    if text and not text.isspace():
+        kinds += node.said
+        for field in node.fields:
+            texts[field] = text[:MAX_TEXT]
 
 
 def _counts(measure: Any) -> bool:  # noqa: ANN401  whatever the record has there
-    """Take a measure as an XDM object, a bare number or a flag."""
-    value: Any = measure.get("value") if type(measure) is dict else measure
-    return type(value) in (int, float, bool) and value > 0
+    """Take a measure as a bare number or a flag; in XDM it stands in an object, as `value`."""
+    return type(measure) in _NUMBERS and measure > 0

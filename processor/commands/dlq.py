@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from tempfile import TemporaryDirectory
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.json import JSON
 from rich.progress import Progress
@@ -100,7 +101,8 @@ def _replay(
         join = settings.join.model_copy(update={"directory": folder})
         apart = settings.model_copy(update={"join": join})
         house = replay_house(apart, watch, reader, letters=source, again=again)
-        with signalled(house):
+        with signalled() as ending:
+            ending.tell(house.stream.stop)
             house.run(until=lambda: source.over)
     accepted = watch.metrics.total("items", outcome="accepted")
     console.print(f"{len(records)} records were replayed: {accepted:.0f} events accepted by AEP")
@@ -162,13 +164,19 @@ def _plain(group: Group) -> dict[str, object]:
 
 
 def _table(found: Sequence[Group], topic: str) -> Table:
-    table = Table(title=f"Letters in {topic}", title_justify="left")
-    table.add_column("stage")
-    table.add_column("reason")
+    table = Table(
+        title=f"Letters in {topic}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1)
+    )
+    for name in ("stage", "reason"):
+        table.add_column(name, no_wrap=True)
     table.add_column("letters", justify="right")
-    table.add_column("first")
-    table.add_column("last")
+    for name in ("first (UTC)", "last (UTC)"):
+        table.add_column(name, no_wrap=True)
     for group in found:
-        first, last = rfc3339(group.first_ms), rfc3339(group.last_ms)
+        first, last = _minute(group.first_ms), _minute(group.last_ms)
         table.add_row(group.stage, group.reason, f"{group.count:,}", first, last)
     return table
+
+
+def _minute(at_ms: int) -> str:
+    return rfc3339(at_ms)[:16].replace("T", " ")

@@ -23,7 +23,7 @@ _REJECTED = 1
 
 
 def dry_run_processor(settings: Settings, output: Path | None, limit: int | None) -> NoReturn:
-    """Run from the oldest records on until a signal, or until `limit` records have been through.
+    """Run from the oldest records on until a signal, or until `limit` events are written.
 
     Ends the process with 0, or with 1 where any record was rejected.
     """
@@ -33,7 +33,8 @@ def dry_run_processor(settings: Settings, output: Path | None, limit: int | None
     with ExitStack() as stack:
         lines = stack.enter_context(output.open("w")) if output else sys.stdout
         house = dry_house(settings, watch, lines, told)
-        with signalled(house):
+        with signalled() as ending:
+            ending.tell(house.stream.stop)
             house.run(until=_enough(watch.metrics, limit))
     settled = watch.metrics.total("records_settled")
     events = watch.metrics.total("score_run_records")
@@ -42,7 +43,7 @@ def dry_run_processor(settings: Settings, output: Path | None, limit: int | None
 
 
 def _enough(metrics: Metrics, limit: int | None) -> Callable[[], bool]:
-    return lambda: limit is not None and metrics.total("records_settled") >= limit
+    return lambda: limit is not None and metrics.total("score_run_records") >= limit
 
 
 class _Told(Unburied):

@@ -39,6 +39,9 @@ def explain_place(settings: Settings, place: str, *, reveal: bool) -> int:
 
 def explain_file(settings: Settings, file: Path, topic: str | None, *, reveal: bool) -> int:
     """Explain a file as if it were a record of `topic`, the scores topic where not said."""
+    inputs = [each for each in (settings.kafka.scores, settings.kafka.events) if each]
+    if topic is not None and not any(each.takes(topic) for each in inputs):
+        raise SettingsError([f"{topic!r} is none of the input topics."])
     record = Record(
         topic=topic or settings.kafka.scores.topics[0],
         partition=0,
@@ -56,7 +59,7 @@ class _Explanation:
     def __init__(self, settings: Settings, clock: Clock, *, reveal: bool) -> None:
         self._reader = reader_of(settings, clock)
         self._enricher: Enricher = enricher_of(settings)
-        self._tenant = settings.event.tenant
+        self._tenant = "_" + settings.event.tenant.removeprefix("_")
         self._clock = clock
         self._reveal = reveal
         self._console = Console()

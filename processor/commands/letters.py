@@ -113,6 +113,9 @@ class Unburied:
     def note(self, count: int, rejected: Sequence[int]) -> None:
         """Let all pass: that letters are rejected again is no surprise."""
 
+    def refused(self, refused: int, sent: int) -> None:
+        """Let all pass, likewise."""
+
     def send(self, letters: Sequence[tuple[Record, Reject]]) -> "Unburied":
         """Keep account of them."""
         self.again += letters

@@ -13,11 +13,14 @@ class Guard:
     """Counts rejected records in a row, and their share of the last ones.
 
     The share is judged once a whole window has been seen, so that a bad start alone stops nothing.
+    What the inlet refuses joins the share later than its records did, and has a row of its own:
+    batches of which it refused everything.
     """
 
     def __init__(self, settings: DeadLetterSettings) -> None:
         self._settings = settings
         self._row = 0
+        self._refused_row = 0
         self._window: deque[tuple[int, int]] = deque()
         self._seen = 0
         self._rejected = 0
@@ -29,6 +32,22 @@ class Guard:
         """
         self._count_row(count, rejected)
         self._count_share(count, len(rejected))
+
+    def refused(self, refused: int, sent: int) -> None:
+        """Take in what the inlet said of a batch: of so many records sent, it refused so many.
+
+        The records themselves were noted before. Raises StopError where a limit is passed.
+        """
+        if sent:
+            self._refused_row = self._refused_row + refused if refused == sent else 0
+        limit = self._settings.stop_after_consecutive
+        if limit and self._refused_row >= limit:
+            raise StopError(
+                f"{self._refused_row} records in a row were refused by the inlet: stopping, as "
+                "dead_letter.stop_after_consecutive says."
+            )
+        if refused:
+            self._count_share(0, refused)
 
     def _count_row(self, count: int, rejected: Sequence[int]) -> None:
         limit = self._settings.stop_after_consecutive

@@ -48,6 +48,9 @@ class IdentityChoice:
         return identity_fault(namespace, one.id, self._listed) is None
 
     def _primary(self, good: Sequence[Identity]) -> Identity:
+        best = [one for one in good if one.namespace == self._order[0]]
+        if len(best) == 1:
+            return best[0]
         named = {one.namespace: one for one in good}
         first = next(filter(named.__contains__, self._order), None)
         if first is not None and len(named) == len(good):

@@ -35,9 +35,7 @@ class InputSettings(Page):
 
     def takes(self, topic: str) -> bool:
         """Return whether a topic is one of these, by name or by pattern."""
-        return any(
-            re.match(name, topic) if name.startswith("^") else name == topic for name in self.topics
-        )
+        return any(means(entry, topic) for entry in self.topics)
 
 
 class RegistrySettings(Page):
@@ -89,6 +87,9 @@ class KafkaSettings(Page):
     """How long a poll waits for a batch to fill."""
     max_uncommitted_records: Annotated[int, Field(ge=1_000)] = 20_000
     """Intake stops at so many records that are polled and not yet committed."""
+    partitioner: Literal["murmur2", "crc32", "any"] = "murmur2"
+    """How producers place keys; a record that is elsewhere is counted and warned of. Java clients
+    use `murmur2`; librdkafka uses `crc32` unless told otherwise. `any` looks at none."""
     commit_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
     """Commits of a partition are at least so far apart."""
     commit_age_limit_seconds: Annotated[float, Field(gt=0)] = 30.0
@@ -109,9 +110,11 @@ class DeadLetterSettings(Page):
     topic: str = "customer-ai-dead-letters"
     """Where letters go; it must exist, and hold personal data no longer than you may."""
     stop_after_consecutive: Annotated[int, Field(ge=0)] = 10_000
-    """Stop when so many records in a row were rejected; 0 = never."""
+    """Stop when so many records in a row were rejected, or refused by the inlet in batches of which
+    it took nothing; 0 = never."""
     stop_ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Stop when more than this share of the last `stop_window` records was rejected; 0 = never."""
+    """Stop when more than this share of the last `stop_window` records was rejected or refused;
+    0 = never."""
     stop_window: Annotated[int, Field(ge=100)] = 50_000
     """Records over which the ratio is taken."""
     delivery_timeout_seconds: Annotated[float, Field(gt=0)] = 30.0

@@ -15,10 +15,10 @@ __all__ = ["Delivery"]
 class Delivery:
     """What became of the events handed over in one call.
 
-    `accepted`, `refused`, `released` and `in_doubt` are filled by the sink's own thread, so they may
-    be read once the delivery is done or the sink is closed. Every event ends in one of the first
-    three; what was released is another's to send. `in_doubt` lists, once each, the events of which
-    a request was not answered in a way we could understand: they are sent again, by us or by
+    `accepted`, `refused`, `released` and `in_doubt` are filled by the sink's own thread, so they
+    may be read once the delivery is done or the sink is closed. Every event ends in one of the
+    first three; what was released is another's to send. `in_doubt` lists, once each, the events of
+    which a request was not answered in a way we could understand: they are sent again, by us or by
     another, so the dataset may hold them twice. An outage never ends a delivery.
     """
 

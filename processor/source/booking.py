@@ -6,6 +6,7 @@ from processor.clock import Clock
 from processor.record import Partition, Record
 from processor.source.gate import Share
 from processor.source.ledger import Ledger
+from processor.source.misplaced import Misplaced
 from processor.source.topics import Topics
 from processor.telemetry.metrics import Metrics
 from processor.telemetry.quiet import Quiet
@@ -23,9 +24,18 @@ class Booking:
     with `gaps_expected`.
     """
 
-    def __init__(self, ledger: Ledger, topics: Topics, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        topics: Topics,
+        misplaced: Misplaced,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
         self._ledger = ledger
         self._topics = topics
+        self._misplaced = misplaced
         self._metrics = metrics
         self._quiet = Quiet(clock)
 
@@ -39,6 +49,7 @@ class Booking:
         offsets = range(first.offset, last.offset + 1)
         self._gap(partition, skipped + len(offsets) - len(run), first.offset)
         self._metrics.counter("records_consumed", partition.topic).inc(len(run))
+        self._misplaced.look(first)
         return Share(self._ledger.book(partition, offsets, len(run), last.timestamp_ms), run)
 
     def ended(self, partition: Partition, offset: int | None) -> None:

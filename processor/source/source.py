@@ -1,6 +1,5 @@
 """The source: one poll gives one batch and its claims; what is settled is committed, no more."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
@@ -18,7 +17,9 @@ from processor.source.gauges import Gauges
 from processor.source.instep import InStep
 from processor.source.intake import Fault, Trouble, records, runs, troubles
 from processor.source.ledger import Ledger
+from processor.source.misplaced import Misplaced
 from processor.source.offsets import Offsets
+from processor.source.parting import names, part
 from processor.source.pauses import Pauses
 from processor.source.places import Places
 from processor.source.polled import Follows, Polled, polled
@@ -57,12 +58,15 @@ class Source:
         self._revoke_seconds = revoke_seconds
         self._topics = Topics(kafka)
         self._ledger = Ledger()
-        self._booking = Booking(self._ledger, self._topics, metrics, clock)
         self._pauses = Pauses()
         self._resting: set[Partition] = set()
         properties = consumer_properties(kafka, together=together)
         self._door = Door(properties, metrics, clock, eager=eager(kafka, together=together))
         offsets = Offsets(kafka, clock)
+        self._misplaced = Misplaced(kafka, offsets, metrics, clock)
+        self._booking = Booking(
+            self._ledger, self._topics, self._misplaced, metrics=metrics, clock=clock
+        )
         self._gauges = Gauges(offsets, metrics, clock)
         self._places = Places(kafka, offsets, metrics)
         self._commits = Commits(kafka, self._ledger, self._door, metrics=metrics, clock=clock)
@@ -167,9 +171,10 @@ class Source:
         self._door.resume(set(partitions) - self._pauses.paused(self._ledger))
         self._rest()
         self._gauges.assigned(self._ledger)
+        self._misplaced.look_again()
         if self._instep is not None:
             self._instep.look_again()
-        log.info("Partitions were assigned.", partitions=_names(partitions))
+        log.info("Partitions were assigned.", partitions=names(partitions))
         if self._follower is not None:
             self._follower.assigned(partitions)
 
@@ -228,23 +233,15 @@ class Source:
         ours = [partition for partition in partitions if partition in self._ledger]
         self._drop(ours, cause)
         if ours:
-            log.info("Partitions are ours no more.", partitions=_names(ours), cause=cause)
+            log.info("Partitions are ours no more.", partitions=names(ours), cause=cause)
             if self._follower is not None:
                 self._follower.gone(ours)
 
     def _drop(self, partitions: Sequence[Partition], cause: str) -> None:
-        released: Counter[str] = Counter()
-        for partition in partitions:
-            released[partition.topic] += self._ledger.drop(partition)
-        for topic, count in released.items():
-            self._metrics.counter("records_released", topic, cause).inc(count)
+        part(self._ledger, partitions, cause, metrics=self._metrics)
         if self._instep is not None:
             self._instep.forget(partitions)
         self._pauses.forget(partitions)
         self._resting -= set(partitions)
         self._gauges.gone(partitions)
         self._gauges.assigned(self._ledger)
-
-
-def _names(partitions: Iterable[Partition]) -> list[str]:
-    return [f"{topic}/{number}" for topic, number in sorted(partitions)]

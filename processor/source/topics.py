@@ -1,7 +1,6 @@
 """Which topics are scores and which are experience events, and whether they are numbered alike."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 
 from processor.record import Partition
@@ -28,7 +27,7 @@ class Topics:
         """Return True for a scores topic."""
         known = self._known.get(topic)
         if known is None:
-            known = self._known[topic] = _matches(self._scores.topics, topic)
+            known = self._known[topic] = self._scores.takes(topic)
         return known
 
     def gaps_expected(self, topic: str) -> bool:
@@ -51,12 +50,7 @@ class Topics:
         return len(scores | events) <= 1 or not scores or not events
 
     def _event_topics(self, layout: Mapping[str, int]) -> list[str]:
-        patterns = self._events.topics if self._events else []
-        return [topic for topic in layout if _matches(patterns, topic) and not self.scores(topic)]
-
-
-def _matches(patterns: Sequence[str], topic: str) -> bool:
-    return any(
-        re.match(pattern, topic) is not None if pattern.startswith("^") else pattern == topic
-        for pattern in patterns
-    )
+        events = self._events
+        if events is None:
+            return []
+        return [topic for topic in layout if events.takes(topic) and not self.scores(topic)]

@@ -1,6 +1,5 @@
 """The changelog topic: found out about, created where it is missing, checked where it is not."""
 
-import re
 from typing import Final, NamedTuple
 
 import structlog
@@ -16,6 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # as its docu
 from processor.clock import Clock, Deadline
 from processor.errors import SettingsError, UnavailableError
 from processor.settings import JoinSettings, KafkaSettings
+from processor.settings.kafka import means
 
 __all__ = ["TOMBSTONE_DAYS", "Layout", "prepare"]
 
@@ -72,7 +72,7 @@ def _input_partitions(cluster: ClusterMetadata, kafka: KafkaSettings) -> int:
     counts = {
         topic: len(found.partitions)
         for topic, found in cluster.topics.items()
-        if any(_matches(name, topic) for name in names) and found.partitions
+        if any(means(name, topic) for name in names) and found.partitions
     }
     if not counts:
         raise UnavailableError("kafka", f"none of the input topics exists: {', '.join(names)}")
@@ -82,10 +82,6 @@ def _input_partitions(cluster: ClusterMetadata, kafka: KafkaSettings) -> int:
             [f"kafka: a join needs input topics with equally many partitions, but {told}."]
         )
     return next(iter(counts.values()))
-
-
-def _matches(name: str, topic: str) -> bool:
-    return re.match(name, topic) is not None if name.startswith("^") else name == topic
 
 
 def _create(admin: AdminClient, join: JoinSettings, partitions: int) -> None:

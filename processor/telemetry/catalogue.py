@@ -49,7 +49,9 @@ CATALOGUE: tuple[MetricRow, ...] = (
     MetricRow(
         "unaccounted_records", _G, "Consumed less settled, released and unsettled; 0 or a page."
     ),
-    MetricRow("records_filtered", _C, "Records filtered, by the rule that did it.", ("rule",)),
+    MetricRow(
+        "records_filtered", _C, "Records, and scores in them, that a rule filtered.", ("rule",)
+    ),
     MetricRow("offset_gap_records", _C, "Input offsets skipped without explanation.", ("topic",)),
     MetricRow(
         "retention_overrun_records", _C, "Records Kafka deleted before we read them.", ("topic",)
@@ -119,7 +121,10 @@ CATALOGUE: tuple[MetricRow, ...] = (
     MetricRow("dead_letters", _C, "Dead letters acknowledged by Kafka.", ("stage", "reason")),
     MetricRow("dead_letter_writes", _C, "Attempts to write one.", ("outcome",)),
     MetricRow(
-        "misplaced_records", _C, "Records on another partition than their key's.", ("topic",)
+        "misplaced_records",
+        _C,
+        "Records on another partition than their key's, among the few looked at.",
+        ("topic",),
     ),
     MetricRow("placeholder_identities", _C, "Identities that name nobody.", ("namespace",)),
     # Join and state.
@@ -167,7 +172,6 @@ CATALOGUE: tuple[MetricRow, ...] = (
     # Process.
     MetricRow("build_info", _G, "Always 1.", ("version", "librdkafka", "python")),
     MetricRow("ready", _G, "1 for the reason that holds now; `ready` means ready.", ("reason",)),
-    MetricRow("shutdown_seconds", _G, "Time each phase of the last stop took.", ("phase",)),
     MetricRow(
         "route_info",
         _G,

@@ -1,7 +1,7 @@
 """Log lines: one JSON object each, or text for people; safe whatever is put into them.
 
-A line is a sentence and fields. Repeated lines are held back, control characters escaped, long
-values cut, and no field carries a payload, a key, an identity or a secret.
+A line is a sentence and fields. Repeated lines are held back unless they say `always`, control
+characters escaped, long values cut, and no field carries a payload, a key, an identity or a secret.
 """
 
 import json
@@ -64,7 +64,7 @@ class _Seldom:
         key = "|".join(str(line.get(field, "")) for field in ("event", *_KEY_FIELDS))
         if line.pop("kind", None) is not None:
             key = key.partition("|")[2]
-        if line["level"] == "critical":
+        if line.pop("always", False) or line["level"] == "critical":
             return line
         held_back = self._quiet.due(key)
         if held_back is None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from processor.clock import SystemClock
-from tests.bench import load, race, report
-from tests.bench.contestants import Task, contestants, prepare
-from tests.bench.race import Race, Result
+from tests.bench import load, paced, race, report
+from tests.bench.contestants import Contestant, Task, contestants, prepare
+from tests.bench.paced import Pace
+from tests.bench.race import Race
 from tests.bench.stage import Sink, broker
 from tests.support import java
 from tests.support.framed import SCORE_ROW, framed_avro
@@ -21,10 +22,11 @@ __all__: list[str] = []
 
 _PARTITIONS_REAL = 8
 _PARTITIONS_EMBEDDED = 64  # each keeps 5 MiB only
+_DEAD_LETTERS = "customer-ai-dead-letters"
 
 
 class _Heat(NamedTuple):
-    """One table: what is read, how the inlet answers."""
+    """One table: what is read, how the inlet answers, and the pace where it is a steady stream."""
 
     key: str
     title: str
@@ -32,6 +34,7 @@ class _Heat(NamedTuple):
     events: str | None = None
     delay: float = 0.0
     avro: bool = False
+    pace: Pace | None = None
 
 
 _HEATS = (
@@ -40,9 +43,22 @@ _HEATS = (
     _Heat("slow", "JSON in, the inlet answers after 50 ms", "bench-json", delay=0.05),
     _Heat(
         "join",
-        "JSON in, with the join (records: two events, one score)",
+        "JSON in, with the join (of three records two are events, one is a score)",
         "bench-join-scores",
         "bench-join-events",
+    ),
+    _Heat(
+        "lane",
+        "One inlet's full lane: 10,000 scores a second, no join",
+        "bench-lane",
+        pace=Pace(10_000),
+    ),
+    _Heat(
+        "delay",
+        "Delivery delay: 2,000 scores a second, the inlet answers after 50 ms, no join",
+        "bench-delay",
+        delay=0.05,
+        pace=Pace(2_000),
     ),
 )
 
@@ -51,15 +67,16 @@ def _main() -> int:
     asked = _arguments()
     if not asked.no_peers:
         prepare()
-    wanted = [heat for heat in _HEATS if not asked.only or heat.key in asked.only]
-    tables: dict[str, list[Result]] = {}
+    tables: list[str] = []
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         _filled(Path(folder), asked) as bootstrap,
     ):
-        for heat in wanted:
-            tables[heat.title] = list(_heat(heat, bootstrap, Path(folder), asked))
-            sys.stdout.write(report.table(heat.title, tables[heat.title]))
+        for heat in _HEATS:
+            if not asked.only or heat.key in asked.only:
+                tables.append(_table(heat, bootstrap, Path(folder), asked))
+                sys.stdout.write(tables[-1])
+                sys.stdout.flush()
     if asked.write:
         report.write(tables)
     return 0
@@ -69,9 +86,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--records", type=int, default=300_000, help="score records a topic holds")
     parser.add_argument("--only", nargs="*", choices=[heat.key for heat in _HEATS], default=[])
-    parser.add_argument(
-        "--embedded", action="store_true", help="use the embedded broker, not Kafka"
-    )
+    parser.add_argument("--embedded", action="store_true", help="the embedded broker, not Kafka")
     parser.add_argument("--no-peers", action="store_true", help="run the processor alone")
     parser.add_argument("--write", action="store_true", help="rewrite the figures in README.md")
     return parser.parse_args()
@@ -79,16 +94,12 @@ def _arguments() -> argparse.Namespace:
 
 @contextmanager
 def _filled(folder: Path, asked: argparse.Namespace) -> Iterator[str]:
+    """Run a broker whose topics hold what the races read; yield its address."""
     embedded = asked.embedded or java.why_missing() is not None
     count = _PARTITIONS_EMBEDDED if embedded else _PARTITIONS_REAL
-    names = [
-        "bench-json",
-        "bench-avro",
-        "bench-join-scores",
-        "bench-join-events",
-        "customer-ai-dead-letters",
-    ]
-    with broker(folder, dict.fromkeys(names, count), embedded=embedded) as bootstrap:
+    names = {name for heat in _HEATS for name in (heat.scores, heat.events) if name}
+    topics = dict.fromkeys([*names, _DEAD_LETTERS], count)
+    with broker(folder, topics, embedded=embedded) as bootstrap:
         now_ms, records = SystemClock().now_ms(), asked.records
         keys = set(asked.only) or {heat.key for heat in _HEATS}
         if keys & {"json", "slow"}:
@@ -101,25 +112,40 @@ def _filled(folder: Path, asked: argparse.Namespace) -> Iterator[str]:
         yield bootstrap
 
 
-def _heat(heat: _Heat, bootstrap: str, folder: Path, asked: argparse.Namespace) -> Iterator[Result]:
-    events = asked.records // 2 if heat.events else asked.records
-    limits = Race(events, records_per_event=3 if heat.events else 1)
-    sink = Sink(heat.delay)
+def _table(heat: _Heat, bootstrap: str, folder: Path, asked: argparse.Namespace) -> str:
+    """Run one heat and return its table."""
+    sink = Sink(heat.delay, timed=heat.pace is not None)
     try:
         with FakeRegistry() if heat.avro else nullcontext() as registry:
-            address = registry.url if registry else None
             if registry:
                 registry.register(f"{heat.scores}-value", SCORE_ROW)
-            for contestant in contestants():
-                if (heat.events and not contestant.joins) or (
-                    asked.no_peers and contestant.name != "this processor"
-                ):
-                    continue
-                place = folder / f"{heat.key}-{contestant.name.split()[-1].lower()}"
-                task = Task(bootstrap, heat.scores, heat.events, sink.url, place, address)
-                yield race.run(contestant, task, sink, limits)
+            address = registry.url if registry else None
+            runs = [
+                (one, Task(bootstrap, heat.scores, heat.events, sink.url, place, address))
+                for one in _entered(heat, asked)
+                for place in [folder / f"{heat.key}-{one.name.split()[-1].lower()}"]
+            ]
+            if heat.pace:
+                steady = [paced.run(one, task, sink, heat.pace) for one, task in runs]
+                return report.paced_table(heat.title, steady)
+            limits = _race(heat, asked.records)
+            return report.table(
+                heat.title, [race.run(one, task, sink, limits) for one, task in runs]
+            )
     finally:
         sink.close()
+
+
+def _entered(heat: _Heat, asked: argparse.Namespace) -> list[Contestant]:
+    """Return who takes part: steady streams are the processor's alone."""
+    everybody = contestants()
+    if asked.no_peers or heat.pace:
+        return everybody[:1]
+    return [one for one in everybody if one.joins or not heat.events]
+
+
+def _race(heat: _Heat, records: int) -> Race:
+    return Race(records // 2, records_per_event=3) if heat.events else Race(records)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 
 from processor.clock import rfc3339
 
-__all__ = ["MODEL", "Row", "encode_json", "fill", "joined", "scores"]
+__all__ = ["MODEL", "Row", "encode_json", "fill", "fresh", "joined", "scores"]
 
 MODEL = "PropensityToBuy"
 _FACTORS = (
@@ -37,6 +37,13 @@ def scores(topic: str, count: int, now_ms: int) -> Iterator[Row]:
     dice = Random(7)  # noqa: S311  repeatable, not secret
     for number in range(count):
         yield _score(topic, _ecid(number), now_ms - dice.randrange(28) * _DAY_MS, dice)
+
+
+def fresh(topic: str, numbers: range, now_ms: int) -> Iterator[Row]:
+    """Yield score records of the persons with these numbers, dated now."""
+    dice = Random(numbers.start)  # noqa: S311  repeatable, not secret
+    for number in numbers:
+        yield _score(topic, _ecid(number), now_ms, dice)
 
 
 def joined(score_topic: str, event_topic: str, count: int, now_ms: int) -> Iterator[Row]:

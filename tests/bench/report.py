@@ -2,18 +2,23 @@
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from processor.clock import SystemClock, rfc3339
+from tests.bench.paced import Paced
 from tests.bench.race import Result
 
-__all__ = ["table", "write"]
+__all__ = ["paced_table", "table", "write"]
 
 _README = Path(__file__).with_name("README.md")
 _BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
 _HEAD = """
 | | records per CPU-second | ratio | records per second | highest RSS, MiB | requests |
+|---|---:|---:|---:|---:|---:|
+"""
+_PACED_HEAD = """
+| | events per second | CPU cores | requests per 10,000 events | delay p50, ms | delay p99, ms |
 |---|---:|---:|---:|---:|---:|
 """
 
@@ -24,13 +29,22 @@ def table(title: str, results: Sequence[Result]) -> str:
     return f"\n**{title}**\n{_HEAD}{''.join(lines)}"
 
 
-def write(tables: Mapping[str, Sequence[Result]]) -> None:
-    """Put the tables between the marks in README.md, with date and machine."""
+def paced_table(title: str, results: Sequence[Paced]) -> str:
+    """Return the table of a steady stream."""
+    lines = [
+        f"| {one.name} | {one.per_second:,.0f} | {one.cores:.2f} | {one.requests_per_10k:.1f} | "
+        f"{one.p50 * 1000:,.0f} | {one.p99 * 1000:,.0f} |\n"
+        for one in results
+    ]
+    return f"\n**{title}**\n{_PACED_HEAD}{''.join(lines)}"
+
+
+def write(tables: Sequence[str]) -> None:
+    """Put tables between the marks in README.md, with date and machine."""
     text = _README.read_text()
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    figures = "".join(table(title, results) for title, results in tables.items())
-    _README.write_text(f"{before}{_BEGIN}\n{_circumstances()}\n{figures}\n{_END}{after}")
+    _README.write_text(f"{before}{_BEGIN}\n{_circumstances()}\n{''.join(tables)}\n{_END}{after}")
 
 
 def _line(result: Result, first: Result) -> str:

@@ -1,6 +1,9 @@
-"""One campaign: a history goes in twice and shuffled while everything breaks; then a verdict."""
+"""One campaign: a history goes in twice and shuffled while everything breaks; then a verdict.
 
-from collections.abc import Iterator, Mapping, Sequence
+First the experience events, then the scores: what a score is to know was in Kafka before it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -117,8 +120,7 @@ def run(plan: Plan, kafka: RealKafka | EmbeddedBroker, folder: Path) -> Outcome:
 
 def _struck(plan: Plan, job: Job, kafka: RealKafka | None) -> Outcome:
     events, rows = _input(plan)
-    values = job.feed_events(events)
-    scores = [job.encoded(row) for row in rows]
+    values, scores = map(job.encoded, events), map(job.encoded, rows)
     wanted = expected(values, scores, tenant=TENANT, cohort=COHORT)
     static = plan.protocol == "classic"
     replicas = [job.replica(f"replica-{one}", static=static) for one in range(plan.replicas)]
@@ -127,7 +129,8 @@ def _struck(plan: Plan, job: Job, kafka: RealKafka | None) -> Outcome:
         replica.start()
     nemesis, watch = Nemesis(plan.seed, replicas, job.aep, kafka), CommitWatch(job)
     watch.start()
-    _storm(plan, job, nemesis, rows)
+    _storm(plan, nemesis, job.feed_events, events)
+    _storm(plan, nemesis, job.feed_scores, rows)
     job.aep.faults.clear()
     job.wait_accepted(len(wanted), _SETTLE_SECONDS)
     job.wait_caught_up(_SETTLE_SECONDS)
@@ -144,14 +147,15 @@ def _struck(plan: Plan, job: Job, kafka: RealKafka | None) -> Outcome:
     )
 
 
-def _storm(plan: Plan, job: Job, nemesis: Nemesis, rows: list[Row]) -> None:
-    """Feed the scores slice by slice over the campaign's time, striking all the while."""
-    deadline, pause = Deadline(SystemClock(), plan.seconds), Event()
-    step = -(-len(rows) // _SLICES)
-    slices = [rows[at : at + step] for at in range(0, len(rows), step)]
-    for number, one in enumerate(slices):
-        job.feed_scores(one)
-        left = plan.seconds * (len(slices) - 1 - number) / len(slices)
+def _storm(
+    plan: Plan, nemesis: Nemesis, feed: Callable[[Sequence[Row]], object], rows: Sequence[Row]
+) -> None:
+    """Feed rows slice by slice over half of the campaign's time, striking all the while."""
+    pause, step = Event(), -(-len(rows) // _SLICES)
+    deadline = Deadline(SystemClock(), plan.seconds / 2)
+    for at in range(0, len(rows), step):
+        feed(rows[at : at + step])
+        left = plan.seconds / 2 * max(0, len(rows) - at - step) / len(rows)
         while deadline.left() > left:
             nemesis.strike()
             pause.wait(min(nemesis.pause(), deadline.left()))

@@ -16,7 +16,9 @@ import structlog
 
 from processor.clock import SystemClock
 from processor.errors import InvariantError
+from processor.event import ScoreEvent
 from processor.outcome import Reason
+from processor.record import Partition
 from processor.settings import AepSettings, RouteSettings
 from processor.sink import Delivery, Sink
 from processor.telemetry.metrics import Metrics
@@ -53,6 +55,7 @@ class Rig:
         delivery = self.sink.deliver(events)
         assert delivery.wait(within), self.sink.holding
         ends = {event.id for event in delivery.accepted} | {e.id for e, _ in delivery.refused}
+        assert delivery.released == []
         assert ends == {event.id for event in events}
         assert len(delivery.accepted) + len(delivery.refused) == count
         return delivery
@@ -463,6 +466,124 @@ def test_an_error_of_our_own_reaches_the_main_thread(monkeypatch: pytest.MonkeyP
         house.sink._crash = None  # noqa: SLF001  for the rig's own close
 
 
+def _takes_then(act: Act) -> Act:
+    async def taking(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
+        inlet.taken += request.ids
+        await act(request, writer, inlet)
+
+    return taking
+
+
+_SLOW_OR_LYING = ("hang", "drip", "late", "207 with too few", "207 with too many")
+_LOSES_THE_ANSWER = [
+    cuts(taken=True),
+    _takes_then(answers(500)),
+    _takes_then(answers(504)),
+    _takes_then(answers(200)),
+    _takes_then(answers(207, "not json")),
+    _takes_then(speaks(b"HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{")),
+]
+
+
+_LEFT = frozenset({Partition("customer-ai-scores", 1)})
+
+
+def _of_two_partitions() -> list[ScoreEvent]:
+    return [score_event(f"e{number}", partition=number) for number in (0, 1)]
+
+
+def test_what_waits_for_a_dead_inlet_is_released_at_once_and_never_sent() -> None:
+    with rig(default=answers(503), retry={"max_seconds": 0.02, "breaker_failures": 1}) as house:
+        mixed = house.sink.deliver(_of_two_partitions())
+        until(lambda: house.sink.holding, seconds=5, what="the sink holds")
+        alone = house.sink.deliver(_of_two_partitions()[1:])
+
+        house.sink.forget(_LEFT)
+
+        assert alone.wait(5)
+        assert [event.id for event in alone.released] == ["e1"]
+        house.inlet.default = accepts()
+        assert mixed.wait(5)
+        assert [event.id for event in mixed.accepted] == house.inlet.taken == ["e0"]
+        assert [event.id for event in mixed.released] == ["e1"]
+
+
+def test_what_lingers_is_released_without_being_sent() -> None:
+    with rig(limits={"linger_seconds": 0.3}) as house:
+        delivery = house.sink.deliver(_of_two_partitions())
+        house.sink.forget(_LEFT)
+
+        assert delivery.wait(5)
+        assert house.inlet.taken == ["e0"]
+
+
+def test_what_is_under_way_counts_as_accepted_where_the_inlet_takes_it() -> None:
+    with rig(default=accepts(wait=0.2)) as house:
+        delivery = house.sink.deliver(_of_two_partitions())
+        until(lambda: house.inlet.requests, seconds=5, what="a request is out")
+
+        house.sink.forget(_LEFT)
+
+        assert delivery.wait(5)
+        assert [event.id for event in delivery.accepted] == ["e0", "e1"]
+        assert delivery.released == []
+
+
+def test_what_is_under_way_is_released_where_it_would_be_sent_again_and_stays_in_doubt() -> None:
+    with rig(_takes_then(answers(500, wait=0.2))) as house:
+        delivery = house.sink.deliver(_of_two_partitions())
+        until(lambda: house.inlet.requests, seconds=5, what="a request is out")
+
+        house.sink.forget(_LEFT)
+
+        assert delivery.wait(5)
+        assert [event.id for event in delivery.released] == ["e1"]
+        assert [event.id for event, _ in delivery.in_doubt] == ["e0", "e1"]
+        assert house.inlet.taken == ["e0", "e1", "e0"]
+
+
+def test_a_partition_that_comes_back_is_sent_again() -> None:
+    with rig() as house:
+        house.sink.forget(_LEFT)
+
+        delivery = house.sink.deliver(_of_two_partitions())
+
+        assert delivery.wait(5)
+        assert delivery.released == []
+
+
+def test_a_closed_sink_has_nothing_to_forget() -> None:
+    with rig() as house:
+        house.sink.close(1)
+
+        house.sink.forget(_LEFT)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_forgotten_under_any_mix_of_faults_every_event_has_one_end(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311  a seeded script
+    swift = [act for name, (act, _) in _TRANSIENT.items() if name not in _SLOW_OR_LYING]
+    script = [chance.choice([*swift, *_LOSES_THE_ANSWER, accepts()]) for _ in range(40)]
+    limits = {"request_bytes": 10_000}
+    with rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as house:
+        deliveries = []
+        for batch in range(10):
+            names = [f"{batch}-{i}" for i in range(40)]
+            events = [score_event(each, size=900, partition=i % 2) for i, each in enumerate(names)]
+            deliveries.append(house.sink.deliver(events))
+            if chance.random() < 0.4:
+                house.sink.forget(_LEFT)
+
+        assert all(delivery.wait(20) for delivery in deliveries)
+        accepted = [event.id for delivery in deliveries for event in delivery.accepted]
+        released = [event for delivery in deliveries for event in delivery.released]
+        doubted = {event.id for delivery in deliveries for event, _ in delivery.in_doubt}
+        assert len({*accepted, *(event.id for event in released)}) == 400
+        assert len(accepted) + len(released) == 400
+        assert all(event.record.partition == 1 for event in released)
+        assert {event.id for event in released} & set(house.inlet.taken) <= doubted
+
+
 def test_the_budget_paces_requests() -> None:
     with rig(limits={"messages_per_second": 100}) as house:
         start = time.monotonic()
@@ -505,25 +626,6 @@ def test_the_fake_gives_as_many_items_as_there_are_events() -> None:
     request = Request("/", {}, b"", 0, ["a", "b"])
 
     assert [item["xactionId"][-1] for item in items(request)] == ["0", "1"]
-
-
-def _takes_then(act: Act) -> Act:
-    async def taking(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
-        inlet.taken += request.ids
-        await act(request, writer, inlet)
-
-    return taking
-
-
-_SLOW_OR_LYING = ("hang", "drip", "late", "207 with too few", "207 with too many")
-_LOSES_THE_ANSWER = [
-    cuts(taken=True),
-    _takes_then(answers(500)),
-    _takes_then(answers(504)),
-    _takes_then(answers(200)),
-    _takes_then(answers(207, "not json")),
-    _takes_then(speaks(b"HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{")),
-]
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -11,10 +11,13 @@ import pytest
 from confluent_kafka import KafkaError, Producer
 from structlog.testing import capture_logs
 
+from processor.clock import SystemClock
 from processor.errors import InvariantError, SettingsError, UnavailableError
 from processor.person import Person, merge
 from processor.sandbox.broker import Api, EmbeddedBroker
+from processor.settings import KafkaSettings
 from processor.state.memory import Memory
+from processor.state.opening import open_memory
 from processor.state.wire import encode
 from processor.telemetry.metrics import Metrics
 from tests.support.dying_memory import PERSON
@@ -25,6 +28,7 @@ from tests.support.state import (
     LIMITS,
     delivered,
     event_of,
+    joined,
     knows,
     opened,
     ready,
@@ -310,3 +314,39 @@ def test_topics_with_unequal_partition_counts_are_refused(
 def test_inputs_that_do_not_exist_are_an_outage(tmp_path: Path) -> None:
     with EmbeddedBroker({CHANGELOG: 4}) as broker, pytest.raises(UnavailableError, match="input"):
         opened(broker.bootstrap, tmp_path)
+
+
+def test_a_full_store_gives_up_what_is_not_ours_and_goes_on(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    clock, kafka = SystemClock(), KafkaSettings(bootstrap_servers=broker.bootstrap)
+    small = joined(tmp_path / "mine", max_store_bytes=1 << 20)
+    memory = ready(open_memory(small, kafka, Metrics(), clock), *ALL)
+    crowd = {number: {(number, b"%d" % n): knows(*range(60)) for n in range(100)} for number in ALL}
+    remembered(memory, memory.stage(crowd[2]))
+    memory.revoke([2])
+
+    remembered(memory, memory.stage(crowd[3]))
+
+    assert memory.holding is None
+    assert memory.recall(crowd[3]) == crowd[3]
+    memory.close(5)
+
+
+def test_a_store_too_small_for_what_is_ours_holds_and_says_so(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    clock, kafka = SystemClock(), KafkaSettings(bootstrap_servers=broker.bootstrap)
+    small = joined(tmp_path / "mine", max_store_bytes=1 << 20)
+    memory = ready(open_memory(small, kafka, Metrics(), clock), *ALL)
+    waiting = memory.remember(memory.stage({(2, b"%d" % n): knows(*range(60)) for n in range(900)}))
+
+    def held() -> bool:
+        memory.poll()
+        return memory.holding is not None
+
+    until(held, seconds=10, every=0.001, what="memory holds")
+
+    assert "join.max_store_bytes is used up" in str(memory.holding)
+    assert not waiting.done
+    memory.close(1)

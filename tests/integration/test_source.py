@@ -8,7 +8,16 @@ from processor.errors import StopError
 from processor.record import Partition
 from processor.sandbox.broker import Api, EmbeddedBroker
 from processor.settings import JoinSettings
-from tests.support.kafka_io import EVENTS, SCORES, Replica, committed, produce
+from processor.source.partitioner import PARTITIONERS
+from tests.support.kafka_io import (
+    EVENTS,
+    SCORES,
+    Replica,
+    committed,
+    produce,
+    produce_where,
+    read_all,
+)
 from tests.support.waiting import until
 
 GROUP = "customer-ai-scores"
@@ -321,4 +330,37 @@ def test_lost_partitions_are_let_go_without_a_commit_and_read_again(broker: Embe
     assert replica.values == numbered(0, 5) * 2
     assert replica.metrics.value("records_released", SCORES, "lost") == 5
     assert committed(broker, GROUP, P0) == [0]
+    assert replica.source.close(5)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("murmur2_random", "murmur2"), ("consistent_random", "crc32")]
+)
+def test_keys_are_where_producers_put_them_and_where_others_would_not(
+    broker: EmbeddedBroker, theirs: str, ours: str
+) -> None:
+    keys = [b"", *(b"%d" % number * (number % 7 + 1) for number in range(200))]
+    produce_where(broker, SCORES, keys, partitioner=theirs)
+
+    records = [record for record in read_all(broker, SCORES, len(keys)) if record.key]
+
+    assert len({record.partition for record in records}) == 2
+    assert all(PARTITIONERS[ours](record.key or b"", 2) == record.partition for record in records)
+
+
+@pytest.mark.parametrize(("partitioner", "found"), [("murmur2", 0), ("crc32", 1), ("any", 0)])
+def test_a_record_on_another_partition_than_its_keys_is_counted(
+    broker: EmbeddedBroker, partitioner: str, found: int
+) -> None:
+    key = next(
+        key
+        for key in numbered(0, 99)
+        if PARTITIONERS["murmur2"](key, 2) != PARTITIONERS["crc32"](key, 2)
+    )
+    produce_where(broker, SCORES, [key], partitioner="murmur2_random")
+    replica = Replica(broker, partitioner=partitioner).start()
+
+    replica.read(1)
+
+    assert replica.metrics.value("misplaced_records", SCORES) == found
     assert replica.source.close(5)

@@ -1,5 +1,9 @@
 """Laws of the loop: in whatever order things happen, only what is settled is committed."""
 
+from collections import Counter
+from contextlib import ExitStack
+
+import structlog
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -9,10 +13,12 @@ from tests.support.corridor import NOW_MS, SCORES, Corridor, score_record
 
 
 class Loop(RuleBasedStateMachine):
-    """Polls, outages of every door, refusals and turns, interleaved at will."""
+    """Polls, outages of every door, refusals, lost partitions and turns, interleaved at will."""
 
     @initialize()
     def open(self) -> None:
+        self.capture = ExitStack()
+        self.lines = self.capture.enter_context(structlog.testing.capture_logs())
         self.corridor = Corridor(changes={"kafka/commit_seconds": 0.001})
         self.corridor.begin()
         self.offset = 0
@@ -36,6 +42,10 @@ class Loop(RuleBasedStateMachine):
     def dead_letter_topic(self, *, down: bool) -> None:
         self.corridor.dead_letters.holding = "the topic is not writable" if down else None
 
+    @rule(slow=st.booleans())
+    def letters(self, *, slow: bool) -> None:
+        self.corridor.dead_letters.slow = slow
+
     @rule(restoring=st.booleans())
     def state(self, *, restoring: bool) -> None:
         self.corridor.memory.restoring = restoring
@@ -43,6 +53,10 @@ class Loop(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3))
     def refusals(self, count: int) -> None:
         self.corridor.sink.refuse_next = count
+
+    @rule()
+    def lose(self) -> None:
+        self.corridor.source.lose(self.corridor.stream)
 
     @rule()
     def turn(self) -> None:
@@ -72,11 +86,22 @@ class Loop(RuleBasedStateMachine):
             return
         corridor = self.corridor
         corridor.sink.holding = corridor.dead_letters.holding = None
-        corridor.sink.slow = corridor.memory.restoring = False
+        corridor.sink.slow = corridor.dead_letters.slow = corridor.memory.restoring = False
         for _ in range(4 * self.offset + 8):
             corridor.stream.turn()
         assert corridor.source.committed.get((SCORES, 0), 0) == self.offset
         assert corridor.stream.unsettled == 0
+        self.capture.close()
+        sent = Counter(event.record.offset for event in corridor.sink.accepted)
+        assert {offset for offset, times in sent.items() if times > 1} <= self._told()
+
+    def _told(self) -> set[int]:
+        """Return the offsets that may be in the dataset twice, as the log has it."""
+        told: set[int] = set()
+        for run in (run for line in self.lines for run in line.get("places", "").split(",") if run):
+            first, _, last = run.rpartition("/")[2].partition("-")
+            told |= set(range(int(first), int(last or first) + 1))
+        return told
 
     def _record(self, offset: int, *, bad: bool) -> Record:
         if bad:
@@ -85,4 +110,4 @@ class Loop(RuleBasedStateMachine):
 
 
 TestLoop = Loop.TestCase
-TestLoop.settings = profile(max_examples=60, stateful_step_count=30, deadline=None)
+TestLoop.settings = profile(max_examples=200, stateful_step_count=30, deadline=None)

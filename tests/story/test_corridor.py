@@ -1,12 +1,15 @@
 """The story of the corridor: what happens to records, in which order, told by one list."""
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
+import structlog
 
 from processor.errors import StopError
-from processor.record import Record
-from tests.support.corridor import NOW_MS, SCORES, Corridor, event_record, score_record
+from processor.record import Partition, Record
+from tests.support.corridor import EVENTS, NOW_MS, SCORES, Corridor, event_record, score_record
 
 
 def test_a_batch_is_delivered_then_buried_then_remembered_and_committed_last() -> None:
@@ -199,3 +202,156 @@ def test_every_record_consumed_has_exactly_one_fate() -> None:
         for fate in ("delivered", "merged", "dead", "filtered", "remembered")
     }
     assert fates == {"delivered": 1, "merged": 1, "dead": 1, "filtered": 1, "remembered": 1}
+
+
+def test_what_was_not_sent_when_its_partition_left_is_left_to_the_new_owner() -> None:
+    corridor = Corridor([[score_record(10), score_record(11, person=2)]])
+    corridor.begin()
+    corridor.sink.slow = True
+    corridor.stream.turn()
+    assert corridor.stream.unsettled == 2
+
+    corridor.source.assigned = frozenset()
+    corridor.stream.gone([Partition(SCORES, 0)])
+    corridor.sink.slow = False
+    corridor.stream.turn()
+
+    assert corridor.sink.accepted == []
+    assert corridor.stream.unsettled == 0
+    assert corridor.metrics.total("score_run_records") == 0
+
+
+def test_what_another_topic_keeps_in_memory_does_not_count_as_delivered() -> None:
+    corridor = Corridor([[score_record(10)]])
+    corridor.source.assigned |= {Partition(EVENTS, 0)}
+    corridor.begin()
+    corridor.sink.slow = True
+    corridor.stream.turn()
+
+    corridor.source.assigned = frozenset({Partition(EVENTS, 0)})
+    corridor.stream.gone([Partition(SCORES, 0)])
+
+    ((_, person),) = corridor.memory.persons.items()
+    assert person.scores == {}
+
+
+def test_a_partition_that_is_lost_and_comes_back_is_sent_once() -> None:
+    corridor = Corridor([[score_record(10)]])
+    corridor.begin()
+    corridor.sink.slow = True
+    corridor.stream.turn()
+
+    corridor.source.lose(corridor.stream)
+    corridor.sink.slow = False
+    for _ in range(5):
+        corridor.stream.turn()
+
+    assert [event.record.offset for event in corridor.sink.accepted] == [10]
+    assert corridor.source.committed == {(SCORES, 0): 11}
+    assert corridor.metrics.value("records_settled", SCORES, "delivered") == 1
+
+
+def test_what_the_new_owner_rejects_too_is_not_buried_twice() -> None:
+    bad = Record(SCORES, 0, 11, NOW_MS, None, b"{")
+    corridor = Corridor([[score_record(10), bad]])
+    corridor.begin()
+    corridor.sink.slow = True
+    corridor.stream.turn()
+
+    corridor.source.lose(corridor.stream)
+    corridor.sink.slow = False
+    for _ in range(5):
+        corridor.stream.turn()
+
+    assert corridor.dead_letters.buried == [11]
+
+
+def test_what_was_delivered_and_not_settled_when_its_partition_left_is_told() -> None:
+    bad = Record(SCORES, 0, 12, NOW_MS, None, b"{")
+    corridor = Corridor([[score_record(10), score_record(11, person=2), bad]])
+    corridor.begin()
+    corridor.sink.slow = True
+    corridor.stream.turn()
+    corridor.dead_letters.holding = "the topic is not writable"
+    corridor.sink.slow = False
+    corridor.stream.turn()
+
+    with structlog.testing.capture_logs() as lines:
+        corridor.source.lose(corridor.stream)
+        corridor.dead_letters.holding = None
+        corridor.stream.turn()
+
+    assert _told(lines) == [("upgrade", "uncommitted", f"{SCORES}/0/10-11", 2)]
+
+
+def test_what_is_in_doubt_is_told_when_its_batch_settles() -> None:
+    corridor = Corridor([[score_record(offset, person=offset) for offset in (10, 11, 12)]])
+    corridor.sink.doubt_next = 2
+
+    with structlog.testing.capture_logs() as lines:
+        corridor.run()
+
+    assert _told(lines) == [("upgrade", "reset", f"{SCORES}/0/10-11", 2)]
+
+
+def test_a_stop_tells_what_was_under_way_and_how_long_each_phase_took() -> None:
+    corridor = Corridor([[score_record(10)]])
+    corridor.sink.slow = True
+
+    with structlog.testing.capture_logs() as lines:
+        settled = corridor.house.run(until=lambda: corridor.stream.unsettled > 0)
+
+    assert not settled
+    assert _told(lines) == [("upgrade", "stopped", f"{SCORES}/0/10", 1)]
+    phases = {line["part"]: line["seconds"] for line in lines if "phase" in line["event"]}
+    assert list(phases) == ["drain", "commit", "sink", "state", "dead_letters"]
+    assert phases["drain"] >= 5
+
+
+def test_an_inlet_that_refuses_everything_stops_the_house_and_what_is_done_is_committed() -> None:
+    corridor = Corridor(
+        [[score_record(offset, person=offset)] for offset in range(1, 9)],
+        {"dead_letter/stop_after_consecutive": 3},
+    )
+    corridor.sink.refuse_next = 99
+
+    with pytest.raises(StopError, match="refused by the inlet"):
+        corridor.house.run()
+
+    assert corridor.dead_letters.buried[:3] == [1, 2, 3]
+    assert corridor.source.committed == {(SCORES, 0): len(corridor.dead_letters.buried) + 1}
+
+
+def test_a_limit_that_is_passed_again_while_the_house_stops_does_not_keep_it_from_leaving() -> None:
+    polls = [[score_record(offset, person=offset)] for offset in range(1, 5)]
+    corridor = Corridor(polls, {"dead_letter/stop_after_consecutive": 1})
+    corridor.sink.slow = True
+    corridor.begin()
+    for _ in polls:
+        corridor.stream.turn()
+    corridor.sink.slow, corridor.sink.refuse_next = False, 4
+
+    with pytest.raises(StopError, match="refused by the inlet"):
+        corridor.house.run()
+
+    assert corridor.source.committed == {(SCORES, 0): 5}
+    assert corridor.happened[-1] == ("left",)
+
+
+def test_the_age_of_what_a_context_knows_is_observed() -> None:
+    corridor = Corridor([[event_record(1, days_ago=9), event_record(2, days_ago=1)]])
+    corridor.source.add([score_record(10, days_ago=7)])
+    corridor.run()
+
+    counts, total = corridor.metrics.histogram("join_match_age_seconds").snapshot()
+
+    assert counts[-1] == 1
+    assert 86_400 < total < 3 * 86_400
+
+
+def _told(lines: Sequence[Mapping[str, Any]]) -> list[tuple[object, ...]]:
+    return [
+        (line["route"], line["cause"], line["places"], line["events"])
+        for line in lines
+        if line["event"] == "Events may be in the dataset twice."
+    ]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from processor.app import House
 from processor.batch import Doors
 from processor.clock import rfc3339
 from processor.codec.reader import Reader
@@ -45,17 +46,24 @@ class Corridor:
         self.health = Health(self.metrics, self.clock, 60)
         reader = Reader(settings, schema_source(settings.registry, self.clock))
         enricher = Enricher(settings, compile_schemas(settings))
+        self.doors = Doors(self.source, self.sink, self.dead_letters, self.memory)
+        self.observer = Observer(self.metrics, self.health, self.clock)
         self.stream = Stream(
-            Doors(self.source, self.sink, self.dead_letters, self.memory),
+            self.doors,
             Pipeline(reader, enricher, settings.join),
             settings=settings,
-            observer=Observer(self.metrics, self.health, self.clock),
+            observer=self.observer,
             clock=self.clock,
         )
 
     def run(self) -> bool:
         """Run until everything polled is settled, then stop in order."""
         return self.stream.run(until=lambda: not self.source.polls and not self.stream.unsettled)
+
+    @property
+    def house(self) -> House:
+        """The stream with all its doors, to be run and closed as a whole."""
+        return House(self.stream, self.doors, self.observer, 1.0)
 
     def begin(self) -> None:
         """Join the group, for tests that turn the loop themselves."""

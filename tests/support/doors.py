@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from processor.event import ScoreEvent
 from processor.outcome import Reason, Reject, Stage
-from processor.person import Person
+from processor.person import Person, without_score
 from processor.ports import Follows, Guards, Key
 from processor.record import Partition, Record
 
@@ -25,15 +25,18 @@ Happened = list[tuple[object, ...]]
 
 
 class FakePolled:
-    """One poll: its records, and which of them waited too long."""
+    """One poll: its records, which of them waited too long, and the assignment it is from."""
 
-    def __init__(self, records: Sequence[Record], overdue: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, records: Sequence[Record], overdue: frozenset[int] = frozenset(), epoch: int = 0
+    ) -> None:
         self.records = records
         self.overdue = overdue
+        self.epoch = epoch
 
     def without(self, gone: AbstractSet[Partition]) -> "FakePolled":
         kept = [each for each in self.records if (each.topic, each.partition) not in gone]
-        return FakePolled(kept)
+        return FakePolled(kept, epoch=self.epoch)
 
 
 class FakePending:
@@ -48,7 +51,11 @@ class FakePending:
 
 
 class FakeSource:
-    """Polls what was queued; a held source polls nothing; commits what was settled."""
+    """Polls what was queued; a held source polls nothing; commits what was settled.
+
+    What was polled and not committed when all partitions were lost is polled again when they are
+    back; what is settled of it later is ignored.
+    """
 
     def __init__(self, happened: Happened, polls: Iterable[Sequence[Record]] = ()) -> None:
         self.happened = happened
@@ -60,6 +67,8 @@ class FakeSource:
         self.confirms = True
         self._settled: dict[tuple[str, int], int] = {}
         self.committed: dict[tuple[str, int], int] = {}
+        self._given: list[Record] = []
+        self._epoch = 0
 
     def add(self, records: Sequence[Record]) -> None:
         self.polls.append(FakePolled(records))
@@ -73,10 +82,14 @@ class FakeSource:
         if self.causes or not self.polls:
             return FakePolled([])
         polled = self.polls.popleft()
+        polled.epoch = self._epoch
+        self._given += polled.records
         self.happened.append(("polled", [record.offset for record in polled.records]))
         return polled
 
     def settle(self, polled: FakePolled) -> frozenset[Partition]:
+        if polled.epoch != self._epoch:
+            return frozenset(Partition(each.topic, each.partition) for each in polled.records)
         for record in polled.records:
             self._settled[record.topic, record.partition] = record.offset + 1
         return frozenset()
@@ -85,6 +98,23 @@ class FakeSource:
         if self._settled != self.committed:
             self.committed = dict(self._settled)
             self.happened.append(("committed", sorted(self.committed.values())))
+
+    def lose(self, follower: Follows) -> None:
+        """Lose all partitions, without a commit, and get them back at once."""
+        lost, self.assigned = self.assigned, frozenset()
+        self._epoch += 1
+        self._settled = dict(self.committed)
+        follower.gone(sorted(lost))
+        again = [
+            each
+            for each in self._given
+            if each.offset >= self.committed.get((each.topic, each.partition), 0)
+        ]
+        self._given = []
+        if again:
+            self.polls.appendleft(FakePolled(again))
+        self.assigned = lost
+        follower.assigned(sorted(lost))
 
     def hold(self, cause: str) -> None:
         self.causes.add(cause)
@@ -102,14 +132,25 @@ class FakeSource:
 
 
 class FakeDelivery:
-    """Done once the sink has answered."""
+    """Done once the sink has answered, or all of it was forgotten."""
 
     def __init__(self, sink: "FakeSink", events: Sequence[ScoreEvent]) -> None:
         self._sink = sink
         self.events = events
         self.refused: list[tuple[ScoreEvent, Reject]] = []
         self.accepted: list[ScoreEvent] = []
+        self.in_doubt: list[tuple[ScoreEvent, str]] = []
         self._answered = not events
+
+    def forget(self, partitions: AbstractSet[Partition]) -> None:
+        if not self._answered:
+            kept = [e for e in self.events if _place(e.record) not in partitions]
+            self._answered = not kept
+            self.events = kept
+
+    def stop(self) -> None:
+        if not self._answered and self._sink.slow:
+            self.in_doubt += [(event, "stopped") for event in self.events]
 
     @property
     def done(self) -> bool:
@@ -128,15 +169,26 @@ class FakeSink:
         self.slow = False
         self.refuse_next = 0
         self.accepted: list[ScoreEvent] = []
+        self.doubt_next = 0
+        self._deliveries: list[FakeDelivery] = []
 
     def start(self) -> None:
         pass
 
     def deliver(self, events: Sequence[ScoreEvent]) -> FakeDelivery:
-        return FakeDelivery(self, events)
+        delivery = FakeDelivery(self, events)
+        self._deliveries.append(delivery)
+        return delivery
+
+    def forget(self, partitions: AbstractSet[Partition]) -> None:
+        for delivery in self._deliveries:
+            delivery.forget(partitions)
 
     def answer(self, delivery: FakeDelivery) -> None:
         for event in delivery.events:
+            if self.doubt_next:
+                self.doubt_next -= 1
+                delivery.in_doubt.append((event, "reset"))
             if self.refuse_next:
                 self.refuse_next -= 1
                 reject = Reject(Stage.DELIVER, Reason.REFUSED, "The inlet said no.")
@@ -147,23 +199,27 @@ class FakeSink:
         self.happened.append(("delivered", [event.record.offset for event in delivery.accepted]))
 
     def close(self, seconds: float) -> None:
+        """Close; what was under way then is in doubt."""
         assert seconds >= 0
+        for delivery in self._deliveries:
+            delivery.stop()
 
 
 class FakeDeadLetters:
-    """Buries letters at once, unless it is holding."""
+    """Buries letters at once, unless it is holding or slow."""
 
     def __init__(self, happened: Happened, guard: Guards) -> None:
         self.happened = happened
         self.guard = guard
         self.buried: list[int] = []
         self.holding: str | None = None
+        self.slow = False
 
     def send(self, letters: Sequence[tuple[Record, Reject]]) -> FakePending:
         buried: list[bool] = []
 
         def done() -> bool:
-            if not buried and self.holding is None:
+            if not buried and self.holding is None and not self.slow:
                 buried.append(True)
                 for record, reject in letters:
                     self.buried.append(record.offset)
@@ -188,7 +244,7 @@ class FakeMemory:
         self.holding: str | None = None
         self.persons: dict[Key, Person] = {}
         self.durable: dict[Key, Person] = {}
-        self._staged: dict[int, Mapping[Key, Person]] = {}
+        self._staged: dict[int, dict[Key, Person]] = {}
         self.withdrawn: list[str] = []
         self.restoring = False
         self.owned: set[int] = set()
@@ -200,7 +256,12 @@ class FakeMemory:
         self.owned |= set(partitions)
 
     def revoke(self, partitions: Iterable[int]) -> None:
-        self.owned -= set(partitions)
+        gone = set(partitions)
+        self.owned -= gone
+        for persons in (*self._staged.values(), self.persons):
+            for key in [key for key in persons if key[0] in gone]:
+                del persons[key]
+        self.persons |= {key: self.durable[key] for key in self.durable if key[0] in gone}
 
     def recall(self, keys: Iterable[Key]) -> dict[Key, Person]:
         return {key: self.persons[key] for key in keys if key in self.persons}
@@ -208,12 +269,18 @@ class FakeMemory:
     def stage(self, changes: Mapping[Key, Person]) -> int:
         self.persons.update(changes)
         ticket = len(self._staged)
-        self._staged[ticket] = changes
+        self._staged[ticket] = dict(changes)
         return ticket
 
     def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
         assert ticket in self._staged
         self.withdrawn += [event.id for event in refused]
+        since = [persons for one, persons in self._staged.items() if one >= ticket]
+        for event in refused:
+            key = event.record.partition, event.person
+            for persons in (*since, self.persons):
+                if key in persons:
+                    persons[key] = _without(persons[key], event)
 
     def remember(self, ticket: int) -> FakePending:
         changes = self._staged[ticket]
@@ -227,3 +294,17 @@ class FakeMemory:
 
     def close(self, seconds: float) -> None:
         assert seconds >= 0
+
+
+def _place(record: Record) -> Partition:
+    return Partition(record.topic, record.partition)
+
+
+def _without(person: Person, event: ScoreEvent) -> Person:
+    return without_score(
+        person,
+        event.model,
+        scored_at_ms=event.scored_at_ms,
+        event_id=event.id,
+        digest=event.digest,
+    )

@@ -207,6 +207,9 @@ class FakeInlet:
         self._up.set()
         self._loop.run_forever()
         server.close()
+        # A connection that was just taken gets its turn, so that it is among those to be closed.
+        for _ in range(3):
+            self._loop.run_until_complete(asyncio.sleep(0))
         for writer in self._writers:
             writer.transport.abort()
         self._loop.run_until_complete(_end(asyncio.all_tasks(self._loop)))

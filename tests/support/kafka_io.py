@@ -14,7 +14,16 @@ from processor.source.source import Source
 from processor.telemetry.metrics import Metrics
 from tests.support.waiting import until
 
-__all__ = ["EVENTS", "SCORES", "Follower", "Replica", "committed", "produce", "read_all"]
+__all__ = [
+    "EVENTS",
+    "SCORES",
+    "Follower",
+    "Replica",
+    "committed",
+    "produce",
+    "produce_where",
+    "read_all",
+]
 
 SCORES = "customer-ai-scores"
 EVENTS = "experience-events"
@@ -33,6 +42,16 @@ def produce(
     producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all"})
     for value in values:
         producer.produce(topic, value, key=key, partition=partition, headers=list(headers))
+    assert producer.flush(10) == 0
+
+
+def produce_where(
+    broker: EmbeddedBroker, topic: str, keys: Sequence[bytes], *, partitioner: str
+) -> None:
+    """Write one record for each key, wherever a partitioner of librdkafka puts it."""
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "partitioner": partitioner})
+    for key in keys:
+        producer.produce(topic, b"value", key=key)
     assert producer.flush(10) == 0
 
 

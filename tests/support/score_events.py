@@ -8,12 +8,14 @@ from processor.record import Record
 __all__ = ["score_event", "score_events"]
 
 
-def score_event(name: str, *, route: str = "upgrade", size: int = 0, at_ms: int = 1) -> ScoreEvent:
+def score_event(
+    name: str, *, route: str = "upgrade", size: int = 0, at_ms: int = 1, partition: int = 0
+) -> ScoreEvent:
     """Return an event called `name` whose body has at least `size` bytes."""
     entity = {"_id": name, "timestamp": "2026-11-01T00:00:00Z", "eventType": "customerAI.scored"}
     body = json.dumps(entity | {"pad": ""}, separators=(",", ":"))
     body = body.replace('"pad":""', f'"pad":"{"x" * (size - len(body))}"')
-    record = Record("customer-ai-scores", 0, 7, at_ms, b"k", b"v")
+    record = Record("customer-ai-scores", partition, 7, at_ms, b"k", b"v")
     return ScoreEvent(name, route, "Churn", body.encode(), at_ms, b"digest", b"person", record)
 
 

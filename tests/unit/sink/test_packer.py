@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.record import Partition
 from processor.sink.delivery import Delivery
 from processor.sink.packer import Packer, Parcel
 from tests.support.score_events import score_event, score_events
@@ -76,3 +77,31 @@ def test_a_parcel_is_cut_and_picked_with_its_owners_and_its_history() -> None:
     assert (head.events, tail.events) == (events[:1], events[1:])
     assert (picked.events, picked.owners) == ([events[2], events[0]], [owners[2], owners[0]])
     assert all(part.attempts == 2 and part.in_doubt for part in (head, tail, picked))
+
+
+def test_what_is_forgotten_is_released_and_the_rest_keeps_its_order() -> None:
+    events = [score_event(str(i), partition=i % 2) for i in range(4)]
+    fresh, stale = Delivery(events), Delivery(events)
+    stale.forget({Partition("customer-ai-scores", 1)})
+    parcel = Parcel([*events, *events], [fresh] * 4 + [stale] * 4, attempts=2)
+
+    sifted = parcel.sifted()
+
+    assert [event.id for event in sifted.events] == ["0", "1", "2", "3", "0", "2"]
+    assert [event.id for event in stale.released] == ["1", "3"]
+    assert fresh.released == []
+    assert sifted.attempts == 2
+
+
+def test_an_open_parcel_that_is_forgotten_altogether_is_not_open_any_more() -> None:
+    packer, events = _packer(room=330), score_events(3, size=100)
+    delivery = Delivery(events)
+    list(packer.add(events, delivery, 1.0))
+    delivery.forget({Partition("customer-ai-scores", 0)})
+
+    packer.sift()
+
+    assert delivery.done
+    assert packer.opened is None
+    assert list(packer.close()) == []
+    assert list(packer.add(events, Delivery(events), 2.0)) == []

@@ -187,3 +187,13 @@ def test_long_and_endless_values_are_cut() -> None:
     written.log.info("Long.", text="x" * 10_000, many=list(range(10_000)))
 
     assert len(written.text) < 1_000
+
+
+def test_a_line_that_says_always_is_never_held_back() -> None:
+    written = Written()
+
+    for number in range(3):
+        written.log.warning("Events may be in the dataset twice.", places=number, always=True)
+
+    assert [line["places"] for line in written.lines] == [0, 1, 2]
+    assert "always" not in written.text
