@@ -15,7 +15,7 @@ from processor.errors import RejectError
 from processor.event import ExperienceEvent, Reading
 from processor.outcome import Fate, Reject, Rule
 from processor.person import ContextStatus, Novelty, Person
-from processor.plan import Draft, Plan, Scored, Seen, Survey
+from processor.plan import Draft, Placed, Plan, Scored, Seen, Survey, turns
 from processor.ports import Key, Reads
 from processor.record import Record
 from processor.score import Score
@@ -24,6 +24,7 @@ from processor.settings import JoinSettings
 __all__ = ["Pipeline"]
 
 _DAY_MS = 86_400_000
+_COMPLETE, _PARTIAL, _OFF = ContextStatus.COMPLETE, ContextStatus.PARTIAL, ContextStatus.OFF
 
 
 class Pipeline:
@@ -122,33 +123,44 @@ class Pipeline:
     def _decide(
         self, draft: Draft, overdue: AbstractSet[int], refused: Mapping[int, Reject]
     ) -> None:
-        """Merge, suppress, reject or draft each score, in order."""
-        for place, scored in enumerate(draft.survey.scores):
-            if place in refused:
-                draft.reject(scored.at, refused[place])
-            elif not self._join:
-                if not draft.filtered(scored):
-                    event = self._enricher.event(scored.prepared, None, ContextStatus.OFF)
-                    draft.add(place, scored, event)
-            else:
-                self._join_one(draft, place, scored, late=scored.at in overdue)
+        """Reject, merge, suppress or draft every score."""
+        for turn in turns(draft.survey.scores):
+            wanted = [one for one in turn if not draft.ended(one, refused)]
+            if self._join:
+                wanted = self._wanted(draft, wanted)
+            self._draft(draft, wanted, overdue)
 
-    def _join_one(self, draft: Draft, place: int, scored: Scored, *, late: bool) -> None:
-        prepared, person = scored.prepared, draft.person(scored.key)
-        standing = draft.standing(person, prepared)
-        if standing is Novelty.SAME:
-            draft.end(scored.at, Fate.MERGED, "merged_scores", prepared.route)
-        elif draft.filtered(scored):
-            return
-        elif standing is Novelty.CORRECTION and self._suppress:
-            draft.end(scored.at, Fate.FILTERED, "records_filtered", Rule.CORRECTION_SUPPRESSED)
-            draft.counts["corrections", prepared.route, "suppressed"] += 1
-        else:
-            status = ContextStatus.PARTIAL if late else ContextStatus.COMPLETE
-            draft.add(place, scored, self._enricher.event(prepared, person, status))
-            draft.mark_delivered(scored, person)
+    def _wanted(self, draft: Draft, scores: list[Placed]) -> list[Placed]:
+        """Return the scores that are to be sent; the others are merged or suppressed."""
+        standings = [draft.standing(scored) for _, scored in scores]
+        wanted = []
+        for one, standing in zip(scores, standings, strict=True):
+            at, _, prepared = one.scored
+            if standing is Novelty.SAME:
+                draft.end(at, Fate.MERGED, "merged_scores", prepared.route)
+                continue
             if standing is Novelty.CORRECTION:
-                draft.counts["corrections", prepared.route, "sent"] += 1
+                outcome = "suppressed" if self._suppress else "sent"
+                draft.counts["corrections", prepared.route, outcome] += 1
+                if self._suppress:
+                    rule = Rule.CORRECTION_SUPPRESSED
+                    draft.end(at, Fate.FILTERED, "records_filtered", rule)
+                    continue
+            wanted.append(one)
+        return wanted
+
+    def _draft(self, draft: Draft, scores: Sequence[Placed], overdue: AbstractSet[int]) -> None:
+        known = [(one.prepared, draft.person(one.key)) for _, one in scores]
+        if self._join:
+            waited = [_PARTIAL if one.at in overdue else _COMPLETE for _, one in scores]
+        else:
+            waited = [_OFF] * len(scores)
+        events = self._enricher.events(known, waited)
+        for (place, scored), event in zip(scores, events, strict=True):
+            draft.add(place, scored, event)
+        if self._join:
+            for _, scored in scores:
+                draft.mark_delivered(scored)
 
     def _encode(self, draft: Draft) -> dict[int, Reject]:
         """Encode what was drafted; returns the rejects by their place among the scores."""

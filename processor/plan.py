@@ -24,7 +24,17 @@ from processor.person import (
 from processor.ports import Key
 from processor.record import Record
 
-__all__ = ["Draft", "Drafted", "Plan", "Rejected", "Scored", "Seen", "Survey"]
+__all__ = [
+    "Draft",
+    "Drafted",
+    "Placed",
+    "Plan",
+    "Rejected",
+    "Scored",
+    "Seen",
+    "Survey",
+    "turns",
+]
 
 _NOBODY = Person()
 _MERIT = {Fate.FILTERED: 0, Fate.REMEMBERED: 1, Fate.MERGED: 2, Fate.DELIVERED: 3, Fate.DEAD: 4}
@@ -55,6 +65,13 @@ class Scored(NamedTuple):
     at: int
     key: Key
     prepared: Prepared
+
+
+class Placed(NamedTuple):
+    """A prepared score and its place in the survey."""
+
+    place: int
+    scored: Scored
 
 
 class Drafted(NamedTuple):
@@ -134,22 +151,27 @@ class Draft:
                 self.counts["late_events",] += 1
                 self.counts["scores_before_late_event",] += overtaken
 
-    def standing(self, person: Person, prepared: Prepared) -> Novelty:
+    def standing(self, scored: Scored) -> Novelty:
         """Return whether a score was delivered before, and with this content."""
+        prepared = scored.prepared
         return novelty(
-            person,
-            prepared.model_key,
+            self.person(scored.key),
+            prepared.destination.model_key,
             scored_at_ms=prepared.score.scored_at_ms,
             event_id=prepared.id,
             digest=prepared.digest,
         )
 
-    def filtered(self, scored: Scored) -> bool:
-        """Return whether a rule says that nothing is to be sent for a score; it has ended then."""
-        rule = scored.prepared.rule
-        if rule is not None:
-            self.end(scored.at, Fate.FILTERED, "records_filtered", rule)
-        return rule is not None
+    def ended(self, one: Placed, refused: Mapping[int, Reject]) -> bool:
+        """Return whether a score ended before it was drafted: refused, or filtered by a rule."""
+        place, (at, _, prepared) = one
+        if place in refused:
+            self.reject(at, refused[place])
+            return True
+        if prepared.late and prepared.rule is not None:
+            self.end(at, Fate.FILTERED, "records_filtered", prepared.rule)
+            return True
+        return False
 
     def add(self, place: int, scored: Scored, event: dict[str, Any]) -> None:
         """Draft an event for a score."""
@@ -159,9 +181,9 @@ class Draft:
         else:
             self._raise(scored.at, Fate.DELIVERED)
 
-    def mark_delivered(self, scored: Scored, person: Person) -> None:
+    def mark_delivered(self, scored: Scored) -> None:
         """Let later scores, and later batches, know of this one."""
-        prepared = scored.prepared
+        person, prepared = self.person(scored.key), scored.prepared
         score, at_ms = prepared.score.score, prepared.score.scored_at_ms
         delivered = DeliveredScore(at_ms, prepared.id, prepared.digest, score, prepared.bucket)
         self._changes[scored.key] = with_score(person, prepared.model_key, delivered, self._limits)
@@ -189,6 +211,23 @@ class Draft:
     def _raise(self, at: int, fate: Fate) -> None:
         if _MERIT[fate] > _MERIT[self._fates[at]]:
             self._fates[at] = fate
+
+
+def turns(scores: Sequence[Scored]) -> list[list[Placed]]:
+    """Split scores so that no turn has two of one person by one model; mostly there is one turn.
+
+    Within a turn no score is another's previous one, so each step can be taken for all of them.
+    """
+    seen: Counter[tuple[Key, str]] = Counter()
+    split: list[list[Placed]] = [[]]
+    for place, scored in enumerate(scores):
+        whose = scored.key, scored.prepared.destination.model_key
+        turn = seen[whose]
+        seen[whose] = turn + 1
+        if turn == len(split):
+            split.append([])
+        split[turn].append(Placed(place, scored))
+    return split
 
 
 def _event(drafted: Drafted, body: bytes, record: Record) -> ScoreEvent:

@@ -6,22 +6,23 @@ is read as it was written. For valid messages the values are fastavro's (a law p
 the refusals, but for numbers of more than 64 bits, which are always refused here.
 """
 
-import struct
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from processor.codec.logical import Meaning, meaning_of
+from processor.codec.primitives import (
+    PRIMITIVES,
+    SHORT,
+    Read,
+    read_count,
+    read_long,
+    read_string,
+)
+from processor.codec.weight import UnsafeSchemaError
 
 __all__ = ["Message", "compiled"]
 
-Read: TypeAlias = Callable[[bytes, int], tuple[Any, int]]
 Message: TypeAlias = Callable[[bytes], Any]
-
-_SHIFTS = tuple(range(7, 64, 7))
-_WORD = (1 << 64) - 1
-_SHORT = 0x81
-"""A byte with neither of these bits is a whole number of one byte that is not negative."""
-_float, _double = struct.Struct("<f").unpack_from, struct.Struct("<d").unpack_from
 
 
 def compiled(schema: Any, named: Mapping[str, Any]) -> Message:  # noqa: ANN401  schemas are JSON
@@ -68,43 +69,45 @@ class _Compiler:
     def read(self, schema: Any) -> Read:  # noqa: ANN401
         if isinstance(schema, list):
             return _union([self.read(branch) for branch in schema])
-        kind = schema["type"] if isinstance(schema, dict) else schema
-        if kind in _PRIMITIVES:
-            read = _PRIMITIVES[kind]
-        elif isinstance(schema, dict) and kind in _COMPLEX:
-            read = _COMPLEX[kind](self, schema)
-        else:
-            return self._by_name(kind)
-        meaning = meaning_of(schema) if isinstance(schema, dict) else None
+        if isinstance(schema, str):
+            return PRIMITIVES.get(schema) or self._by_name(schema)
+        read, meaning = self._stored(schema), meaning_of(schema)
         return read if meaning is None else _meant(read, meaning, schema)
+
+    def _stored(self, schema: dict[str, Any]) -> Read:
+        match schema["type"]:
+            case "record" | "error":
+                return self._record(schema["fields"])
+            case "array":
+                return _array(self.read(schema["items"]))
+            case "map":
+                return _map(self.read(schema["values"]))
+            case "fixed":
+                return _fixed(schema["size"])
+            case "enum":
+                return _enum(schema["symbols"])
+            case kind:
+                return self.read(kind)
 
     def _by_name(self, name: str) -> Read:
         if name not in self._made:
             self._made[name] = self.read(self._named[name])
         return self._made[name]
 
-    def _record(self, schema: dict[str, Any]) -> Read:
-        return _record([self._field(field["name"], field["type"]) for field in schema["fields"]])
+    def _record(self, fields: list[dict[str, Any]]) -> Read:
+        named = {field["name"]: self._field(field["name"], field["type"]) for field in fields}
+        if len(named) < len(fields):
+            raise UnsafeSchemaError("The schema has two fields of one name.")
+        return _record(list(named.values()))
 
     def _field(self, name: str, schema: Any) -> _Field:  # noqa: ANN401
-        read = self.read(schema)
         if not isinstance(schema, list) or len(schema) != 2 or "null" not in schema:  # noqa: PLR2004
-            return _Field(name, -1, -1, read is _read_string, read, read)
+            read = self.read(schema)
+            return _Field(name, -1, -1, read is read_string, read, read)
+        branches = [self.read(branch) for branch in schema]
         null = schema.index("null")
-        some = self.read(schema[1 - null])
-        return _Field(name, 2 * null, 2 - 2 * null, some is _read_string, some, read)
-
-    def _array(self, schema: dict[str, Any]) -> Read:
-        return _array(self.read(schema["items"]))
-
-    def _map(self, schema: dict[str, Any]) -> Read:
-        return _map(self.read(schema["values"]))
-
-    def _fixed(self, schema: dict[str, Any]) -> Read:
-        return _fixed(schema["size"])
-
-    def _enum(self, schema: dict[str, Any]) -> Read:
-        return _enum(schema["symbols"])
+        some = branches[1 - null]
+        return _Field(name, 2 * null, 2 - 2 * null, some is read_string, some, _union(branches))
 
 
 def _record(fields: list[_Field]) -> Read:
@@ -123,7 +126,7 @@ def _record(fields: list[_Field]) -> Read:
             elif some >= 0:
                 values[name], at = read(message, at)
                 continue
-            if text and not tag & _SHORT:
+            if text and not tag & SHORT:
                 start = at + 1
                 at = start + (tag >> 1)
                 values[name] = message[start:at].decode()
@@ -136,7 +139,7 @@ def _record(fields: list[_Field]) -> Read:
 
 def _union(branches: list[Read]) -> Read:
     def read_union(message: bytes, at: int) -> tuple[Any, int]:
-        index, at = _read_long(message, at)
+        index, at = read_long(message, at)
         return branches[index](message, at)
 
     return read_union
@@ -145,12 +148,12 @@ def _union(branches: list[Read]) -> Read:
 def _array(read_item: Read) -> Read:
     def read_array(message: bytes, at: int) -> tuple[list[Any], int]:
         items: list[Any] = []
-        count, at = _read_count(message, at)
+        count, at = read_count(message, at)
         while count:
             for _ in range(count):
                 item, at = read_item(message, at)
                 items.append(item)
-            count, at = _read_count(message, at)
+            count, at = read_count(message, at)
         return items, at
 
     return read_array
@@ -159,12 +162,12 @@ def _array(read_item: Read) -> Read:
 def _map(read_value: Read) -> Read:
     def read_map(message: bytes, at: int) -> tuple[dict[str, Any], int]:
         values: dict[str, Any] = {}
-        count, at = _read_count(message, at)
+        count, at = read_count(message, at)
         while count:
             for _ in range(count):
-                key, at = _read_string(message, at)
+                key, at = read_string(message, at)
                 values[key], at = read_value(message, at)
-            count, at = _read_count(message, at)
+            count, at = read_count(message, at)
         return values, at
 
     return read_map
@@ -182,7 +185,7 @@ def _fixed(size: int) -> Read:
 
 def _enum(symbols: list[str]) -> Read:
     def read_enum(message: bytes, at: int) -> tuple[str, int]:
-        index, at = _read_long(message, at)
+        index, at = read_long(message, at)
         return symbols[index], at
 
     return read_enum
@@ -194,93 +197,3 @@ def _meant(read: Read, meaning: Meaning, schema: dict[str, Any]) -> Read:
         return meaning(stored, schema, None), at
 
     return read_meant
-
-
-def _read_long(message: bytes, at: int) -> tuple[int, int]:
-    number = message[at]
-    at += 1
-    if number > 0x7F:
-        number &= 0x7F
-        for shift in _SHIFTS:
-            byte = message[at]
-            at += 1
-            if byte < 0x80:
-                number |= byte << shift
-                break
-            number |= (byte & 0x7F) << shift
-        else:
-            raise ValueError("more than 64 bits")
-        number &= _WORD
-    return (number >> 1) ^ -(number & 1), at
-
-
-def _read_count(message: bytes, at: int) -> tuple[int, int]:
-    """Read how many items follow; a negative count has the size of the block after it."""
-    count = message[at]
-    if not count & _SHORT:
-        return count >> 1, at + 1
-    count, at = _read_long(message, at)
-    if count < 0:
-        return -count, _read_long(message, at)[1]
-    return count, at
-
-
-def _read_string(message: bytes, at: int) -> tuple[str, int]:
-    size = message[at]
-    at += 1
-    if size & _SHORT:
-        size, at = _read_size(message, at - 1)
-    else:
-        size >>= 1
-    end = at + size
-    return message[at:end].decode(), end
-
-
-def _read_bytes(message: bytes, at: int) -> tuple[bytes, int]:
-    size, at = _read_size(message, at)
-    end = at + size
-    return message[at:end], end
-
-
-def _read_size(message: bytes, at: int) -> tuple[int, int]:
-    size, at = _read_long(message, at)
-    if size < 0:
-        raise ValueError("negative size")
-    return size, at
-
-
-def _read_null(_: bytes, at: int) -> tuple[None, int]:
-    return None, at
-
-
-def _read_boolean(message: bytes, at: int) -> tuple[bool, int]:
-    return message[at] != 0, at + 1
-
-
-def _read_float(message: bytes, at: int) -> tuple[float, int]:
-    return _float(message, at)[0], at + 4
-
-
-def _read_double(message: bytes, at: int) -> tuple[float, int]:
-    return _double(message, at)[0], at + 8
-
-
-_PRIMITIVES: dict[str, Read] = {
-    "null": _read_null,
-    "boolean": _read_boolean,
-    "int": _read_long,
-    "long": _read_long,
-    "float": _read_float,
-    "double": _read_double,
-    "bytes": _read_bytes,
-    "string": _read_string,
-}
-
-_COMPLEX: dict[str, Callable[[_Compiler, dict[str, Any]], Read]] = {
-    "record": _Compiler._record,
-    "error": _Compiler._record,
-    "array": _Compiler._array,
-    "map": _Compiler._map,
-    "fixed": _Compiler._fixed,
-    "enum": _Compiler._enum,
-}

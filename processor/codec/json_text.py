@@ -20,7 +20,7 @@ _Leaf: TypeAlias = str | int | float | bool | None
 
 
 def _shallow() -> msgspec.json.Decoder[Any]:
-    """Return a decoder of JSON that nests no deeper than most: of the same values, none to count."""
+    """Return a decoder of any JSON that nests no deeper than most does."""
     kind: Any = _Leaf
     for _ in range(_SHALLOW):
         kind = _Leaf | list[kind] | dict[str, kind]

@@ -64,17 +64,20 @@ class Reader:
         if record.value is None:
             return _TOMBSTONE
         source = self._by_topic.get(record.topic) or self._input(record.topic)
-        scores = source.role is _Role.SCORES
-        if scores and source.decoder.is_plain_json(record.value):
-            usual = self._usual.read(record.value)
-            if usual:
-                return Reading(usual)
-        unwrapped = unwrap(source.decoder.decode(record.value))
-        if scores:
-            return self._read_scores(unwrapped)
-        return self._read_event(unwrapped, record.value)
+        if source.role is _Role.SCORES:
+            return self._read_scores(source.decoder, record.value)
+        return self._read_event(unwrap(source.decoder.decode(record.value)), record.value)
 
-    def _read_scores(self, unwrapped: Unwrapped) -> Reading:
+    def _read_scores(self, decoder: Decoder, value: bytes) -> Reading:
+        if decoder.is_plain_json(value):
+            usual = self._usual.of_json(value)
+            decoded = None if usual else decoder.decode(value)
+        else:
+            decoded = decoder.decode(value)
+            usual = self._usual.of_value(decoded)
+        return Reading(usual) if usual else self._read_any_scores(unwrap(decoded))
+
+    def _read_any_scores(self, unwrapped: Unwrapped) -> Reading:
         entity = unwrapped.entity
         identities = self._identities.read(entity)
         found = self._scores.read_models(unwrapped, identities)

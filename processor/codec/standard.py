@@ -144,29 +144,24 @@ def kind_of_type(event_type: str) -> str | None:
     return _TYPES.get(_NOT_LETTERS.sub("", event_type.lower()))
 
 
-def _walk(
-    below: dict[str, _Node], branch: Entity, kinds: list[str], texts: dict[str, str]
-) -> None:
+def _walk(below: dict[str, _Node], branch: Entity, kinds: list[str], texts: dict[str, str]) -> None:
     for key, value in branch.items():
         node = below.get(key)
         if node is None or value is None:
             continue
-        kind = type(value)
-        if kind is str:
-            _say(node, value, kinds, texts)
-        elif kind is dict and node.below:
-            _walk(node.below, value, kinds, texts)
-        elif node.measured and _counts(value.get("value") if kind is dict else value):
-            kinds += node.measured
-        elif node.fields and kind in (int, float):
-            _say(node, str(value), kinds, texts)
-
-
-def _say(node: _Node, text: str, kinds: list[str], texts: dict[str, str]) -> None:
-    if text and not text.isspace():
-        kinds += node.said
-        for field in node.fields:
-            texts[field] = text[:MAX_TEXT]
+        kind, text = type(value), value
+        if kind is not str:
+            if kind is dict and node.below:
+                _walk(node.below, value, kinds, texts)
+                continue
+            if node.measured and _counts(value.get("value") if kind is dict else value):
+                kinds += node.measured
+                continue
+            text = str(value) if node.fields and kind in (int, float) else ""
+        if text and not text.isspace():
+            kinds += node.said
+            for field in node.fields:
+                texts[field] = text[:MAX_TEXT]
 
 
 def _counts(measure: Any) -> bool:  # noqa: ANN401  whatever the record has there

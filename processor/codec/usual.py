@@ -6,7 +6,8 @@ there, since a type changes none of them; no key is unknown, so none can be a le
 and nothing can nest deeper than the eight levels that the settings allow at the least.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -20,6 +21,9 @@ from processor.settings import ReadingSettings
 
 __all__ = ["UsualScores"]
 
+_Number: TypeAlias = Annotated[
+    float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)  # neither NaN nor infinite
+]
 _Plain: TypeAlias = str | int | float | bool | None
 _Header: TypeAlias = dict[str, _Plain | dict[str, _Plain]]
 _Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
@@ -41,11 +45,11 @@ class _NamedId(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 _LEAVES: dict[str, Any] = {
-    "score": float | None,
-    "probability": float | None,
+    "score": _Number | None,
+    "probability": _Number | None,
     "percentile": int | None,
     "modelType": str | None,
-    "scoreDate": str | int | float | None,
+    "scoreDate": Any,
     "influentialFactors": _Factors | None,
 }
 _WHO: dict[str, Any] = {
@@ -57,6 +61,9 @@ _WHO: dict[str, Any] = {
 }
 
 
+_NOT_USUAL = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
 class _Leaves(Protocol):
     """What an object decodes to: the leaves as `Score` has them, by the names of the settings."""
 
@@ -64,7 +71,7 @@ class _Leaves(Protocol):
     probability: float | None
     percentile: int | None
     modelType: str | None  # noqa: N815
-    scoreDate: str | float | None  # noqa: N815
+    scoreDate: object  # noqa: N815
     influentialFactors: list[Factor] | None  # noqa: N815
 
 
@@ -86,23 +93,32 @@ class UsualScores:
     def __init__(
         self, settings: ReadingSettings, tenant: str, identities: IdentityReader, dates: Dates
     ) -> None:
-        record = _record_type(settings.aliases, tenant)
-        self._decode: Any = None if record is None else msgspec.json.Decoder(record).decode
+        self._type: Any = _record_type(settings.aliases, tenant)
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._type).decode
         self._containers = frozenset(name.lower() for name in settings.containers)
         self._canonical = identities.canonical
         self._instant_ms = dates.instant_ms
         self._max_factors = settings.max_factors
 
-    def read(self, value: bytes) -> tuple[Score, ...]:
-        """Return the scores of JSON text, none where it has to be read as anything may be."""
-        if self._decode is None:
-            return ()
+    def of_json(self, text: bytes) -> tuple[Score, ...]:
+        """Return the scores in JSON text, none where it has to be read as anything may be."""
         try:
-            record = self._decode(value)
-            entity: _Entity = record if record.body is None else record.body.xdmEntity
-            return self._nested(entity) if entity.tenant else self._flat(entity)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return self._scores(self._decode(text))
+        except _NOT_USUAL:
             return ()
+
+    def of_value(self, value: object) -> tuple[Score, ...]:
+        """Return the scores of a decoded record, none where it is to be read as anything may be."""
+        try:
+            return self._scores(msgspec.convert(value, self._type))
+        except _NOT_USUAL:
+            return ()
+
+    def _scores(self, record: Any) -> tuple[Score, ...]:  # noqa: ANN401  its type is made at start
+        if record is None:
+            return ()
+        entity: _Entity = record if record.body is None else record.body.xdmEntity
+        return self._nested(entity) if entity.tenant else self._flat(entity)
 
     def _nested(self, entity: _Entity) -> tuple[Score, ...]:
         found = self._identities(entity)
@@ -190,9 +206,13 @@ def _struct(fields: Mapping[str, Any], spelled: Mapping[str, str]) -> type[msgsp
 def _means(
     aliases: Mapping[str, Sequence[str]], kind: type[msgspec.Struct], spelled: Mapping[str, str]
 ) -> bool:
-    """Return whether its keys are these leaves, and no others, to those who read anything."""
-    keys = dict.fromkeys(kind.__struct_encode_fields__, 0)
-    return LeafNames(aliases).keys_of(keys) == Keys(**spelled)
+    """Return whether each of its keys is its leaf, or none, to those who read anything."""
+    names, leaf_of = LeafNames(aliases), {key: leaf for leaf, key in spelled.items()}
+    for key in kind.__struct_encode_fields__:
+        meant = Keys(**{leaf_of[key]: key}) if key in leaf_of else Keys()
+        if names.keys_of({key: 0}) != meant:
+            return False
+    return True
 
 
 def _first(aliases: Mapping[str, Sequence[str]], leaf: str) -> str:

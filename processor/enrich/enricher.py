@@ -75,18 +75,41 @@ class Enricher:
         )
 
     def event(self, prepared: Prepared, known: Person | None, status: ContextStatus) -> Event:
-        """Return the event as it would be sent, neither validated nor shortened."""
-        context: Event = {
+        """Return one event as it would be sent; see `events`."""
+        return self.events([(prepared, known or _NOBODY)], [status])[0]
+
+    def events(
+        self, known: Sequence[tuple[Prepared, Person]], waited: Sequence[ContextStatus]
+    ) -> list[Event]:
+        """Return events as they would be sent, neither validated nor shortened, in order.
+
+        Each status is what the caller knows of the score's wait; `complete` becomes `none` or
+        `partial` where the person's state says so, and `off` leaves the past out.
+        """
+        pasts = [
+            {} if status is _OFF else past(prepared, person, self._lookback)
+            for (prepared, person), status in zip(known, waited, strict=True)
+        ]
+        found = zip(known, waited, pasts, strict=True)
+        contexts = [self._context(*each, status, about) for each, status, about in found]
+        return [
+            self._built(prepared, context)
+            for (prepared, _), context in zip(known, contexts, strict=True)
+        ]
+
+    def _context(
+        self, prepared: Prepared, person: Person, status: ContextStatus, about: Event
+    ) -> Event:
+        if status is _COMPLETE:
+            status = standing(prepared, person, self._lookback, found=bool(about))
+        return {
             "predictionName": prepared.destination.prediction,
             "scoreBucket": prepared.bucket,
+            **about,
+            "contextStatus": status.value,
         }
-        if status is not _OFF:
-            known = known or _NOBODY
-            found = past(prepared, known, self._lookback)
-            context.update(found)
-            if status is _COMPLETE:
-                status = standing(prepared, known, self._lookback, found=bool(found))
-        context["contextStatus"] = str(status)
+
+    def _built(self, prepared: Prepared, context: Event) -> Event:
         event = build(prepared, context, self._tenant_key, self._event_type)
         leave_out = prepared.destination.schema.leave_out
         return without(event, leave_out) if leave_out else event

@@ -42,8 +42,16 @@ class Lane:
 
     @property
     def holding(self) -> str | None:
-        """Why nothing is sent now, in plain words; None while it is."""
-        return self._gate.holding
+        """Why nothing is sent now, in plain words; None while it is, or has nothing to send.
+
+        An idle lane holds nobody off: only an event can find out that the inlet is well again.
+        """
+        return self._gate.holding if self.busy else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything left to send."""
+        return bool(self.carrying) or self._packer.opened is not None
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Say where the lane's work runs."""

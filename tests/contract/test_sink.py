@@ -508,6 +508,19 @@ def test_what_waits_for_a_dead_inlet_is_released_at_once_and_never_sent() -> Non
         assert [event.id for event in mixed.released] == ["e1"]
 
 
+def test_a_held_sink_that_has_nothing_left_to_send_lets_a_probe_in() -> None:
+    with rig(default=answers(503)) as house:
+        gone = house.sink.deliver(_of_two_partitions()[1:])
+        until(lambda: house.sink.holding, seconds=5, what="the sink holds")
+        house.sink.forget(_LEFT)
+        assert gone.wait(5)
+
+        until(lambda: house.sink.holding is None, seconds=5, what="the idle sink holds nobody off")
+        house.inlet.default = accepts()
+
+        assert house.sink.deliver(_of_two_partitions()[:1]).wait(5)
+
+
 def test_what_lingers_is_released_without_being_sent() -> None:
     with rig(limits={"linger_seconds": 0.3}) as house:
         delivery = house.sink.deliver(_of_two_partitions())

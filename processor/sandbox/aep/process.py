@@ -52,6 +52,7 @@ class AepProcess:
             [*command, msgspec.json.encode(self.settings).decode()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C is for whoever started it, who then ends it
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         line = self._process.stdout.readline() if self._process.stdout else b""

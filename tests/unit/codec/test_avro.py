@@ -19,6 +19,8 @@ from processor.outcome import Reason
 
 Json: TypeAlias = Any
 
+_FIELD = b'{"name": "a", "type": "int"}'
+
 
 def _schema(declared: Json) -> AvroSchema:
     return ready_schema(msgspec.json.encode(declared))
@@ -116,10 +118,46 @@ def test_timestamp_that_can_not_be_does_not_cost_the_record(logical: str) -> Non
         (_varint(50_000_000) + b"\x02", {"type": "array", "items": "long"}),
         (b"\x02\x02", "long"),
         (b"\x80" * 20, "long"),
+        (b"\x80" * 10 + b"\x01", "long"),
+        (b"\x80" * (1 << 20), "long"),
+        (b"\x02", _record("R", a=["null", "string"])),
+        (b"\x04a", _record("R", a=["null", "string"])),
+        (b"\x02\x04a", _record("R", a=["null", "string"])),
+        (b"\x02\x01", _record("R", a=["null", "string"])),
+        (b"\x0a", _record("R", a="string", b="string", c="null")),
+        (b"\x00" * 7, "double"),
+        (b"\x00" * 4, {"type": "fixed", "name": "F", "size": 5}),
+        (
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00",
+            {"type": "array", "items": {"type": "fixed", "name": "F", "size": 1}},
+        ),
     ],
 )
 def test_bytes_that_do_not_fit_are_malformed(payload: bytes, declared: Json) -> None:
     assert _reason(payload, declared) is Reason.MALFORMED
+
+
+def test_last_field_may_take_no_bytes() -> None:
+    nothing = _record("N")
+    declared = _record("R", a="long", b=["null", nothing], c="null", d="N")
+
+    assert decode_avro(b"\x0e\x02", _schema(declared)) == {"a": 7, "b": {}, "c": None, "d": {}}
+
+
+@pytest.mark.parametrize("union", [["null", "string"], ["string", "null"]])
+def test_union_may_be_told_in_more_bytes_than_it_takes(union: Json) -> None:
+    declared, text = _record("R", a=union), union.index("string")
+
+    assert decode_avro(bytes([2 * text | 128, 0, 2]) + b"x", _schema(declared)) == {"a": "x"}
+    assert decode_avro(bytes([2 - 2 * text | 128, 0]), _schema(declared)) == {"a": None}
+
+
+def test_schema_of_many_nested_choices_is_made_ready_at_once() -> None:
+    declared: Json = "string"
+    for level in range(60):
+        declared = _record(f"R{level}", inner=["null", declared])
+
+    assert decode_avro(b"\x00", _schema(declared)) == {"inner": None}
 
 
 def test_message_that_could_unfold_into_millions_is_too_large() -> None:
@@ -157,6 +195,7 @@ def test_self_referencing_schema_never_reaches_the_decoder() -> None:
         b'{"type": "fixed", "name": "F", "size": "x"}',
         b'{"type": "array"}',
         b'{"type": {"type": {"type": 5}}}',
+        b'{"type": "record", "name": "R", "fields": [%s, %s]}' % (_FIELD, _FIELD),
     ],
 )
 def test_text_that_is_no_schema_is_unsafe(text: bytes) -> None:
