@@ -1,9 +1,9 @@
-"""Score records of the usual shape, decoded by type: the same scores for less than half the time.
+"""Score records of the usual shape, decoded by type: the same scores in less time.
 
 Only a short cut. What a record means is said by `identities` and `scores`, which read anything; a
 record that is not exactly usual is left to them. What decodes here holds the values it would hold
 there, since a type changes none of them; no key is unknown, so none can be a leaf by another name;
-and nothing can nest deeper than the eight levels that the settings allow at the least.
+and what is read of it nests no deeper than the eight levels that the settings allow at the least.
 """
 
 import sys

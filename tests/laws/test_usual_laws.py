@@ -109,11 +109,18 @@ aliased = st.sampled_from(
         *[("Score", 1), ("propensityScore", 2), ("PROPENSITY", 0.5), ("percentile", 5)],
         *[("percentileScore", 6), ("percentilerank", 7), ("type", "Churn"), ("scoredAt", 9**11)],
         *[("factors", [{"code": "x"}]), ("modelName", "Other"), ("Prediction", "Other")],
-        *[("Code", "other"), ("VALUE", 5), ("Importance", "LOW"), ("primary", True)],
+        *[
+            ("Code", "other"),
+            ("VALUE", 5),
+            ("Importance", "LOW"),
+            ("importance", "HIGH"),
+            ("primary", True),
+        ],
         ("_other", {"CustomerAI": {"Churn": a_model()}}),
         ("endUserIDs", {"_experience": {"mcid": {"id": ECID}}}),
         ("identities", [{"namespace": "CRMID", "id": "8"}]),
         ("identityMap", {"CRMID": {"id": "8"}}),
+        ("loyalty", {"Churn": a_model()}),
         ("body", a_model()),
     ]
 )

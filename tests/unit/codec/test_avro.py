@@ -111,6 +111,8 @@ def test_timestamp_that_can_not_be_does_not_cost_the_record(logical: str) -> Non
         (b"", "long"),
         (b"\x02", _record("R", a="string")),
         (b"\x01", "string"),
+        (b"\x01abc", "bytes"),
+        (b"\x02\x01\x00", _record("R", a="long", b="string", c="boolean")),
         (b"\x02\xff", "string"),
         (b"\x0a", ["null", "int"]),
         (b"\x0a", {"type": "enum", "name": "E", "symbols": ["A"]}),
@@ -135,6 +137,14 @@ def test_timestamp_that_can_not_be_does_not_cost_the_record(logical: str) -> Non
 )
 def test_bytes_that_do_not_fit_are_malformed(payload: bytes, declared: Json) -> None:
     assert _reason(payload, declared) is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("size", [b"\x04", b"\xfe\x01"])
+def test_blocks_may_come_with_their_size(size: bytes) -> None:
+    numbers, pairs = {"type": "array", "items": "long"}, {"type": "map", "values": "long"}
+
+    assert decode_avro(b"\x03" + size + b"\x02\x04\x02\x06\x00", _schema(numbers)) == [1, 2, 3]
+    assert decode_avro(b"\x01" + size + b"\x02a\x04\x00", _schema(pairs)) == {"a": 2}
 
 
 def test_last_field_may_take_no_bytes() -> None:

@@ -6,9 +6,10 @@ from processor.codec.dates import Dates
 from processor.codec.identities import IdentityReader
 from processor.codec.json_text import decode_json
 from processor.codec.usual import UsualScores
+from processor.outcome import Reason
 from processor.settings import IdentitySettings, ReadingSettings
 from tests.support.places import ROOT
-from tests.support.reading import ECID, a_model, a_profile, json_record
+from tests.support.reading import ECID, a_model, a_profile, json_record, reader_with, refusal
 
 VALID = ROOT / "schemas/examples/customer-ai-scores/valid"
 FACTOR = {"code": "Counts of webVisit", "value": "14", "importance": "high"}
@@ -37,6 +38,25 @@ def _taken(content: object, usual: UsualScores) -> bool:
 )
 def test_examples_as_they_should_be_take_it(name: str) -> None:
     assert _taken((VALID / f"{name}.json").read_bytes(), _usual())
+
+
+def test_deepest_that_takes_it_is_as_deep_as_the_least_limit() -> None:
+    reader = reader_with({"reading/max_depth": 8})
+    deepest = json_record((VALID / "envelope.json").read_bytes())
+    nested: object = "2026-08-03"
+    for _ in range(8):
+        nested = [nested]
+
+    assert reader.read(deepest).scores
+    assert refusal(reader, json_record({**FLAT, "scoreDate": nested})).reason is Reason.TOO_DEEP
+
+
+def test_size_is_looked_at_first() -> None:
+    reader = reader_with({"reading/max_record_bytes": 1_024})
+    record = a_profile(Churn=a_model(influentialFactors=[FACTOR] * 20))
+
+    assert _taken(record, _usual())
+    assert refusal(reader, json_record(record)).reason is Reason.TOO_LARGE
 
 
 @pytest.mark.parametrize("tenant", ["acme", "_acme"])
