@@ -90,7 +90,9 @@ def _offset(future: "Future[Any]") -> int | None:
         return None
     error = future.exception()
     if error is None:
-        return int(future.result().offset)
+        offset = int(future.result().offset)
+        # Where the connection was cut meanwhile the client reports success, and -1001.
+        return offset if offset >= 0 else None
     if isinstance(error, KafkaException) and error.args[0].code() in _NOWHERE:
         return 0
     return None
