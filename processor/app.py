@@ -16,15 +16,16 @@ from processor.dead_letter.writer import DeadLetters
 from processor.enrich.enricher import Enricher
 from processor.enrich.validation import compile_schemas
 from processor.errors import StopError
+from processor.forward.forward import Forward
+from processor.forward.off import ForwardOff
 from processor.lines import LineSink
 from processor.observer import Observer
 from processor.pipeline import Pipeline
-from processor.ports import Buries, Reads, Remembers, Supplies
-from processor.settings import Settings
+from processor.ports import Buries, Forwards, Reads, Remembers, Supplies
+from processor.settings import InputSettings, Settings
 from processor.sink.sink import Sink
 from processor.source.client import librdkafka_version
 from processor.source.source import Source
-from processor.source.uncommitted import Uncommitted
 from processor.state.off import MemoryOff
 from processor.state.opening import open_memory
 from processor.state.transient import TransientMemory
@@ -55,7 +56,8 @@ class Watch(NamedTuple):
     def over(cls, settings: Settings, clock: Clock) -> "Watch":
         """Return a watch with every series of these settings begun at 0."""
         inputs = [each for each in (settings.kafka.scores, settings.kafka.events) if each]
-        topics = [topic for each in inputs for topic in each.topics if not topic.startswith("^")]
+        named = [topic for each in inputs for topic in each.topics if not topic.startswith("^")]
+        topics = [*named, *filter(None, [settings.join.repartition_topic])]
         metrics = Metrics()
         metrics.prepare(settings.routes, topics)
         metrics.about(version("customer-ai-events"), librdkafka_version())
@@ -90,6 +92,8 @@ class House(NamedTuple):
         self.stream.abandon()
         with self.observer.stopping("state"):
             self.doors.memory.close(self.seconds)
+        with self.observer.stopping("forward"):
+            self.doors.forward.close(self.seconds)
         with self.observer.stopping("dead_letters"):
             return self.doors.dead_letters.close(self.seconds)
 
@@ -107,6 +111,7 @@ def live_house(settings: Settings, watch: Watch) -> House:
         sink=Sink(settings.aep, settings.routes, metrics, clock),
         dead_letters=DeadLetters(settings, metrics, clock),
         memory=_memory(settings, watch),
+        forward=_forward(settings, watch),
     )
     return _house(settings, doors, pipeline, watch)
 
@@ -114,17 +119,23 @@ def live_house(settings: Settings, watch: Watch) -> House:
 def dry_house(settings: Settings, watch: Watch, lines: TextIO, dead_letters: Buries) -> House:
     """Build a processor that writes events to `lines` and leaves no trace anywhere else.
 
-    It has a consumer group of its own that never commits, and remembers in memory alone.
+    It has a consumer group of its own that never commits, and remembers in memory alone. Where
+    experience events are forwarded, it reads what the processor has forwarded so far, not them.
     """
     metrics, _, clock = watch
     group = f"{settings.kafka.group_id}-dry-run"
     kafka = settings.kafka.model_copy(update={"group_id": group, "group_instance_id": None})
-    memory = TransientMemory() if settings.join.enabled else MemoryOff()
+    if settings.join.repartition_topic is not None:
+        facts = InputSettings(topics=[settings.join.repartition_topic])
+        kafka = kafka.model_copy(update={"events": facts})
+    join = settings.join.model_copy(update={"repartition_topic": None})
+    memory = TransientMemory() if join.enabled else MemoryOff()
     doors = Doors(
-        source=Uncommitted(Source(kafka, metrics, clock, join=settings.join)),
+        source=Source(kafka, metrics, clock, join=join, committing=False),
         sink=LineSink(lines),
         dead_letters=dead_letters,
         memory=memory,
+        forward=ForwardOff(),
     )
     pipeline = pipeline_of(settings, reader_of(settings, clock))
     return _house(settings, doors, pipeline, watch)
@@ -143,6 +154,7 @@ def replay_house(
         sink=Sink(settings.aep, settings.routes, watch.metrics, watch.clock),
         dead_letters=again,
         memory=_memory(settings, watch),
+        forward=_forward(settings, watch),
     )
     return _house(settings, doors, pipeline_of(settings, reader), watch)
 
@@ -166,6 +178,13 @@ def _house(settings: Settings, doors: Doors, pipeline: Pipeline, watch: Watch) -
     observer = Observer(*watch)
     stream = Stream(doors, pipeline, settings=settings, observer=observer, clock=watch.clock)
     return House(stream, doors, observer, settings.stop.close_seconds)
+
+
+def _forward(settings: Settings, watch: Watch) -> Forwards:
+    topic = settings.join.repartition_topic
+    if topic is None:
+        return ForwardOff()
+    return Forward(settings.kafka, topic, watch.metrics, watch.clock)
 
 
 def _memory(settings: Settings, watch: Watch) -> Remembers:

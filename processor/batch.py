@@ -1,6 +1,7 @@
 """One poll's records on their way: delivered, then buried, then remembered, then settled.
 
-The order is the guarantee. A batch only ever moves on; what it waits for is asked, never awaited.
+What is forwarded is so by the time the rest is buried. The order is the guarantee. A batch only
+ever moves on; what it waits for is asked, never awaited.
 """
 
 from collections import Counter
@@ -12,7 +13,16 @@ from typing import NamedTuple
 from processor.event import ScoreEvent
 from processor.outcome import Fate, Reject
 from processor.plan import Plan, Rejected
-from processor.ports import Buries, Delivers, Delivery, Pending, Polled, Remembers, Supplies
+from processor.ports import (
+    Buries,
+    Delivers,
+    Delivery,
+    Forwards,
+    Pending,
+    Polled,
+    Remembers,
+    Supplies,
+)
 from processor.record import Partition, Record
 
 __all__ = ["Batch", "Doors", "Phase", "Refusals"]
@@ -35,6 +45,7 @@ class Doors(NamedTuple):
     sink: Delivers
     dead_letters: Buries
     memory: Remembers
+    forward: Forwards
 
 
 class Refusals(NamedTuple):
@@ -63,6 +74,7 @@ class Batch:
         self._doors = doors
         self._ticket = doors.memory.stage(plan.changes)
         self._delivery: Delivery = doors.sink.deliver(plan.events)
+        self._forwarding: Pending = doors.forward.send(plan.forwards)
         self._pending: Pending = self._delivery
 
     def advance(self, *, may_remember: bool) -> None:
@@ -75,7 +87,7 @@ class Batch:
             self._take_refusals(self._delivery.refused)
             self._pending = self._doors.dead_letters.send(self.letters)
             self.phase = Phase.BURYING
-        if self.phase is Phase.BURYING and self._pending.done:
+        if self.phase is Phase.BURYING and self._pending.done and self._forwarding.done:
             self.phase = Phase.IN_LINE
         if self.phase is Phase.IN_LINE and may_remember:
             self._pending = self._doors.memory.remember(self._ticket)

@@ -6,7 +6,7 @@ from processor.outcome import Reject, Rule
 from processor.record import Record
 from processor.score import Identity, Score
 
-__all__ = ["ExperienceEvent", "Fact", "Reading", "ScoreEvent"]
+__all__ = ["ExperienceEvent", "Fact", "Forwarded", "Reading", "ScoreEvent"]
 
 
 class Fact(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
@@ -37,17 +37,33 @@ class ExperienceEvent(msgspec.Struct, frozen=True):
     fact: Fact
 
 
+class Forwarded(msgspec.Struct, frozen=True, array_like=True):
+    """What is forwarded of an experience event to the partition of its person.
+
+    `person` is the key under which state is kept. Positional on the wire: new fields go last, with
+    a default.
+    """
+
+    person: bytes
+    fact: Fact | None = None
+    scores: tuple[Score, ...] = ()
+
+
 class Reading(msgspec.Struct, frozen=True):
     """What one record was found to say.
 
     A record may carry several scores of which some are bad (`rejects`, one each), an experience
-    event, or both. `rule` is set where a named rule filters the whole record.
+    event, or both. `rule` is set where a named rule filters the whole record. `foreign` means that
+    the record's partition is not its person's, so what it says is to be forwarded; `forwarded` is
+    what was forwarded of another record (its scores are in `scores`).
     """
 
     scores: tuple[Score, ...] = ()
     event: ExperienceEvent | None = None
     rejects: tuple[Reject, ...] = ()
     rule: Rule | None = None
+    foreign: bool = False
+    forwarded: Forwarded | None = None
 
 
 class ScoreEvent(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ class Holds:
             "destination": doors.sink.holding,
             "dead_letters": doors.dead_letters.holding,
             "state": self._state(),
+            "forward": doors.forward.holding,
             "commit": doors.source.overdue,
             "registry": registry,
             "window": window,

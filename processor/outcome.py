@@ -20,6 +20,9 @@ class Fate(StrEnum):
     """Every score event of it had been delivered before with the same content."""
     REMEMBERED = "remembered"
     """An experience event without scores: it became part of what is known of a person."""
+    FORWARDED = "forwarded"
+    """What it says is in the internal topic, acknowledged by all replicas, on the partition of its
+    person; the message there has a fate of its own (see `join.repartition_topic`)."""
 
 
 class Rule(StrEnum):

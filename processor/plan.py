@@ -37,7 +37,8 @@ __all__ = [
 ]
 
 _NOBODY = Person()
-_MERIT = {Fate.FILTERED: 0, Fate.REMEMBERED: 1, Fate.MERGED: 2, Fate.DELIVERED: 3, Fate.DEAD: 4}
+_ASCENDING = "filtered forwarded remembered merged delivered dead"
+_MERIT = {Fate(name): merit for merit, name in enumerate(_ASCENDING.split())}
 """A record with several ends has the gravest: one bad score makes a dead letter of the record."""
 
 Counts = Counter[tuple[str, ...]]
@@ -91,6 +92,7 @@ class Survey(msgspec.Struct):
     scores: list[Scored] = []
     rejected: list[Rejected] = []
     counts: Counts = msgspec.field(default_factory=Counter)
+    forwards: list[tuple[bytes, bytes]] = []
 
     @property
     def keys(self) -> set[Key]:
@@ -113,6 +115,8 @@ class Plan(msgspec.Struct):
     counts: Counts
     ages: list[float]
     """Seconds from the newest fact in a context to its score date."""
+    forwards: list[tuple[bytes, bytes]]
+    """Messages for the internal topic, key and value."""
 
 
 class Draft:
@@ -206,7 +210,8 @@ class Draft:
             _event(one, body, self.survey.records[one.scored.at])
             for one, body in zip(self.drafted, self.bodies, strict=True)
         ]
-        return Plan(events, self._rejected, self._changes, self._fates, self.counts, self._ages)
+        ends = self._rejected, self._changes, self._fates
+        return Plan(events, *ends, self.counts, self._ages, self.survey.forwards)
 
     def _raise(self, at: int, fate: Fate) -> None:
         if _MERIT[fate] > _MERIT[self._fates[at]]:
@@ -218,12 +223,14 @@ def turns(scores: Sequence[Scored]) -> list[list[Placed]]:
 
     Within a turn no score is another's previous one, so each step can be taken for all of them.
     """
+    whose = [(one.key, one.prepared.destination.model_key) for one in scores]
+    if len(set(whose)) == len(whose):
+        return [[Placed(place, scored) for place, scored in enumerate(scores)]]
     seen: Counter[tuple[Key, str]] = Counter()
-    split: list[list[Placed]] = [[]]
-    for place, scored in enumerate(scores):
-        whose = scored.key, scored.prepared.destination.model_key
-        turn = seen[whose]
-        seen[whose] = turn + 1
+    split: list[list[Placed]] = []
+    for place, (scored, one) in enumerate(zip(scores, whose, strict=True)):
+        turn = seen[one]
+        seen[one] = turn + 1
         if turn == len(split):
             split.append([])
         split[turn].append(Placed(place, scored))

@@ -15,6 +15,7 @@ from processor.batch import Batch, Doors, Phase
 from processor.clock import Clock, Deadline
 from processor.errors import StopError, UnavailableError
 from processor.holds import Holds
+from processor.homes import Homes
 from processor.observes import Observes
 from processor.outcome import Fate
 from processor.pipeline import Pipeline
@@ -58,6 +59,7 @@ class Stream:
         self._arrived: deque[Polled] = deque()
         self._window: deque[Batch] = deque()
         self._holds = Holds(doors)
+        self._homes = Homes(settings)
         self._outage: str | None = None
         self._learn_at = 0.0
         self._full_since: float | None = None
@@ -109,7 +111,7 @@ class Stream:
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
         """Let memory be restored for what is ours from now on."""
-        self._doors.memory.assign({partition.number for partition in partitions})
+        self._doors.memory.assign(self._homes.numbers(partitions))
         self._hold_or_release()
 
     def drain(self, partitions: Sequence[Partition]) -> None:
@@ -126,8 +128,8 @@ class Stream:
         self._doors.sink.forget(left)
         for batch in self._window:
             batch.forget(left)
-        kept = {partition.number for partition in self._source.assigned}
-        self._doors.memory.revoke({partition.number for partition in partitions} - kept)
+        kept = self._homes.numbers(self._source.assigned)
+        self._doors.memory.revoke(self._homes.numbers(partitions) - kept)
 
     def _poll(self) -> Polled | None:
         if self._holds.causes:
@@ -145,8 +147,7 @@ class Stream:
             self._window.append(self._start(self._arrived.popleft()))
 
     def _recallable(self, polled: Polled) -> bool:
-        numbers = {record.partition for record in polled.records}
-        return all(map(self._doors.memory.ready, numbers))
+        return all(map(self._doors.memory.ready, self._homes.of(polled.records)))
 
     def _learned(self) -> bool:
         """Have the writer schemas of the next poll fetched; False while that can not be done."""
@@ -178,6 +179,7 @@ class Stream:
         """Serve the doors, let every batch move on, settle from the front what is done."""
         self._doors.dead_letters.poll()
         self._doors.memory.poll()
+        self._doors.forward.poll()
         may_remember = True
         for batch in self._window:
             batch.advance(may_remember=may_remember)

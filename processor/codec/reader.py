@@ -15,6 +15,7 @@ from processor.codec.scores import Found, ScoreReader
 from processor.codec.usual import UsualScores
 from processor.errors import InvariantError, RejectError
 from processor.event import ExperienceEvent, Reading
+from processor.forwarded import decode
 from processor.outcome import Reason, Rule, Stage
 from processor.record import Record
 from processor.score import Identity
@@ -29,6 +30,7 @@ _NOBODY = Reading(rule=Rule.EVENT_WITHOUT_PERSON)
 class _Role(Enum):
     SCORES = "scores"
     EVENTS = "events"
+    FACTS = "facts"
 
 
 class _Input(NamedTuple):
@@ -49,6 +51,7 @@ class Reader:
         self._scores = ScoreReader(settings.reading, dates)
         self._usual = UsualScores(settings.reading, settings.event.tenant, self._identities, dates)
         self._facts = FactReader(settings.join, dates)
+        self._foreign = settings.join.repartition_topic is not None
         self._inputs = _inputs(settings, schemas)
         self._by_topic: dict[str, _Input] = {}
 
@@ -66,6 +69,9 @@ class Reader:
         source = self._by_topic.get(record.topic) or self._input(record.topic)
         if source.role is _Role.SCORES:
             return self._read_scores(source.decoder, record.value)
+        if source.role is _Role.FACTS:
+            forwarded = decode(record.value)
+            return Reading(forwarded.scores, forwarded=forwarded)
         return self._read_event(unwrap(source.decoder.decode(record.value)), record.value)
 
     def _read_scores(self, decoder: Decoder, value: bytes) -> Reading:
@@ -103,17 +109,18 @@ class Reader:
         fact = self._facts.read(unwrapped, value)
         if not self._identities.names_somebody(identities):
             return _NOBODY
-        return Reading((), ExperienceEvent(identities, fact))
+        return Reading((), ExperienceEvent(identities, fact), foreign=self._foreign)
 
     def _read_scored_event(
         self, unwrapped: Unwrapped, value: bytes, identities: tuple[Identity, ...], found: Found
     ) -> Reading:
         """Keep the scores whatever the event itself is worth."""
+        event, rejects, foreign = None, found.rejects, self._foreign
         try:
-            fact = self._facts.read(unwrapped, value)
+            event = ExperienceEvent(identities, self._facts.read(unwrapped, value))
         except RejectError as error:
-            return Reading(found.scores, None, (*found.rejects, error.reject))
-        return Reading(found.scores, ExperienceEvent(identities, fact), found.rejects)
+            rejects = (*rejects, error.reject)
+        return Reading(found.scores, event, rejects, foreign=foreign)
 
     def _input(self, topic: str) -> _Input:
         known = self._by_topic.get(topic)
@@ -130,7 +137,14 @@ def _of_topic(inputs: tuple[_Input, ...], topic: str) -> _Input:
 
 
 def _inputs(settings: Settings, schemas: SchemaSource) -> tuple[_Input, ...]:
-    sources = [(_Role.SCORES, settings.kafka.scores), (_Role.EVENTS, settings.kafka.events)]
+    topic = settings.join.repartition_topic
+    # Nothing of the format is asked of what was forwarded; "json" has no schema to be learned.
+    facts = InputSettings(topics=[topic], format="json") if topic is not None else None
+    sources = [
+        (_Role.SCORES, settings.kafka.scores),
+        (_Role.FACTS, facts),
+        (_Role.EVENTS, settings.kafka.events),
+    ]
     return tuple(
         _Input(role, Decoder(source, settings.reading, schemas), _patterns(source))
         for role, source in sources

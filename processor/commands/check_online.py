@@ -1,7 +1,9 @@
 """What Kafka, the registry, IMS and the inlets say; each is asked for so many seconds at most."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 from processor.clock import Clock
 from processor.codec.client import RegistryClient
@@ -12,10 +14,12 @@ from processor.enrich.validation import compile_schemas
 from processor.errors import RejectError, UnavailableError
 from processor.event import Reading
 from processor.finding import Finding, Mark
+from processor.forwarded import key_of
 from processor.outcome import Reason
 from processor.record import Record
 from processor.settings import RegistrySettings, Settings
 from processor.sink.probe import inlet_findings
+from processor.source.partitioner import PARTITIONERS
 from processor.source.probe import KafkaProbe
 
 __all__ = ["online_findings", "sample_findings"]
@@ -28,7 +32,7 @@ def online_findings(settings: Settings, clock: Clock, seconds: float) -> Iterato
     kafka = KafkaProbe(settings, clock, seconds)
     yield from kafka.findings()
     yield _registry(settings.registry, seconds)
-    yield from sample_findings(settings, kafka.sample(), clock)
+    yield from sample_findings(settings, kafka.sample(), clock, kafka.layout)
     yield from inlet_findings(settings.aep, settings.routes, clock, seconds)
 
 
@@ -49,9 +53,15 @@ def _registry(settings: RegistrySettings, seconds: float) -> Finding:
 
 
 def sample_findings(
-    settings: Settings, records: Sequence[Record], clock: Clock
+    settings: Settings,
+    records: Sequence[Record],
+    clock: Clock,
+    layout: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[Finding]:
-    """Judge some of the newest records: whether they can be read and are keyed by the person."""
+    """Judge some of the newest records: whether they can be read and are keyed by the person.
+
+    `layout` has the partition counts of their topics.
+    """
     if not records:
         yield Finding("sample", Mark.SKIP, "No record could be had to try.")
         return
@@ -62,17 +72,43 @@ def sample_findings(
         yield Finding("sample", Mark.SKIP, f"Its schemas are not to be had: {error.detail}")
         return
     enricher = Enricher(settings, compile_schemas(settings))
-    trial = _Trial(reader, enricher, clock.now_ms())
+    trial = _Trial(reader, enricher, clock.now_ms(), _Placing.of(settings, layout))
     for record in records:
         trial.take(record)
     yield trial.reading(len(records))
     yield trial.keying()
+    yield from trial.placing()
+
+
+class _Placing(NamedTuple):
+    """Where records of a person belong when facts are forwarded."""
+
+    place: Callable[[bytes, int], int]
+    namespaced: bool
+    layout: Mapping[str, int]
+
+    @classmethod
+    def of(cls, settings: Settings, layout: Mapping[str, int]) -> "_Placing | None":
+        """Return how messages are placed; None where nothing is forwarded."""
+        if settings.join.repartition_topic is None:
+            return None
+        namespaced = settings.join.repartition_key == "namespaced"
+        return cls(PARTITIONERS[settings.kafka.partitioner], namespaced, layout)
+
+    def right(self, record: Record, person: bytes) -> bool:
+        """Return whether a record is on the partition where its person's facts go."""
+        key, count = key_of(person, namespaced=self.namespaced), self.layout.get(record.topic)
+        return count is None or self.place(key, count) == record.partition
 
 
 class _Trial:
     """Reads records as the processor would, and notes what it would reject and who is where."""
 
-    def __init__(self, reader: Reader, enricher: Enricher, now_ms: int) -> None:
+    def __init__(
+        self, reader: Reader, enricher: Enricher, now_ms: int, placing: "_Placing | None"
+    ) -> None:
+        self._placing = placing
+        self._elsewhere = 0
         self._reader = reader
         self._enricher = enricher
         self._now_ms = now_ms
@@ -88,6 +124,8 @@ class _Trial:
             for person in self._persons(reading):
                 self._places[person].add(record.partition)
                 self._topics[person].add(record.topic)
+                if self._placing is not None:
+                    self._elsewhere += not self._placing.right(record, person)
         except RejectError as error:
             self._rejected[error.reject.reason] += 1
 
@@ -113,7 +151,26 @@ class _Trial:
         fix = "Key all input topics by the same person id, with the same partitioner."
         return Finding("keys", Mark.WARN, sentence, fix)
 
+    def placing(self) -> Iterator[Finding]:
+        """Say whether scores are where what is forwarded of their persons goes."""
+        if self._placing is None:
+            return
+        told = f"{len(self._places)} persons"
+        if not self._elsewhere:
+            sentence = f"Scores are where facts are forwarded to ({told})."
+            yield Finding("repartitioning", Mark.OK, sentence)
+            return
+        sentence = (
+            f"Records elsewhere than where facts are forwarded to: {self._elsewhere} ({told})."
+        )
+        fix = "Key scores as join.repartition_key says, and set kafka.partitioner to theirs."
+        yield Finding("repartitioning", Mark.FAIL, sentence, fix)
+
     def _persons(self, reading: Reading) -> Iterator[bytes]:
+        if reading.foreign:
+            return
+        if reading.forwarded is not None:
+            yield reading.forwarded.person
         for score in reading.scores:
             yield self._enricher.prepare(score, self._now_ms).person
         person = reading.event and self._enricher.person(reading.event.identities)

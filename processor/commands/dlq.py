@@ -135,9 +135,10 @@ def _wanted(letters: Iterable[Letter]) -> dict[str, set[str]]:
 
 
 def _is_ours(settings: Settings, letter: Letter) -> bool:
-    """Return whether the topic a letter came from is still one of the inputs."""
-    inputs = (settings.kafka.scores, settings.kafka.events)
-    return any(each.takes(letter.record.topic) for each in inputs if each is not None)
+    """Return whether the topic a letter came from is still one of the inputs, or our own."""
+    inputs, topic = (settings.kafka.scores, settings.kafka.events), letter.record.topic
+    forwarded = topic == settings.join.repartition_topic
+    return forwarded or any(each.takes(topic) for each in inputs if each is not None)
 
 
 def _progress() -> Progress:

@@ -13,7 +13,7 @@ from processor.app import enricher_of, reader_of
 from processor.clock import Clock, SystemClock, rfc3339
 from processor.enrich.enricher import Enricher, Prepared
 from processor.errors import RejectError, SettingsError
-from processor.event import ExperienceEvent, Reading
+from processor.event import ExperienceEvent, Fact, Reading
 from processor.outcome import Reject
 from processor.person import ContextStatus
 from processor.record import Record
@@ -40,7 +40,8 @@ def explain_place(settings: Settings, place: str, *, reveal: bool) -> int:
 def explain_file(settings: Settings, file: Path, topic: str | None, *, reveal: bool) -> int:
     """Explain a file as if it were a record of `topic`, the scores topic where not said."""
     inputs = [each for each in (settings.kafka.scores, settings.kafka.events) if each]
-    if topic is not None and not any(each.takes(topic) for each in inputs):
+    own = settings.join.repartition_topic
+    if topic not in {None, own} and not any(each.takes(str(topic)) for each in inputs):
         raise SettingsError([f"{topic!r} is none of the input topics."])
     record = Record(
         topic=topic or settings.kafka.scores.topics[0],
@@ -79,7 +80,11 @@ class _Explanation:
         if reading.rule is not None:
             self._say(True, "filtered", f"by the rule {reading.rule}: nothing is sent")
         if reading.event is not None:
-            self._say(True, "read", f"an experience event: {self._fact(reading.event)}")
+            self._say(True, "read", f"an experience event: {self._event(reading.event)}")
+        if reading.foreign:
+            self._say(True, "forwarded", "to the partition of its person; scores in it as well")
+        if reading.forwarded is not None and reading.forwarded.fact is not None:
+            self._say(True, "read", f"a forwarded fact: {self._fact(reading.forwarded.fact)}")
         worst = max((self._rejected(reject) for reject in reading.rejects), default=0)
         codes = [self._score(score) for score in reading.scores]
         return max(worst, *codes, 0) if codes else worst
@@ -121,11 +126,12 @@ class _Explanation:
         self._say(False, reject.stage, f"{reject.reason}{where}: {reject.detail}")
         return 1
 
-    def _fact(self, event: ExperienceEvent) -> str:
-        fact = event.fact
+    def _event(self, event: ExperienceEvent) -> str:
+        return f"{self._fact(event.fact)}, of {', '.join(map(self._identity, event.identities))}"
+
+    def _fact(self, fact: Fact) -> str:
         kinds = ", ".join(fact.kinds) or "of no standard type"
-        whom = ", ".join(map(self._identity, event.identities))
-        return f"{fact.type or 'untyped'} ({kinds}) at {rfc3339(fact.time_ms)}, of {whom}"
+        return f"{fact.type or 'untyped'} ({kinds}) at {rfc3339(fact.time_ms)}"
 
     def _identity(self, identity: Identity) -> str:
         return f"{identity.namespace} {identity.id if self._reveal else _blot(identity.id)}"

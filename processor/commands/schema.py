@@ -41,17 +41,29 @@ def topic_plan(settings: Settings) -> str:
 
 def _topics(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
     kafka, join = settings.kafka, settings.join
-    alike = "as many as the other inputs" if kafka.events else "any number"
+    forwarded = join.repartition_topic is not None
+    alike = "as many as the other inputs" if kafka.events and not forwarded else "any number"
+    keyed = "keyed in any way" if forwarded else "keyed alike"
     for topic in kafka.scores.topics:
-        yield f"`{topic}`", "scores, keyed by person", alike, "retention above the longest outage"
+        yield (
+            f"`{topic}`",
+            "scores, keyed by person",
+            "any number, all alike" if forwarded else alike,
+            "retention above the longest outage",
+        )
     for topic in kafka.events.topics if kafka.events else ():
-        yield f"`{topic}`", "experience events, keyed alike", alike, "likewise"
+        yield f"`{topic}`", f"experience events, {keyed}", alike, "likewise"
     letters = settings.dead_letter.topic
     yield f"`{letters}`", "dead letters", "any number", "`retention.ms` as your privacy rules say"
     if join.enabled:
         made = "created by the processor" if join.create_changelog else "to be created"
+        like = "as the scores have" if forwarded else "as the inputs have"
         needs = f"`cleanup.policy=compact`, {join.changelog_replication} replicas; {made}"
-        yield f"`{join.changelog_topic}`", "what is known of persons", "as the inputs have", needs
+        yield f"`{join.changelog_topic}`", "what is known of persons", like, needs
+        if forwarded:
+            needs = f"`cleanup.policy=delete`, {join.changelog_replication} replicas; {made}"
+            topic = f"`{join.repartition_topic}`"
+            yield topic, "what is kept of experience events", like, needs
 
 
 def xdm_field_group(tenant: str, model_keys: Iterable[str]) -> str:

@@ -87,15 +87,22 @@ class Enricher:
         `partial` where the person's state says so, and `off` leaves the past out.
         """
         pasts = [
-            {} if status is _OFF else past(prepared, person, self._lookback)
-            for (prepared, person), status in zip(known, waited, strict=True)
+            _NOTHING if status is _OFF else past(*one, self._lookback)
+            for one, status in zip(known, waited, strict=True)
         ]
-        found = zip(known, waited, pasts, strict=True)
-        contexts = [self._context(*each, status, about) for each, status, about in found]
-        return [
-            self._built(prepared, context)
+        contexts = [
+            self._context(*one, status, about)
+            for one, status, about in zip(known, waited, pasts, strict=True)
+        ]
+        tenant_key, kind = self._tenant_key, self._event_type
+        events = [
+            build(prepared, context, tenant_key, kind)
             for (prepared, _), context in zip(known, contexts, strict=True)
         ]
+        for (prepared, _), event in zip(known, events, strict=True):
+            if prepared.destination.schema.leave_out:
+                without(event, prepared.destination.schema.leave_out)
+        return events
 
     def _context(
         self, prepared: Prepared, person: Person, status: ContextStatus, about: Event
@@ -108,11 +115,6 @@ class Enricher:
             **about,
             "contextStatus": status.value,
         }
-
-    def _built(self, prepared: Prepared, context: Event) -> Event:
-        event = build(prepared, context, self._tenant_key, self._event_type)
-        leave_out = prepared.destination.schema.leave_out
-        return without(event, leave_out) if leave_out else event
 
     def encode(self, drafted: Sequence[tuple[Prepared, Event]]) -> list[bytes | Reject]:
         """Hold events against the schemas of their routes and encode them, in order.

@@ -28,7 +28,13 @@ class IdentityChoice:
 
     def usable(self, identities: Sequence[Identity]) -> list[Identity]:
         """Return the identities that name somebody, the primary one first, at most twenty."""
-        good = [one for one in identities if self._names_somebody(one)]
+        listed, configured = self._listed, self._configured
+        good = [
+            one
+            for one in identities
+            if identity_fault(one.namespace, one.id, listed) is None
+            and (one.namespace in configured or _is_name(one.namespace))
+        ]
         if len(good) > 1:
             primary = self._primary(good)
             if primary is not good[0]:
@@ -42,10 +48,8 @@ class IdentityChoice:
         return tuple(name if name in self._configured else "other" for name in faulty)
 
     def _names_somebody(self, one: Identity) -> bool:
-        namespace = one.namespace
-        if namespace not in self._configured and (not namespace.strip() or "|" in namespace):
-            return False
-        return identity_fault(namespace, one.id, self._listed) is None
+        known = one.namespace in self._configured or _is_name(one.namespace)
+        return known and identity_fault(one.namespace, one.id, self._listed) is None
 
     def _primary(self, good: Sequence[Identity]) -> Identity:
         best = [one for one in good if one.namespace == self._order[0]]
@@ -57,6 +61,10 @@ class IdentityChoice:
             return named[first]
         rivals = [one for one in good if first in (None, one.namespace)]
         return min(rivals, key=_preference)
+
+
+def _is_name(namespace: str) -> bool:
+    return bool(namespace.strip()) and "|" not in namespace
 
 
 def _preference(one: Identity) -> tuple[bool, str, str]:

@@ -8,13 +8,14 @@ exception.
 from processor.ports.left import Follows, Polled, Reads, Supplies
 from processor.ports.memory import Key, Remembers
 from processor.ports.pending import Pending
-from processor.ports.right import Buries, Delivers, Delivery, Guards
+from processor.ports.right import Buries, Delivers, Delivery, Forwards, Guards
 
 __all__ = [
     "Buries",
     "Delivers",
     "Delivery",
     "Follows",
+    "Forwards",
     "Guards",
     "Key",
     "Pending",

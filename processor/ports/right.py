@@ -1,4 +1,4 @@
-"""The right side: events to the inlet, letters to the dead-letter topic."""
+"""The right side: events to the inlet, letters to their topic, facts to where they belong."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -9,7 +9,7 @@ from processor.outcome import Reject
 from processor.ports.pending import Pending
 from processor.record import Partition, Record
 
-__all__ = ["Buries", "Delivers", "Delivery", "Guards"]
+__all__ = ["Buries", "Delivers", "Delivery", "Forwards", "Guards"]
 
 
 class Delivery(Pending, Protocol):
@@ -92,6 +92,27 @@ class Buries(Protocol):
 
     def send(self, letters: Sequence[tuple[Record, Reject]]) -> Pending:
         """Write letters; done when all replicas have them."""
+        ...
+
+    def poll(self) -> None:
+        """Serve reports and retries; called on every turn of the loop."""
+        ...
+
+    def close(self, seconds: float) -> bool:
+        """Flush within so many seconds; returns whether nothing is left unwritten."""
+        ...
+
+
+class Forwards(Protocol):
+    """The internal topic, by which facts get to the partition of their person."""
+
+    @property
+    def holding(self) -> str | None:
+        """Return why nothing can be forwarded now, None while all is well."""
+        ...
+
+    def send(self, messages: Sequence[tuple[bytes, bytes]]) -> Pending:
+        """Write messages, by key and value; done when all replicas have them. Never blocks."""
         ...
 
     def poll(self) -> None:

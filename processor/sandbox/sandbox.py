@@ -21,6 +21,7 @@ __all__ = [
     "DEAD_LETTER_TOPIC",
     "EVENTS_TOPIC",
     "GROUP_ID",
+    "REPARTITION_TOPIC",
     "SCORES_TOPIC",
     "Sandbox",
     "SandboxSettings",
@@ -35,6 +36,7 @@ SCORES_TOPIC = "customer-ai-scores"
 EVENTS_TOPIC = "experience-events"
 DEAD_LETTER_TOPIC = "customer-ai-dead-letters"
 CHANGELOG_TOPIC = "customer-ai-scores-state"
+REPARTITION_TOPIC = "customer-ai-scores-facts"
 GROUP_ID = "customer-ai-scores"
 
 
@@ -43,6 +45,8 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     partitions: int = 4
     """Of the scores, experience events and changelog topics."""
+    event_partitions: int | None = None
+    """Of the experience events where they may be keyed in any way; they are then forwarded."""
     brokers: int = 1
     tenant: str = "_sandbox"
     predictions: tuple[Prediction, ...] = PREDICTIONS
@@ -89,16 +93,16 @@ class Sandbox(Generic[_Sim]):
     def __init__(self, simulator: _Sim, settings: SandboxSettings | None = None) -> None:
         self.simulator = simulator
         self._settings = settings or SandboxSettings()
-        partitions = self._settings.partitions
-        self.broker = EmbeddedBroker(
-            {
-                SCORES_TOPIC: partitions,
-                EVENTS_TOPIC: partitions,
-                CHANGELOG_TOPIC: partitions,
-                DEAD_LETTER_TOPIC: 1,
-            },
-            self._settings.brokers,
-        )
+        partitions, others = self._settings.partitions, self._settings.event_partitions
+        topics = {
+            SCORES_TOPIC: partitions,
+            EVENTS_TOPIC: others or partitions,
+            CHANGELOG_TOPIC: partitions,
+            DEAD_LETTER_TOPIC: 1,
+        }
+        self._repartition = {} if others is None else {"repartition_topic": REPARTITION_TOPIC}
+        topics |= dict.fromkeys(self._repartition.values(), partitions)
+        self.broker = EmbeddedBroker(topics, self._settings.brokers)
         for prediction in self._settings.predictions:
             self.simulator.register(
                 inlet_id=inlet_id(prediction),
@@ -147,6 +151,7 @@ class Sandbox(Generic[_Sim]):
                 "changelog_replication": 1,
                 "create_changelog": False,
                 "cohort": f"{self._settings.tenant}.loyalty.tier",
+                **self._repartition,
             },
             "aep": self._aep(),
             "routes": [self._route(prediction) for prediction in self._settings.predictions],

@@ -74,12 +74,15 @@ def _outputs(settings: Settings) -> Iterator[str]:
     outputs = {"dead_letter.topic": settings.dead_letter.topic}
     if settings.join.enabled:
         outputs["join.changelog_topic"] = settings.join.changelog_topic
+    if settings.join.repartition_topic is not None:
+        outputs["join.repartition_topic"] = settings.join.repartition_topic
     for key, topic in outputs.items():
         for name, page in _inputs(settings):
             if any(_same(topic, read) for read in page.topics):
                 yield f"{key} is `{topic}`, which kafka.{name} reads: it would feed itself."
-    if len(set(outputs.values())) < len(outputs):
-        yield "dead_letter.topic and join.changelog_topic are the same topic."
+    for (left, one), (right, other) in combinations(outputs.items(), 2):
+        if one == other:
+            yield f"{left} and {right} are the same topic."
 
 
 def _formats(settings: Settings) -> Iterator[str]:
@@ -128,6 +131,15 @@ def _reading(settings: Settings) -> Iterator[str]:
 def _join(settings: Settings) -> Iterator[str]:
     if settings.join.keep_days < settings.join.lookback_days:
         yield "join.keep_days must not be less than join.lookback_days."
+    if settings.join.repartition_topic is not None:
+        yield from _repartition(settings)
+
+
+def _repartition(settings: Settings) -> Iterator[str]:
+    if not settings.join.enabled or settings.kafka.events is None:
+        yield "join.repartition_topic has no meaning without join.enabled and kafka.events."
+    if settings.kafka.partitioner == "any":
+        yield "join.repartition_topic must know the scores' partitioner; kafka.partitioner is any."
 
 
 def _secrets(settings: Settings) -> Iterator[str]:

@@ -86,7 +86,15 @@ class JoinSettings(Page):
     changelog_replication: Annotated[int, Field(ge=1)] = 3
     """Replicas of that topic, where it is created."""
     create_changelog: bool = True
-    """Create the changelog topic, compacted and co-partitioned, where it is missing."""
+    """Create the changelog topic, compacted and co-partitioned, where it is missing; and the
+    repartition topic, where one is named."""
+    repartition_topic: str | None = None
+    """For experience events that are keyed otherwise than scores, or have other partition counts:
+    an internal topic with as many partitions as the scores topics, through which what is kept of
+    an event gets to its person's partition. Scores must then be keyed as `repartition_key` says."""
+    repartition_key: Literal["id", "namespaced"] = "id"
+    """How scores are keyed, and so the repartition topic: by the id of the primary identity (see
+    `identity.order`) as text in UTF-8, or by `Namespace|id`."""
     lookback_days: Annotated[int, Field(ge=1)] = 45
     """A context counts and repeats experience events at most so old at the score date."""
     keep_days: Annotated[int, Field(ge=1)] = 90

@@ -49,7 +49,8 @@ class Booking:
         offsets = range(first.offset, last.offset + 1)
         self._gap(partition, skipped + len(offsets) - len(run), first.offset)
         self._metrics.counter("records_consumed", partition.topic).inc(len(run))
-        self._misplaced.look(first)
+        if self._topics.keyed(partition.topic):
+            self._misplaced.look(first)
         return Share(self._ledger.book(partition, offsets, len(run), last.timestamp_ms), run)
 
     def ended(self, partition: Partition, offset: int | None) -> None:

@@ -11,7 +11,7 @@ from processor.source.door import Door
 from processor.source.ledger import Ledger
 from processor.telemetry.metrics import Metrics
 
-__all__ = ["Commits"]
+__all__ = ["Commits", "NoCommits"]
 
 _IDLE_SECONDS = 86_400.0
 """Kafka forgets offsets that were not committed for `offsets.retention.minutes` (7 days)."""
@@ -86,3 +86,20 @@ class Commits:
         if offsets:
             now_seconds = self._clock.now_ms() / 1000
             self._metrics.gauge("last_commit_timestamp_seconds").set(now_seconds)
+
+
+class NoCommits:
+    """Commits nothing, not even where reading began: for dry runs."""
+
+    overdue: str | None = None
+
+    def send(self, *, force: bool) -> None:
+        """Send nothing."""
+
+    def confirm(self, partitions: Iterable[Partition], seconds: float) -> bool:
+        """Return True: there is nothing to store."""
+        del partitions, seconds
+        return True
+
+    def acknowledged(self, offsets: Mapping[Partition, int], error: KafkaError | None) -> None:
+        """Hear of nothing: nothing was asked."""

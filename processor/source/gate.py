@@ -7,6 +7,7 @@ their end offsets as they were when it was polled, and `max_wait` seconds at mos
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -71,19 +72,22 @@ class Gate:
         for share in shares:
             self._queues[share.claim.partition].append(_Waiting(share, now))
 
-    def unasked(self) -> set[int]:
-        """Return the partition numbers whose end offsets are wanted now."""
+    def unasked(self, until: float = inf) -> set[int]:
+        """Return the partition numbers whose end offsets are wanted now.
+
+        Only by shares that entered at or before `until`: it is too early to ask for later ones.
+        """
         return {
             partition.number
             for partition, queue in self._queues.items()
-            if any(waiting.ends is None for waiting in queue)
+            if any(waiting.ends is None and waiting.since <= until for waiting in queue)
         }
 
-    def answer(self, ends: Mapping[int, Mapping[Partition, int]]) -> None:
+    def answer(self, ends: Mapping[int, Mapping[Partition, int]], until: float = inf) -> None:
         """Set what the shares that asked have to wait for, by partition number."""
         for partition, queue in self._queues.items():
             for waiting in queue:
-                if waiting.ends is None:
+                if waiting.ends is None and waiting.since <= until:
                     waiting.ends = ends.get(partition.number)
 
     def leave(self, reached: Mapping[Partition, int], now: float) -> list[Passed]:

@@ -1,6 +1,7 @@
 """In step: a score waits until the experience events that were in Kafka before it have been read.
 
-The gate decides; this asks Kafka where the events end, and counts how the waiting went.
+The gate decides; this asks Kafka where the events end, and counts how the waiting went. Where
+events are forwarded, a score first waits until all that were there before it have been.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from processor.source.gate import Gate, Outcome, Passed, Share
 from processor.source.ledger import Ledger
 from processor.source.offsets import Offsets
 from processor.source.topics import Topics
+from processor.source.upstream import Upstream
 from processor.telemetry.metrics import Metrics
 
 __all__ = ["InStep"]
@@ -31,6 +33,7 @@ class InStep:
     ) -> None:
         self._gate = gate
         self._topics = topics
+        self._upstream = Upstream(topics, offsets, clock)
         self._offsets = offsets
         self._metrics = metrics
         self._clock = clock
@@ -56,7 +59,7 @@ class InStep:
         if held:
             self._gate.postpone(turn)
             return passed
-        self._ask()
+        self._ask(ledger)
         late = self._gate.leave(ledger.reached(), now)
         self._count(late)
         return passed + late
@@ -72,10 +75,14 @@ class InStep:
     def look_again(self) -> None:
         """Ask for the topics' partition counts anew, as after a rebalance."""
         self._layout = {}
+        self._upstream.look_again()
 
-    def _ask(self) -> None:
-        numbers = self._gate.unasked()
-        if not numbers or not self._known():
+    def _ask(self, ledger: Ledger) -> None:
+        if not self._gate.unasked() or not self._known():
+            return
+        until = self._upstream.through(self._layout, ledger)
+        numbers = self._gate.unasked(until)
+        if not numbers:
             return
         aligned = self._topics.aligned(self._layout)
         beside = {
@@ -89,7 +96,8 @@ class InStep:
                 number: {partition: ends[partition] for partition in partitions}
                 for number, partitions in beside.items()
                 if ends.keys() >= set(partitions)
-            }
+            },
+            until,
         )
 
     def _known(self) -> bool:

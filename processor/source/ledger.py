@@ -57,6 +57,11 @@ class Account:
         self.unsettled = 0
         self.waiting_since: float | None = None
 
+    def close_up(self) -> None:
+        """With nothing open, be settled up to where it was read: control records may end it."""
+        if not self.open and self.position is not None:
+            self.position = max(self.position, self.reached or 0)
+
     def due(self) -> bool:
         """Return True while there is a settled prefix that Kafka has not acknowledged."""
         return self.position is not None and self.position != self.committed
@@ -116,6 +121,7 @@ class Ledger:
         account = self.accounts[partition]
         expected = offset if account.reached is None else account.reached
         account.reached = max(expected, offset)
+        account.close_up()
         return max(0, offset - expected)
 
     def book(self, partition: Partition, offsets: range, count: int, newest_ms: int) -> Claim:
@@ -152,6 +158,14 @@ class Ledger:
             if account.reached is not None
         }
 
+    def settled(self) -> dict[Partition, int]:
+        """Return up to where each partition is settled without a hole, where that is known."""
+        return {
+            partition: account.position
+            for partition, account in self.accounts.items()
+            if account.position is not None
+        }
+
     def live(self, claim: Claim) -> bool:
         """Return True while the claim's epoch lasts."""
         account = self.accounts.get(claim.partition)
@@ -168,6 +182,7 @@ class Ledger:
         account.unsettled -= claim.count
         while account.open and account.open[0].serial in account.settled:
             self._advance(account, account.open.popleft(), now)
+        account.close_up()
         return True
 
     def commits(self) -> dict[Partition, int]:

@@ -2,9 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import Any, Protocol
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -20,11 +26,27 @@ _REQUEST_SECONDS = 10.0
 _NOWHERE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001  so it is spelled
 
 
-class Asked:
+class Asked(Protocol):
     """A question under way; what came back so far can be read at any time."""
+
+    def done(self) -> bool:
+        """Return True once every partition is answered, or has failed."""
+        ...
+
+    def offsets(self) -> dict[Partition, int]:
+        """Return what is known."""
+        ...
+
+
+class _Bounds:
+    """A question for starts or ends, answered for each partition by itself."""
 
     def __init__(self, futures: Mapping[Partition, "Future[Any]"]) -> None:
         self._futures = futures
+
+    def wait(self, seconds: float) -> None:
+        """Wait for answers, at most so long."""
+        wait(self._futures.values(), timeout=seconds)
 
     def done(self) -> bool:
         """Return True once every partition is answered, or has failed."""
@@ -36,22 +58,49 @@ class Asked:
         return {partition: offset for partition, offset in known.items() if offset is not None}
 
 
+class _Committed:
+    """A question for what a group has committed, answered for all partitions at once."""
+
+    def __init__(self, future: "Future[Any]") -> None:
+        self._future = future
+
+    def done(self) -> bool:
+        """Return True once it is answered, or has failed."""
+        return self._future.done()
+
+    def offsets(self) -> dict[Partition, int]:
+        """Return what is known; a partition without a committed offset is out."""
+        if not self._future.done() or self._future.exception() is not None:
+            return {}
+        found = self._future.result().topic_partitions
+        return {Partition(at.topic, at.partition): at.offset for at in found if at.offset >= 0}
+
+
 class Offsets:
     """Asks brokers, on a connection of its own."""
 
     def __init__(self, kafka: KafkaSettings, clock: Clock) -> None:
+        self._group = kafka.group_id
         self._admin = AdminClient(
             connection(kafka.bootstrap_servers, f"{kafka.group_id}-offsets", kafka.client),
             logger=client_logger("kafka-offsets", clock),
         )
 
+    def committed(self, partitions: Iterable[Partition]) -> Asked:
+        """Ask what the group has committed of these partitions, whoever owns them."""
+        self._admin.poll(0)
+        places = [TopicPartition(*partition) for partition in partitions]
+        asked = ConsumerGroupTopicPartitions(self._group, places)
+        futures = self._admin.list_consumer_group_offsets([asked], request_timeout=_REQUEST_SECONDS)
+        return _Committed(futures[self._group])
+
     def ends(self, partitions: Iterable[Partition]) -> Asked:
         """Ask where the readable records of these partitions end."""
-        return self._ask(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return self._ask(partitions, _latest())
 
     def ends_within(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, int]:
         """Return the ends that could be had in time."""
-        return self._within(self.ends(partitions), seconds)
+        return self._within(self._ask(partitions, _latest()), seconds)
 
     def starts_within(
         self, partitions: Iterable[Partition], seconds: float
@@ -68,21 +117,26 @@ class Offsets:
             return {}
         return {name: len(topic.partitions) for name, topic in topics.items() if not topic.error}
 
-    def _ask(self, partitions: Iterable[Partition], spec: OffsetSpec) -> Asked:
+    def _ask(self, partitions: Iterable[Partition], spec: OffsetSpec) -> _Bounds:
         self._admin.poll(0)
         wanted = {TopicPartition(*partition): spec for partition in partitions}
         if not wanted:
-            return Asked({})
+            return _Bounds({})
         futures = self._admin.list_offsets(
             wanted,
             isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=_REQUEST_SECONDS,
         )
-        return Asked({Partition(at.topic, at.partition): each for at, each in futures.items()})
+        return _Bounds({Partition(at.topic, at.partition): each for at, each in futures.items()})
 
-    def _within(self, asked: Asked, seconds: float) -> dict[Partition, int]:
-        wait(asked._futures.values(), timeout=seconds)  # noqa: SLF001  the same door
+    def _within(self, asked: _Bounds, seconds: float) -> dict[Partition, int]:
+        asked.wait(seconds)
         return asked.offsets()
+
+
+def _latest() -> OffsetSpec:
+    spec: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    return spec
 
 
 def _offset(future: "Future[Any]") -> int | None:

@@ -3,7 +3,7 @@
 Each question is bounded in time, so that a broker that is away costs seconds.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -39,7 +39,7 @@ class KafkaProbe:
         kafka = settings.kafka
         self._properties = connection(kafka.bootstrap_servers, _NAME, kafka.client)
         self._admin = AdminClient(self._properties, logger=client_logger("check", clock))
-        self._topics = Topics(kafka)
+        self._topics = Topics(kafka, settings.join.repartition_topic)
         self._counts: dict[str, int] = {}
 
     def findings(self) -> Iterator[Finding]:
@@ -84,14 +84,18 @@ class KafkaProbe:
     def _inputs(self) -> Iterator[Finding]:
         for wanted in self._topics.subscription:
             found = sum(count for topic, count in self._counts.items() if means(wanted, topic))
-            if found:
+            if wanted == self._settings.join.repartition_topic:
+                yield self._internal(wanted)
+            elif found:
                 yield Finding(f"topic {wanted}", Mark.OK, f"It has {_count(found, 'partition')}.")
             else:
                 yield Finding(
                     f"topic {wanted}", Mark.FAIL, "There is no such topic.", "Create it, or rename."
                 )
 
-    def _layout(self) -> dict[str, int]:
+    @property
+    def layout(self) -> dict[str, int]:
+        """Return the partition counts of the input topics, once `findings` has asked."""
         return {
             topic: count
             for topic, count in self._counts.items()
@@ -99,7 +103,7 @@ class KafkaProbe:
         }
 
     def _alignment(self) -> Finding:
-        layout = self._layout()
+        layout = self._topics.numbered(self.layout)
         told = ", ".join(f"{topic} {count}" for topic, count in sorted(layout.items()))
         if self._topics.aligned(layout):
             return Finding("co-partitioning", Mark.OK, f"Partition counts agree: {told}.")
@@ -112,13 +116,18 @@ class KafkaProbe:
         )
 
     def _changelog(self) -> Finding:
-        join = self._settings.join
-        name = f"topic {join.changelog_topic}"
-        if not join.enabled:
-            return Finding(name, Mark.SKIP, "The join is off, so no changelog is kept.")
-        count = self._counts.get(join.changelog_topic, 0)
-        expected = max(self._layout().values(), default=0)
-        if count == 0 and join.create_changelog:
+        topic = self._settings.join.changelog_topic
+        if not self._settings.join.enabled:
+            sentence = "The join is off, so no changelog is kept."
+            return Finding(f"topic {topic}", Mark.SKIP, sentence)
+        return self._internal(topic)
+
+    def _internal(self, topic: str) -> Finding:
+        """Judge a topic of our own by its partition count."""
+        name, count = f"topic {topic}", self._counts.get(topic, 0)
+        alike = self._topics.numbered(self.layout)
+        expected = max((n for other, n in alike.items() if other != topic), default=0)
+        if count == 0 and self._settings.join.create_changelog:
             return Finding(name, Mark.OK, "It is not there yet and will be created.")
         if count == expected:
             return Finding(
@@ -128,7 +137,7 @@ class KafkaProbe:
             name,
             Mark.FAIL,
             f"It has {_count(count, 'partition')} where the inputs have {expected}.",
-            "Create it compacted, with as many partitions as the inputs.",
+            "Create it as `schema topics` has it, with as many partitions as the inputs.",
         )
 
     def _dead_letters(self) -> Finding:
@@ -146,25 +155,27 @@ class KafkaProbe:
 
     def _rights(self) -> Iterator[Finding]:
         """Tell what the broker lets us do; one without an answer is not held against it."""
-        wanted = dict.fromkeys(self._layout(), AclOperation.READ)
-        wanted[self._settings.dead_letter.topic] = AclOperation.WRITE
-        if self._settings.join.enabled:
-            wanted[self._settings.join.changelog_topic] = AclOperation.WRITE
-        present = {topic: right for topic, right in wanted.items() if topic in self._counts}
-        refused = self._refused(present)
+        join = self._settings.join
+        written = [self._settings.dead_letter.topic, join.repartition_topic]
+        written += [join.changelog_topic] if join.enabled else []
+        wanted = [(topic, AclOperation.READ) for topic in self.layout]
+        wanted += [(topic, AclOperation.WRITE) for topic in written if topic in self._counts]
+        refused = self._refused(wanted)
         if refused is None:
             yield Finding("rights", Mark.SKIP, "The broker does not tell what we may do.")
         elif not refused:
             yield Finding("rights", Mark.OK, "Inputs may be read, dead letters and state written.")
-        for topic in refused or ():
-            right = present[topic].name.lower()
-            fix = f"Grant {right.upper()} on {topic} to this client."
-            yield Finding(f"rights on {topic}", Mark.FAIL, f"We may not {right} it.", fix)
+        for topic, right in refused or ():
+            fix = f"Grant {right.name} on {topic} to this client."
+            sentence = f"We may not {right.name.lower()} it."
+            yield Finding(f"rights on {topic}", Mark.FAIL, sentence, fix)
 
-    def _refused(self, wanted: Mapping[str, AclOperation]) -> list[str] | None:
+    def _refused(
+        self, wanted: Sequence[tuple[str, AclOperation]]
+    ) -> list[tuple[str, AclOperation]] | None:
         try:
             futures = self._admin.describe_topics(
-                TopicCollection(list(wanted)),
+                TopicCollection(list({topic for topic, _ in wanted})),
                 include_authorized_operations=True,
                 request_timeout=self._seconds,
             )
@@ -174,11 +185,11 @@ class KafkaProbe:
         granted = {name: topic.authorized_operations for name, topic in told.items()}
         if any(operations is None for operations in granted.values()):
             return None
-        return [name for name, right in wanted.items() if right not in granted[name]]
+        return [(topic, right) for topic, right in wanted if right not in granted[topic]]
 
     def _read(self, consumer: Consumer) -> list[Record]:
         ends = []
-        for topic, count in self._layout().items():
+        for topic, count in self.layout.items():
             for number in range(count):
                 here = TopicPartition(topic, number)
                 low, high = consumer.get_watermark_offsets(here, timeout=self._seconds)

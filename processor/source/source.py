@@ -10,7 +10,7 @@ from processor.errors import InvariantError
 from processor.record import Partition
 from processor.settings import JoinSettings, KafkaSettings
 from processor.source.booking import Booking
-from processor.source.commits import Commits
+from processor.source.commits import Commits, NoCommits
 from processor.source.door import Door
 from processor.source.gate import Gate, Outcome, Passed, Share
 from processor.source.gauges import Gauges
@@ -30,6 +30,8 @@ from processor.telemetry.metrics import Metrics
 __all__ = ["Source"]
 
 _IN_STEP = "in_step"
+_REVOKE_SECONDS = 3.0
+"""For the commit when partitions leave."""
 
 log = structlog.get_logger()
 
@@ -38,7 +40,7 @@ class Source:
     """The left door. One thread uses it; `start` first, then `poll` at least every few seconds.
 
     With `join`, scores keep in step with experience events, and partitions of equal number come to
-    the same member. `revoke_seconds` bounds the commit when partitions leave.
+    the same member. Without `committing` it leaves no trace in Kafka, whatever is settled.
     """
 
     def __init__(
@@ -48,15 +50,14 @@ class Source:
         clock: Clock,
         *,
         join: JoinSettings | None = None,
-        revoke_seconds: float = 3.0,
+        committing: bool = True,
     ) -> None:
         joined = join if join is not None and join.enabled and kafka.events is not None else None
         together = joined is not None
         self._kafka = kafka
         self._metrics = metrics
         self._clock = clock
-        self._revoke_seconds = revoke_seconds
-        self._topics = Topics(kafka)
+        self._topics = Topics(kafka, joined.repartition_topic if joined else None)
         self._ledger = Ledger()
         self._pauses = Pauses()
         self._resting: set[Partition] = set()
@@ -69,7 +70,9 @@ class Source:
         )
         self._gauges = Gauges(offsets, metrics, clock)
         self._places = Places(kafka, offsets, metrics)
-        self._commits = Commits(kafka, self._ledger, self._door, metrics=metrics, clock=clock)
+        self._commits: Commits | NoCommits = NoCommits()
+        if committing:
+            self._commits = Commits(kafka, self._ledger, self._door, metrics=metrics, clock=clock)
         self._instep: InStep | None = None
         if joined is not None:
             gate = Gate(joined.max_wait_seconds, kafka.max_uncommitted_records)
@@ -187,7 +190,7 @@ class Source:
             if self._follower is not None:
                 self._follower.drain(partitions)
         finally:
-            self._commits.confirm(partitions, self._revoke_seconds)
+            self._commits.confirm(partitions, _REVOKE_SECONDS)
             self._let_go(partitions, "revoked")
 
     def lost(self, partitions: Sequence[Partition]) -> None:

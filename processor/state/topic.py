@@ -1,5 +1,9 @@
-"""The changelog topic: found out about, created where it is missing, checked where it is not."""
+"""The topics of our own: found out about, created where they are missing, checked where not.
 
+They are the changelog and, where experience events are keyed otherwise, the repartition topic.
+"""
+
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import structlog
@@ -24,6 +28,20 @@ TOMBSTONE_DAYS: Final = 7
 
 _ANSWER_SECONDS: Final = 10.0
 _DAY_MS: Final = 86_400_000
+_CHANGELOG: Final = {
+    "cleanup.policy": "compact",
+    "delete.retention.ms": str(TOMBSTONE_DAYS * _DAY_MS),
+    # A person that was forgotten is gone from the log's disk a day later at the latest.
+    "max.compaction.lag.ms": str(_DAY_MS),
+    "min.cleanable.dirty.ratio": "0.3",
+    "segment.bytes": str(128 << 20),
+}
+_REPARTITION: Final = {
+    "cleanup.policy": "delete",
+    # What is forwarded must outlast the longest outage of the processor.
+    "retention.ms": str(7 * _DAY_MS),
+    "segment.bytes": str(128 << 20),
+}
 
 log = structlog.get_logger()
 
@@ -44,22 +62,12 @@ def prepare(admin: AdminClient, kafka: KafkaSettings, join: JoinSettings, clock:
     UnavailableError where that can not be found out now.
     """
     cluster = _metadata(admin)
-    partitions = _input_partitions(cluster, kafka)
-    if join.changelog_topic not in cluster.topics and join.create_changelog:
-        _create(admin, join, partitions)
-        cluster = _metadata_with(admin, join.changelog_topic, clock)
-    found = cluster.topics.get(join.changelog_topic)
-    if found is None:
-        raise UnavailableError("changelog", f"topic {join.changelog_topic} does not exist")
-    if len(found.partitions) != partitions:
-        raise SettingsError(
-            [
-                (
-                    f"join.changelog_topic: {join.changelog_topic} has {len(found.partitions)} "
-                    f"partitions, the input topics have {partitions}; they must have equally many."
-                )
-            ]
-        )
+    partitions = _input_partitions(cluster, kafka, forwarded=join.repartition_topic is not None)
+    for key, topic, config in _internal_topics(join):
+        if topic not in cluster.topics and join.create_changelog:
+            _create(admin, NewTopic(topic, partitions, join.changelog_replication, config=config))
+            cluster = _metadata_with(admin, topic, clock)
+        _check_count(cluster, key, topic, partitions)
     topic_id = ""
     if cluster.controller_id in cluster.brokers:
         _check_compaction(admin, join.changelog_topic)
@@ -67,8 +75,34 @@ def prepare(admin: AdminClient, kafka: KafkaSettings, join: JoinSettings, clock:
     return Layout(partitions, str(cluster.cluster_id), topic_id)
 
 
-def _input_partitions(cluster: ClusterMetadata, kafka: KafkaSettings) -> int:
-    names = [*kafka.scores.topics, *(kafka.events.topics if kafka.events else [])]
+def _internal_topics(join: JoinSettings) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield the settings' key, the name and the configuration of each topic of our own."""
+    in_sync = {"min.insync.replicas": str(max(1, join.changelog_replication - 1))}
+    yield "join.changelog_topic", join.changelog_topic, _CHANGELOG | in_sync
+    if join.repartition_topic is not None:
+        yield "join.repartition_topic", join.repartition_topic, _REPARTITION | in_sync
+
+
+def _check_count(cluster: ClusterMetadata, key: str, topic: str, partitions: int) -> None:
+    found = cluster.topics.get(topic)
+    if found is None:
+        part = key.removeprefix("join.").removesuffix("_topic")
+        raise UnavailableError(part, f"topic {topic} does not exist")
+    if len(found.partitions) != partitions:
+        raise SettingsError(
+            [
+                (
+                    f"{key}: {topic} has {len(found.partitions)} partitions, "
+                    f"the input topics have {partitions}; they must have equally many."
+                )
+            ]
+        )
+
+
+def _input_partitions(cluster: ClusterMetadata, kafka: KafkaSettings, *, forwarded: bool) -> int:
+    """Return how many partitions the topics have whose numbers mean persons."""
+    events = kafka.events.topics if kafka.events and not forwarded else []
+    names = [*kafka.scores.topics, *events]
     counts = {
         topic: len(found.partitions)
         for topic, found in cluster.topics.items()
@@ -84,21 +118,7 @@ def _input_partitions(cluster: ClusterMetadata, kafka: KafkaSettings) -> int:
     return next(iter(counts.values()))
 
 
-def _create(admin: AdminClient, join: JoinSettings, partitions: int) -> None:
-    topic = NewTopic(
-        join.changelog_topic,
-        num_partitions=partitions,
-        replication_factor=join.changelog_replication,
-        config={
-            "cleanup.policy": "compact",
-            "min.insync.replicas": str(max(1, join.changelog_replication - 1)),
-            "delete.retention.ms": str(TOMBSTONE_DAYS * _DAY_MS),
-            # A person that was forgotten is gone from the log's disk a day later at the latest.
-            "max.compaction.lag.ms": str(_DAY_MS),
-            "min.cleanable.dirty.ratio": "0.3",
-            "segment.bytes": str(128 << 20),
-        },
-    )
+def _create(admin: AdminClient, topic: NewTopic) -> None:
     future = admin.create_topics([topic], operation_timeout=_ANSWER_SECONDS)[topic.topic]
     try:
         future.result(_ANSWER_SECONDS * 2)
@@ -106,10 +126,10 @@ def _create(admin: AdminClient, join: JoinSettings, partitions: int) -> None:
         reason: KafkaError = error.args[0]
         if reason.code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another replica was faster
             raise UnavailableError(
-                "changelog", f"topic {topic.topic} can not be created: {reason.str()}"
+                "kafka", f"topic {topic.topic} can not be created: {reason.str()}"
             ) from error
     else:
-        log.info("The changelog topic was created.", topic=topic.topic, partitions=partitions)
+        log.info("A topic was created.", topic=topic.topic, partitions=topic.num_partitions)
 
 
 def _check_compaction(admin: AdminClient, topic: str) -> None:

@@ -147,6 +147,7 @@ CATALOGUE: tuple[MetricRow, ...] = (
         "state_restore_remaining_records", _G, "Changelog records still to restore.", ("partition",)
     ),
     MetricRow("changelog_writes", _C, "State records written to the changelog.", ("outcome",)),
+    MetricRow("forward_writes", _C, "Facts written to the repartition topic.", ("outcome",)),
     MetricRow(
         "changelog_disturbances", _C, "Times somebody else had written to a changelog partition."
     ),

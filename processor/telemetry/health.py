@@ -13,7 +13,7 @@ from processor.telemetry.metrics import Metrics
 
 __all__ = ["Health", "State", "Verdict"]
 
-_UNREADY = frozenset({"dead_letters", "state"})
+_UNREADY = frozenset({"dead_letters", "state", "forward"})
 
 
 class State(StrEnum):
@@ -25,7 +25,7 @@ class State(StrEnum):
     RESTORING = "restoring"
     """State is being read back from the changelog."""
     HOLDING = "holding"
-    """Letters or state cannot be written, so nothing is taken in."""
+    """Letters, state or facts cannot be written, so nothing is taken in."""
     STOPPING = "stopping"
     READY = "ready"
 

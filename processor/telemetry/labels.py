@@ -19,6 +19,7 @@ CLOSED: dict[tuple[str, str], tuple[str, ...]] = {
     ("token_refreshes", "outcome"): ("ok", "failed"),
     ("dead_letter_writes", "outcome"): ("ok", "failed"),
     ("changelog_writes", "outcome"): ("ok", "failed"),
+    ("forward_writes", "outcome"): ("ok", "failed"),
     ("corrections", "outcome"): ("sent", "suppressed"),
     ("join_lookups", "outcome"): tuple(ContextStatus),
     ("quota_used_ratio", "quota"): ("requests", "messages"),

@@ -1,8 +1,10 @@
 """The sink against a scripted inlet on real sockets: every fault, and one end for every event."""
 
+import gc
 import gzip
 import json
 import random
+import socket
 import time
 from asyncio import StreamWriter
 from collections.abc import Callable, Iterator
@@ -502,6 +504,7 @@ def test_what_waits_for_a_dead_inlet_is_released_at_once_and_never_sent() -> Non
 
         assert alone.wait(5)
         assert [event.id for event in alone.released] == ["e1"]
+        until(lambda: mixed.released, seconds=5, what="what a probe had out is released too")
         house.inlet.default = accepts()
         assert mixed.wait(5)
         assert [event.id for event in mixed.accepted] == house.inlet.taken == ["e0"]
@@ -633,6 +636,16 @@ def test_every_sent_event_is_counted_once_by_its_end() -> None:
         assert house.metrics.value("requests_in_flight", "upgrade") == 0
         delays, _ = house.metrics.histogram("delivery_delay_seconds", "upgrade").snapshot()
         assert delays[-1] == 9
+
+
+def test_the_fake_closes_what_connected_a_moment_before_it_stops() -> None:
+    for _ in range(20):
+        with FakeInlet() as inlet:
+            ours = [socket.create_connection(("127.0.0.1", inlet.port)) for _ in range(3)]
+        for each in ours:
+            each.close()
+
+    gc.collect()  # an open socket is a warning, and a warning is a failure
 
 
 def test_the_fake_gives_as_many_items_as_there_are_events() -> None:

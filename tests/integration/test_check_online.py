@@ -22,6 +22,7 @@ from processor.sandbox.sandbox import (
     CHANGELOG_TOPIC,
     DEAD_LETTER_TOPIC,
     EVENTS_TOPIC,
+    REPARTITION_TOPIC,
     SCORES_TOPIC,
     Sandbox,
     SandboxSettings,
@@ -29,6 +30,7 @@ from processor.sandbox.sandbox import (
 from processor.settings.load import parse_settings
 from processor.sink.probe import reached
 from processor.sink.reply import Answer, Fault
+from processor.source.partitioner import PARTITIONERS
 from tests.support.registry import FakeRegistry
 
 Box = Sandbox[AepSimulator]
@@ -150,6 +152,38 @@ def test_a_person_on_two_partitions_is_noticed(sandbox: Box, tmp_path: Path) -> 
 
     assert found["keys"].mark is Mark.WARN
     assert found["keys"].sentence.startswith("Persons on more than one partition: 1")
+    assert "ann" not in str(found)
+
+
+def test_events_keyed_otherwise_are_well_with_a_repartition_topic(tmp_path: Path) -> None:
+    with Sandbox(AepSimulator(), SandboxSettings(partitions=2, event_partitions=3)) as sandbox:
+        code, rows = checked(sandbox, tmp_path)
+
+    assert code == 0
+    assert rows["co-partitioning"]["mark"] == "ok"
+    assert rows[f"topic {REPARTITION_TOPIC}"]["mark"] == "ok"
+    assert rows[f"topic {CHANGELOG_TOPIC}"]["mark"] == "ok"
+
+
+@pytest.mark.parametrize(("key", "mark"), [(b"ann@example.org", Mark.OK), (b"C4", Mark.FAIL)])
+def test_scores_must_be_where_facts_are_forwarded_to(key: bytes, mark: Mark) -> None:
+    size = SandboxSettings(partitions=64, event_partitions=3)
+    with Sandbox(AepSimulator(), size) as sandbox:
+        settings = parse_settings(yaml.safe_dump(sandbox.settings(Path("state"))), {})
+    score = b"""{"identityMap": {"Email": [{"id": "ann@example.org"}]}, "prediction": "Likelihood to
+      churn", "score": 1, "scoreDate": "2026-01-01"}""".replace(b"\n      ", b" ")
+    event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "eventType": "x",
+      "identityMap": {"Email": [{"id": "ann@example.org"}]}}"""
+    records = [
+        Record(SCORES_TOPIC, PARTITIONERS["murmur2"](key, 64), 0, 0, key, score),
+        Record(EVENTS_TOPIC, 2, 0, 0, b"any", event),
+    ]
+
+    findings = sample_findings(settings, records, SystemClock(), {SCORES_TOPIC: 64})
+    found = {finding.name: finding for finding in findings}
+
+    assert found["sample"].mark is found["keys"].mark is Mark.OK
+    assert found["repartitioning"].mark is mark
     assert "ann" not in str(found)
 
 

@@ -44,6 +44,19 @@ def test_scores_events_and_changelog_have_as_many_partitions() -> None:
     }
 
 
+def test_experience_events_may_have_partitions_of_their_own() -> None:
+    size = SandboxSettings(partitions=3, event_partitions=5)
+    with Sandbox(AepSimulator(), size) as sandbox:
+        client = Producer({"bootstrap.servers": sandbox.broker.bootstrap})
+        topics = client.list_topics(timeout=10).topics
+        settings = Settings.model_validate(sandbox.settings(Path("state")))
+
+    counts = {name: len(topic.partitions) for name, topic in topics.items()}
+    assert counts["experience-events"] == 5
+    assert counts["customer-ai-scores"] == counts["customer-ai-scores-facts"] == 3
+    assert settings.join.repartition_topic == "customer-ai-scores-facts"
+
+
 def test_each_prediction_has_a_dataset_with_a_closed_schema() -> None:
     with Sandbox(AepSimulator()) as sandbox:
         account = sandbox.simulator.account

@@ -19,12 +19,21 @@ from processor.stream import Stream
 from processor.telemetry.health import Health
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
-from tests.support.doors import FakeDeadLetters, FakeMemory, FakeSink, FakeSource, Happened
+from tests.support.doors import (
+    FakeDeadLetters,
+    FakeForward,
+    FakeMemory,
+    FakeSink,
+    FakeSource,
+    Happened,
+)
 from tests.support.settings import settings_with
 
-__all__ = ["EVENTS", "NOW_MS", "SCORES", "Corridor", "event_record", "score_record"]
+__all__ = ["EVENTS", "FACTS", "NOW_MS", "SCORES", "Corridor", "event_record", "score_record"]
 
 SCORES, EVENTS = "customer-ai-scores", "experience-events"
+FACTS = "customer-ai-facts"
+"""A repartition topic, where a test sets one."""
 NOW_MS = 1_795_000_000_000
 _DAY_MS = 86_400_000
 
@@ -42,11 +51,12 @@ class Corridor:
         self.sink = FakeSink(self.happened)
         self.dead_letters = FakeDeadLetters(self.happened, Guard(settings.dead_letter))
         self.memory = FakeMemory(self.happened)
+        self.forward = FakeForward(self.happened)
         self.metrics = Metrics()
         self.health = Health(self.metrics, self.clock, 60)
         reader = Reader(settings, schema_source(settings.registry, self.clock))
         enricher = Enricher(settings, compile_schemas(settings))
-        self.doors = Doors(self.source, self.sink, self.dead_letters, self.memory)
+        self.doors = Doors(self.source, self.sink, self.dead_letters, self.memory, self.forward)
         self.observer = Observer(self.metrics, self.health, self.clock)
         self.stream = Stream(
             self.doors,

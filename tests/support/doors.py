@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+from processor.errors import InvariantError
 from processor.event import ScoreEvent
 from processor.outcome import Reason, Reject, Stage
 from processor.person import Person, without_score
@@ -13,6 +14,7 @@ from processor.record import Partition, Record
 __all__ = [
     "FakeDeadLetters",
     "FakeDelivery",
+    "FakeForward",
     "FakeMemory",
     "FakePending",
     "FakePolled",
@@ -51,23 +53,26 @@ class FakePending:
 
 
 class FakeSource:
-    """Polls what was queued; a held source polls nothing; commits what was settled.
+    """Polls what was queued, a list a poll; nothing while held; commits the settled prefix.
 
-    What was polled and not committed when all partitions were lost is polled again when they are
-    back; what is settled of it later is ignored.
+    It is given `group` by its first poll. What was polled and not committed when its partitions
+    went is polled again: by itself when all were lost and came back, or by the `next_member`. What
+    is settled of an assignment that is over is ignored.
     """
 
     def __init__(self, happened: Happened, polls: Iterable[Sequence[Record]] = ()) -> None:
         self.happened = happened
         self.polls = deque(FakePolled(records) for records in polls)
         self.causes: set[str] = set()
-        self.assigned: frozenset[Partition] = frozenset({Partition("customer-ai-scores", 0)})
+        self.group = frozenset(map(Partition, ("customer-ai-scores", "experience-events"), (0, 0)))
+        self.assigned: frozenset[Partition] = frozenset()
         self.kept_back = 0
         self.overdue: str | None = None
         self.confirms = True
-        self._settled: dict[tuple[str, int], int] = {}
         self.committed: dict[tuple[str, int], int] = {}
-        self._given: list[Record] = []
+        self._joining: Follows | None = None
+        self._uncommitted: list[Record] = []
+        self._settled: set[str] = set()
         self._epoch = 0
 
     def add(self, records: Sequence[Record]) -> None:
@@ -75,46 +80,55 @@ class FakeSource:
 
     def start(self, follower: Follows) -> None:
         self.happened.append(("joined",))
-        follower.assigned(sorted(self.assigned))
+        self._joining = follower
 
     def poll(self, seconds: float) -> FakePolled:
         assert seconds >= 0
+        if self._joining is not None:
+            follower, self._joining, self.assigned = self._joining, None, self.group
+            follower.assigned(sorted(self.assigned))
         if self.causes or not self.polls:
             return FakePolled([])
         polled = self.polls.popleft()
         polled.epoch = self._epoch
-        self._given += polled.records
+        self._uncommitted += polled.records
         self.happened.append(("polled", [record.offset for record in polled.records]))
         return polled
 
     def settle(self, polled: FakePolled) -> frozenset[Partition]:
-        if polled.epoch != self._epoch:
-            return frozenset(Partition(each.topic, each.partition) for each in polled.records)
-        for record in polled.records:
-            self._settled[record.topic, record.partition] = record.offset + 1
-        return frozenset()
+        places = frozenset(_place(record) for record in polled.records)
+        gone = places if polled.epoch != self._epoch else places - self.assigned
+        self._settled |= {each.origin for each in polled.records if _place(each) not in gone}
+        return gone
 
     def commit(self) -> None:
-        if self._settled != self.committed:
-            self.committed = dict(self._settled)
-            self.happened.append(("committed", sorted(self.committed.values())))
+        ends, ended = dict(self.committed), set[Partition]()
+        for record in self._uncommitted:
+            place = _place(record)
+            if record.origin not in self._settled:
+                ended.add(place)
+            elif place not in ended:
+                ends[place] = record.offset + 1
+        if ends != self.committed:
+            self.committed = ends
+            self._uncommitted = [each for each in self._uncommitted if self._open(each)]
+            self.happened.append(("committed", sorted(ends.values())))
 
     def lose(self, follower: Follows) -> None:
         """Lose all partitions, without a commit, and get them back at once."""
         lost, self.assigned = self.assigned, frozenset()
-        self._epoch += 1
-        self._settled = dict(self.committed)
-        follower.gone(sorted(lost))
-        again = [
-            each
-            for each in self._given
-            if each.offset >= self.committed.get((each.topic, each.partition), 0)
-        ]
-        self._given = []
-        if again:
-            self.polls.appendleft(FakePolled(again))
-        self.assigned = lost
-        follower.assigned(sorted(lost))
+        if lost:
+            self._rewind()
+            follower.gone(sorted(lost))
+            self.assigned = lost
+            follower.assigned(sorted(lost))
+
+    def next_member(self) -> "FakeSource":
+        """Return who goes on where the group left off, once this one is closed."""
+        self._rewind()
+        other = FakeSource(self.happened)
+        other.polls, other.group, other.committed = self.polls, self.group, self.committed
+        return other
 
     def hold(self, cause: str) -> None:
         self.causes.add(cause)
@@ -126,9 +140,20 @@ class FakeSource:
 
     def close(self, seconds: float) -> bool:
         assert seconds >= 0
-        self.commit()
+        if self.confirms:
+            self.commit()
+        self.assigned = frozenset()
         self.happened.append(("left",))
         return self.confirms
+
+    def _open(self, record: Record) -> bool:
+        return record.offset >= self.committed.get(_place(record), 0)
+
+    def _rewind(self) -> None:
+        if self._uncommitted:
+            self.polls.appendleft(FakePolled(self._uncommitted))
+        self._uncommitted, self._settled = [], set()
+        self._epoch += 1
 
 
 class FakeDelivery:
@@ -154,7 +179,7 @@ class FakeDelivery:
 
     @property
     def done(self) -> bool:
-        if not self._answered and self._sink.holding is None and not self._sink.slow:
+        if not self._answered and self._sink.answering:
             self._answered = True
             self._sink.answer(self)
         return self._answered
@@ -171,6 +196,11 @@ class FakeSink:
         self.accepted: list[ScoreEvent] = []
         self.doubt_next = 0
         self._deliveries: list[FakeDelivery] = []
+        self._closed = False
+
+    @property
+    def answering(self) -> bool:
+        return self.holding is None and not self.slow and not self._closed
 
     def start(self) -> None:
         pass
@@ -199,14 +229,15 @@ class FakeSink:
         self.happened.append(("delivered", [event.record.offset for event in delivery.accepted]))
 
     def close(self, seconds: float) -> None:
-        """Close; what was under way then is in doubt."""
+        """Close; what was under way then is in doubt, and nothing is answered any more."""
         assert seconds >= 0
+        self._closed = True
         for delivery in self._deliveries:
             delivery.stop()
 
 
 class FakeDeadLetters:
-    """Buries letters at once, unless it is holding or slow."""
+    """Buries letters at once, or at a later poll where it is holding or slow."""
 
     def __init__(self, happened: Happened, guard: Guards) -> None:
         self.happened = happened
@@ -214,46 +245,58 @@ class FakeDeadLetters:
         self.buried: list[int] = []
         self.holding: str | None = None
         self.slow = False
+        self._unwritten: list[deque[tuple[Record, Reject]]] = []
 
     def send(self, letters: Sequence[tuple[Record, Reject]]) -> FakePending:
-        buried: list[bool] = []
-
-        def done() -> bool:
-            if not buried and self.holding is None and not self.slow:
-                buried.append(True)
-                for record, reject in letters:
-                    self.buried.append(record.offset)
-                    self.happened.append(("buried", record.offset, reject.reason.value))
-            return bool(buried)
-
-        return FakePending(done)
+        waiting = deque(letters)
+        self._unwritten.append(waiting)
+        self.poll()
+        return FakePending(lambda: not waiting)
 
     def poll(self) -> None:
-        pass
+        if self.holding is not None or self.slow:
+            return
+        for waiting in self._unwritten:
+            while waiting:
+                record, reject = waiting.popleft()
+                self.buried.append(record.offset)
+                self.happened.append(("buried", record.offset, reject.reason.value))
+        self._unwritten.clear()
 
     def close(self, seconds: float) -> bool:
         assert seconds >= 0
-        return True
+        self.poll()
+        return not any(self._unwritten)
 
 
 class FakeMemory:
-    """Keeps persons in a dictionary; what is staged is seen at once and durable when remembered."""
+    """Keeps persons in a dictionary; what is staged is seen at once and durable when remembered.
 
-    def __init__(self, happened: Happened) -> None:
+    While it is holding nothing becomes durable. `durable` is what a `successor` begins with.
+    """
+
+    def __init__(self, happened: Happened, durable: dict[Key, Person] | None = None) -> None:
         self.happened = happened
         self.holding: str | None = None
         self.persons: dict[Key, Person] = {}
-        self.durable: dict[Key, Person] = {}
+        self.durable: dict[Key, Person] = {} if durable is None else durable
         self._staged: dict[int, dict[Key, Person]] = {}
+        self._waiting: deque[int] = deque()
         self.withdrawn: list[str] = []
         self.restoring = False
         self.owned: set[int] = set()
+
+    def successor(self) -> "FakeMemory":
+        """Return another replica's memory on the same changelog."""
+        return FakeMemory(self.happened, self.durable)
 
     def ready(self, partition: int) -> bool:
         return partition in self.owned and not self.restoring
 
     def assign(self, partitions: Iterable[int]) -> None:
-        self.owned |= set(partitions)
+        new = set(partitions) - self.owned
+        self.owned |= new
+        self.persons |= {key: person for key, person in self.durable.items() if key[0] in new}
 
     def revoke(self, partitions: Iterable[int]) -> None:
         gone = set(partitions)
@@ -261,10 +304,12 @@ class FakeMemory:
         for persons in (*self._staged.values(), self.persons):
             for key in [key for key in persons if key[0] in gone]:
                 del persons[key]
-        self.persons |= {key: self.durable[key] for key in self.durable if key[0] in gone}
 
     def recall(self, keys: Iterable[Key]) -> dict[Key, Person]:
-        return {key: self.persons[key] for key in keys if key in self.persons}
+        asked = list(keys)
+        if not all(self.ready(partition) for partition, _ in asked):
+            raise InvariantError("A partition is not restored.")
+        return {key: self.persons[key] for key in asked if key in self.persons}
 
     def stage(self, changes: Mapping[Key, Person]) -> int:
         self.persons.update(changes)
@@ -283,17 +328,48 @@ class FakeMemory:
                     persons[key] = _without(persons[key], event)
 
     def remember(self, ticket: int) -> FakePending:
-        changes = self._staged[ticket]
-        self.durable.update(changes)
-        if changes:
-            self.happened.append(("remembered", len(changes)))
-        return FakePending(lambda: True)
+        self._waiting.append(ticket)
+        self.poll()
+        return FakePending(lambda: ticket not in self._waiting)
+
+    def poll(self) -> None:
+        while self._waiting and self.holding is None:
+            changes = self._staged[self._waiting.popleft()]
+            self.durable.update(changes)
+            if changes:
+                self.happened.append(("remembered", len(changes)))
+
+    def close(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.poll()
+
+
+class FakeForward:
+    """Takes messages at once, unless it is holding."""
+
+    def __init__(self, happened: Happened) -> None:
+        self.happened = happened
+        self.holding: str | None = None
+        self.written: list[tuple[bytes, bytes]] = []
+
+    def send(self, messages: Sequence[tuple[bytes, bytes]]) -> FakePending:
+        left = list(messages)
+
+        def done() -> bool:
+            if left and self.holding is None:
+                self.written += left
+                self.happened.append(("forwarded", len(left)))
+                left.clear()
+            return not left
+
+        return FakePending(done)
 
     def poll(self) -> None:
         pass
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float) -> bool:
         assert seconds >= 0
+        return True
 
 
 def _place(record: Record) -> Partition:

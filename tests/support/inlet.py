@@ -206,10 +206,12 @@ class FakeInlet:
         self.port = server.sockets[0].getsockname()[1]
         self._up.set()
         self._loop.run_forever()
-        server.close()
-        # A connection that was just taken gets its turn, so that it is among those to be closed.
+        # First nothing more is taken, then what was taken gets its turn and is among those to be
+        # closed; a server that is closed before that leaves it open (`Server._attach`).
+        self._loop.remove_reader(server.sockets[0].fileno())
         for _ in range(3):
             self._loop.run_until_complete(asyncio.sleep(0))
+        server.close()
         for writer in self._writers:
             writer.transport.abort()
         self._loop.run_until_complete(_end(asyncio.all_tasks(self._loop)))

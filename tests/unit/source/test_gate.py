@@ -103,3 +103,16 @@ def test_what_is_ours_no_more_is_forgotten() -> None:
 
     assert gate.kept == 1
     assert gate.unasked() == {4}
+
+
+def test_a_share_is_not_asked_for_before_what_is_upstream_of_it_has_come_by() -> None:
+    gate = Gate(max_wait=10, limit=100)
+    gate.enter([share(first=0)], now=1)
+    gate.enter([share(OTHER)], now=3)
+    assert gate.unasked(until=0) == set()
+    assert gate.unasked(until=2) == {3}
+
+    gate.answer({3: {}, 4: {}}, until=2)
+
+    assert [one.share.claim.partition for one in gate.leave({}, now=4)] == [SCORES]
+    assert gate.unasked() == {4}

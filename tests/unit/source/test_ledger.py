@@ -110,7 +110,7 @@ def test_moving_forward_keeps_what_is_under_way() -> None:
 
     assert books.commits() == {}
     assert books.settle(claim, 2.0)
-    assert books.commits() == {P: 5}
+    assert books.commits() == {P: 9}
 
 
 def test_moving_forward_with_nothing_under_way_commits_the_new_place() -> None:
@@ -142,3 +142,17 @@ def test_the_time_settled_moves_with_the_prefix_and_with_being_caught_up() -> No
     books.caught_up(P, 5, at_ms=1_000)
 
     assert books.accounts[P].settled_ms == 1_000
+
+
+def test_control_records_at_the_end_of_a_partition_are_committed_too() -> None:
+    books = ledger()
+    claim = book(books, 0, 5)
+    books.reach(P, 6)
+    assert books.commits() == {}
+
+    books.settle(claim, 1.0)
+    assert books.commits() == {P: 6}
+    books.reach(P, 7)
+
+    assert books.commits() == {P: 7}
+    assert books.settled() == {P: 7}

@@ -1,0 +1,284 @@
+"""What the right door promises (`Delivers`), of the fake and of the real one before an inlet."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import pytest
+
+from processor.clock import Deadline, SystemClock
+from processor.event import ScoreEvent
+from processor.outcome import Reason, Stage
+from processor.ports import Delivers, Delivery
+from processor.record import Partition
+from processor.settings import AepSettings, RouteSettings
+from processor.sink import Sink
+from processor.telemetry.metrics import Metrics
+from tests.support.doors import FakeSink
+from tests.support.inlet import FakeInlet, accepts, answers, cuts, hangs
+from tests.support.score_events import score_event, score_events
+from tests.support.waiting import until
+
+LEFT = frozenset({Partition("customer-ai-scores", 1)})
+
+
+class Destination(Protocol):
+    """A sink, and the inlet behind it."""
+
+    @property
+    def sink(self) -> Delivers:
+        """Return the door."""
+        ...
+
+    @property
+    def taken(self) -> list[str]:
+        """Return the ids of what the inlet took, repeats included."""
+        ...
+
+    def refuse(self, first: int) -> None:
+        """Let the inlet refuse the first so many events of the next request."""
+        ...
+
+    def lose_answer(self) -> None:
+        """Let the answer to the next request get lost, its events taken."""
+        ...
+
+    def down(self) -> None:
+        """Let the inlet take nothing."""
+        ...
+
+    def hang(self) -> None:
+        """Let the inlet not answer."""
+        ...
+
+    def up(self) -> None:
+        """Let the inlet take everything."""
+        ...
+
+    def wait_out(self) -> None:
+        """Wait until what was delivered is out and has no answer."""
+        ...
+
+
+class FakeDestination:
+    """The fake knows no inlet."""
+
+    def __init__(self) -> None:
+        self.sink = FakeSink([])
+        self.sink.start()
+
+    @property
+    def taken(self) -> list[str]:
+        return [event.id for event in self.sink.accepted]
+
+    def refuse(self, first: int) -> None:
+        self.sink.refuse_next = first
+
+    def lose_answer(self) -> None:
+        self.sink.doubt_next = 99
+
+    def down(self) -> None:
+        self.sink.holding = "upgrade: the inlet is unavailable"
+
+    def hang(self) -> None:
+        self.sink.slow = True
+
+    def up(self) -> None:
+        self.sink.holding, self.sink.slow = None, False
+
+    def wait_out(self) -> None:
+        """Nothing takes time."""
+
+
+class RealDestination:
+    """A sink and a scripted inlet."""
+
+    def __init__(self, inlet: FakeInlet) -> None:
+        self._inlet = inlet
+        page = {
+            "org_id": "A@AdobeOrg",
+            "allow_hosts": ["127.0.0.1"],
+            "allow_http": True,
+            "retry": {"first_seconds": 0.01, "max_seconds": 0.05, "breaker_failures": 1},
+            "limits": {"linger_seconds": 0.01},
+        }
+        upgrade = RouteSettings(
+            name="upgrade",
+            models=["upgrade"],
+            inlet_url=inlet.url,
+            flow_id="f",
+            dataset_id="d",
+            schema_id="s",
+        )
+        self.sink = Sink(AepSettings.model_validate(page), [upgrade], Metrics(), SystemClock())
+        self.sink.start()
+
+    @property
+    def taken(self) -> list[str]:
+        return self._inlet.taken
+
+    def refuse(self, first: int) -> None:
+        self._inlet.script.append(accepts({at: {"status": 400} for at in range(first)}))
+
+    def lose_answer(self) -> None:
+        self._inlet.script.append(cuts(taken=True))
+
+    def down(self) -> None:
+        self._inlet.default = answers(503)
+
+    def hang(self) -> None:
+        self._inlet.default = hangs()
+
+    def up(self) -> None:
+        self._inlet.default = accepts()
+
+    def wait_out(self) -> None:
+        until(lambda: self._inlet.requests, seconds=9, what="a request is out", every=0.005)
+
+
+@pytest.fixture(params=["fake", "real"])
+def inlet(request: pytest.FixtureRequest) -> Iterator[Destination]:
+    if request.param == "fake":
+        yield FakeDestination()
+        return
+    with FakeInlet() as scripted:
+        real = RealDestination(scripted)
+        try:
+            yield real
+        finally:
+            real.sink.close(0)
+
+
+def finished(delivery: Delivery) -> Delivery:
+    until(lambda: delivery.done, seconds=9, what="the delivery is done", every=0.005)
+    return delivery
+
+
+def held(sink: Delivers) -> None:
+    until(lambda: sink.holding, seconds=9, what="the sink holds", every=0.005)
+
+
+def ids(events: Sequence[ScoreEvent]) -> list[str]:
+    return sorted(event.id for event in events)
+
+
+def of_partitions(*partitions: int) -> list[ScoreEvent]:
+    return [score_event(f"e{number}", partition=number) for number in partitions]
+
+
+def test_nothing_to_deliver_is_done_at_once(inlet: Destination) -> None:
+    assert inlet.sink.deliver([]).done
+
+
+def test_a_delivery_is_done_when_all_was_accepted_and_stays_so(inlet: Destination) -> None:
+    delivery = finished(inlet.sink.deliver(score_events(5)))
+
+    assert ids(delivery.accepted) == ids(score_events(5)) == sorted(inlet.taken)
+    assert (list(delivery.refused), list(delivery.in_doubt)) == ([], [])
+    inlet.down()
+    assert delivery.done
+
+
+def test_what_is_refused_comes_back_with_the_reason_and_the_rest_is_accepted(
+    inlet: Destination,
+) -> None:
+    inlet.refuse(2)
+
+    delivery = finished(inlet.sink.deliver(score_events(5)))
+
+    assert ids([event for event, _ in delivery.refused]) == ["e0", "e1"]
+    assert ids(delivery.accepted) == ["e2", "e3", "e4"] == sorted(inlet.taken)
+    for _, reject in delivery.refused:
+        assert (reject.stage, reject.reason) == (Stage.DELIVER, Reason.REFUSED)
+        assert reject.detail
+
+
+def test_an_outage_holds_and_delays_and_ends_no_delivery(inlet: Destination) -> None:
+    inlet.down()
+    deliveries = [inlet.sink.deliver(score_events(3)), inlet.sink.deliver(of_partitions(7))]
+    held(inlet.sink)
+    assert not any(delivery.done for delivery in deliveries)
+    assert inlet.taken == []
+
+    inlet.up()
+
+    first, second = map(finished, deliveries)
+    assert ids(first.accepted) == ["e0", "e1", "e2"]
+    assert ids(second.accepted) == ["e7"]
+    assert (list(first.refused), list(first.in_doubt)) == ([], [])
+    until(lambda: inlet.sink.holding is None, seconds=9, what="the sink holds no more")
+
+
+def test_taking_events_does_not_wait_for_a_dead_inlet(inlet: Destination) -> None:
+    inlet.hang()
+    deadline = Deadline(SystemClock(), 2)
+
+    deliveries = [inlet.sink.deliver(score_events(50)) for _ in range(20)]
+
+    assert not deadline.over()
+    assert not any(delivery.done for delivery in deliveries)
+
+
+def test_what_is_forgotten_is_not_sent_and_in_neither_list(inlet: Destination) -> None:
+    inlet.down()
+    mixed = inlet.sink.deliver(of_partitions(0, 1))
+    held(inlet.sink)
+    alone = inlet.sink.deliver(of_partitions(1))
+
+    inlet.sink.forget(LEFT)
+    finished(alone)
+    inlet.up()
+    finished(mixed)
+
+    assert (list(alone.accepted), list(alone.refused)) == ([], [])
+    # What was out in a request when it was forgotten may have been taken all the same.
+    assert ids(mixed.accepted) in (["e0"], ["e0", "e1"])
+    assert sorted(inlet.taken) == ids(mixed.accepted)
+
+
+def test_a_partition_that_comes_back_is_sent_again(inlet: Destination) -> None:
+    inlet.sink.forget(LEFT)
+
+    assert ids(finished(inlet.sink.deliver(of_partitions(1))).accepted) == ["e1"]
+
+
+def test_an_answer_that_is_lost_leaves_accepted_events_in_doubt(inlet: Destination) -> None:
+    inlet.lose_answer()
+
+    delivery = finished(inlet.sink.deliver(score_events(2)))
+
+    assert ids(delivery.accepted) == ids([event for event, _ in delivery.in_doubt]) == ["e0", "e1"]
+    assert all(cause for _, cause in delivery.in_doubt)
+
+
+def test_what_is_out_when_the_sink_closes_is_in_doubt_and_never_done(inlet: Destination) -> None:
+    inlet.hang()
+    delivery = inlet.sink.deliver(score_events(3))
+    inlet.wait_out()
+
+    deadline = Deadline(SystemClock(), 3)
+    inlet.sink.close(0.1)
+
+    assert not deadline.over()
+    assert ids([event for event, _ in delivery.in_doubt]) == ["e0", "e1", "e2"]
+    inlet.up()
+    assert not delivery.done
+    assert inlet.taken == []
+
+
+def test_what_a_dead_inlet_did_not_take_stays_undelivered_at_a_close(inlet: Destination) -> None:
+    inlet.down()
+    delivery = inlet.sink.deliver(score_events(3))
+    held(inlet.sink)
+
+    inlet.sink.close(0)
+    inlet.up()
+
+    assert not delivery.done
+    assert inlet.taken == []
+
+
+def test_a_closed_sink_may_be_closed_and_told_to_forget(inlet: Destination) -> None:
+    inlet.sink.close(0)
+
+    inlet.sink.forget(LEFT)
+    inlet.sink.close(0)

@@ -1,0 +1,277 @@
+"""What the left door promises (`Supplies`), of the fake and of the real one on a broker."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import pytest
+from confluent_kafka import KafkaError
+
+from processor.clock import Deadline, SystemClock
+from processor.ports import Polled, Supplies
+from processor.record import Partition, Record
+from processor.sandbox.broker import Api, EmbeddedBroker
+from processor.source.source import Source
+from tests.support.doors import FakeSource
+from tests.support.kafka_io import EVENTS, SCORES, Follower, Replica, produce
+from tests.support.waiting import until
+
+P0, P1 = Partition(SCORES, 0), Partition(SCORES, 1)
+
+
+class Group(Protocol):
+    """A consumer group and the topic it reads, one member at a time."""
+
+    def feed(self, partition: int, *values: bytes) -> None:
+        """Write records."""
+        ...
+
+    def member(self, follower: Follower) -> Supplies:
+        """Return a member that has joined; the one before it is closed."""
+        ...
+
+    def lose(self, member: Supplies, follower: Follower) -> None:
+        """Take all partitions from the member without a word, and give them back."""
+        ...
+
+    def cut(self) -> None:
+        """Let nobody answer any more."""
+        ...
+
+
+class FakeGroup:
+    """Fakes, one the next member after the other."""
+
+    def __init__(self) -> None:
+        self._next = FakeSource([])
+        self._next.group = frozenset({P0, P1})
+        self._ends = [0, 0]
+
+    def feed(self, partition: int, *values: bytes) -> None:
+        first = self._ends[partition]
+        self._ends[partition] += len(values)
+        places = enumerate(values, first)
+        self._next.add([Record(SCORES, partition, at, 1, b"key", each) for at, each in places])
+
+    def member(self, follower: Follower) -> FakeSource:
+        member = self._next if not self._next.happened else self._next.next_member()
+        self._next = member
+        member.start(follower)
+        return member
+
+    def lose(self, member: Supplies, follower: Follower) -> None:
+        assert isinstance(member, FakeSource)
+        member.lose(follower)
+
+    def cut(self) -> None:
+        self._next.confirms = False
+
+
+class RealGroup:
+    """Members of a group on an embedded broker."""
+
+    def __init__(self, broker: EmbeddedBroker) -> None:
+        self._broker = broker
+        self._members: list[Source] = []
+
+    def feed(self, partition: int, *values: bytes) -> None:
+        produce(self._broker, SCORES, values, partition=partition)
+
+    def member(self, follower: Follower) -> Source:
+        member = Replica(self._broker).source
+        member.start(follower)
+        self._members.append(member)
+        return member
+
+    def lose(self, member: Supplies, follower: Follower) -> None:
+        self._broker.fail_requests(Api.CONSUMER_GROUP_HEARTBEAT, KafkaError.UNKNOWN_MEMBER_ID)
+        gathered(member, lambda _: any(word == "gone" for word, _ in follower.told))
+
+    def cut(self) -> None:
+        self._broker.broker_down()
+
+    def end(self) -> None:
+        for member in self._members:
+            member.close(0.2)
+
+
+@pytest.fixture(params=["fake", "real"])
+def group(request: pytest.FixtureRequest) -> Iterator[Group]:
+    if request.param == "fake":
+        yield FakeGroup()
+        return
+    with EmbeddedBroker({SCORES: 2, EVENTS: 2}) as broker:
+        real = RealGroup(broker)
+        yield real
+        real.end()
+
+
+def gathered(member: Supplies, enough: Callable[[list[Polled]], object]) -> list[Polled]:
+    """Poll until it is enough; returns the polls that had records."""
+    polls: list[Polled] = []
+
+    def seen() -> bool:
+        if (polled := member.poll(0.02)).records:
+            polls.append(polled)
+        return bool(enough(polls))
+
+    until(seen, seconds=9, every=0.001, what="the polls", tell=lambda: values_of(polls))
+    return polls
+
+
+def taken(member: Supplies, count: int) -> list[Polled]:
+    """Poll until so many records came."""
+    return gathered(member, lambda polls: len(values_of(polls)) >= count)
+
+
+def values_of(polls: list[Polled]) -> list[bytes | None]:
+    return [record.value for polled in polls for record in polled.records]
+
+
+def nothing_comes(member: Supplies) -> bool:
+    return not any(member.poll(0.05).records for _ in range(5))
+
+
+def test_records_come_in_kafkas_order_per_partition(group: Group) -> None:
+    group.feed(0, b"a0", b"a1", b"a2")
+    group.feed(1, b"b0", b"b1")
+    group.feed(0, b"a3")
+
+    polls = taken(group.member(Follower()), 6)
+
+    offsets = defaultdict(list)
+    for polled in polls:
+        for record in polled.records:
+            offsets[record.partition].append((record.offset, record.value))
+    assert offsets[0] == [(0, b"a0"), (1, b"a1"), (2, b"a2"), (3, b"a3")]
+    assert offsets[1] == [(0, b"b0"), (1, b"b1")]
+    assert all(polled.overdue == frozenset() for polled in polls)
+
+
+def test_partitions_are_told_inside_a_poll_and_before_their_records(group: Group) -> None:
+    group.feed(0, b"a0")
+    follower = Follower()
+    member = group.member(follower)
+    assert follower.told == []
+    assert member.assigned == frozenset()
+
+    taken(member, 1)
+
+    ((word, told),) = follower.told
+    assert word == "assigned"
+    assert {P0, P1} <= set(told) == set(member.assigned)
+
+
+def test_nothing_comes_while_any_cause_holds_and_all_of_it_afterwards(group: Group) -> None:
+    member = group.member(Follower())
+    member.hold("destination")
+    gathered(member, lambda _: member.assigned)
+    group.feed(0, b"a0", b"a1")
+    member.hold("state")
+    assert nothing_comes(member)
+
+    member.release("destination")
+    assert nothing_comes(member)
+    assert {P0, P1} <= set(member.assigned)
+
+    member.release("state")
+    assert values_of(taken(member, 2)) == [b"a0", b"a1"]
+
+
+def test_an_empty_poll_is_over_in_time(group: Group) -> None:
+    member = group.member(Follower())
+    gathered(member, lambda _: member.assigned)
+
+    deadline = Deadline(SystemClock(), 2)
+    assert not member.poll(0.05).records
+
+    assert not deadline.over()
+    assert (member.kept_back, member.overdue) == (0, None)
+
+
+def test_what_is_settled_and_committed_is_not_read_again(group: Group) -> None:
+    group.feed(0, b"a0", b"a1")
+    group.feed(1, b"b0")
+    first = group.member(Follower())
+    for polled in taken(first, 3):
+        assert first.settle(polled) == frozenset()
+    first.commit()
+    assert first.close(5)
+
+    group.feed(0, b"a2")
+
+    assert values_of(taken(group.member(Follower()), 1)) == [b"a2"]
+
+
+def test_closing_commits_what_is_settled(group: Group) -> None:
+    group.feed(0, b"a0")
+    first = group.member(Follower())
+    for polled in taken(first, 1):
+        first.settle(polled)
+
+    assert first.close(5)
+
+    group.feed(0, b"a1")
+    assert values_of(taken(group.member(Follower()), 1)) == [b"a1"]
+
+
+def test_what_is_not_settled_is_read_again(group: Group) -> None:
+    group.feed(0, b"a0", b"a1")
+    first = group.member(Follower())
+    taken(first, 2)
+    first.commit()
+    assert first.close(5)
+
+    assert values_of(taken(group.member(Follower()), 2)) == [b"a0", b"a1"]
+
+
+def test_nothing_behind_an_unsettled_poll_is_committed(group: Group) -> None:
+    group.feed(0, b"a0")
+    first = group.member(Follower())
+    taken(first, 1)
+    group.feed(0, b"a1")
+    for polled in taken(first, 1):
+        first.settle(polled)
+    first.commit()
+    assert first.close(5)
+
+    assert values_of(taken(group.member(Follower()), 2)) == [b"a0", b"a1"]
+
+
+def test_what_was_lost_is_not_ours_to_settle_and_comes_again(group: Group) -> None:
+    group.feed(0, b"a0", b"a1")
+    follower = Follower()
+    member = group.member(follower)
+    late = taken(member, 2)
+    group.lose(member, follower)
+
+    assert {place for polled in late for place in member.settle(polled)} == {P0}
+    member.commit()
+
+    assert values_of(taken(member, 2)) == [b"a0", b"a1"]
+    assert [word for word, _ in follower.told] == ["assigned", "gone", "assigned"]
+
+
+def test_a_poll_without_a_partition_has_the_records_of_the_others(group: Group) -> None:
+    group.feed(0, b"a0")
+    group.feed(1, b"b0")
+    member = group.member(Follower())
+    polls = taken(member, 2)
+
+    rest = [polled.without({P0}) for polled in polls]
+
+    assert values_of(rest) == [b"b0"]
+    assert not any(member.settle(polled) for polled in rest)
+
+
+def test_closing_says_that_nobody_confirmed_the_commit_and_is_over_in_time(group: Group) -> None:
+    group.feed(0, b"a0")
+    member = group.member(Follower())
+    for polled in taken(member, 1):
+        member.settle(polled)
+    group.cut()
+
+    deadline = Deadline(SystemClock(), 3)
+    assert not member.close(1)
+
+    assert not deadline.over()
