@@ -8,21 +8,21 @@ __all__ = ["Fate", "Reason", "Reject", "Rule", "Stage"]
 
 
 class Fate(StrEnum):
-    """The one end every settled record has."""
+    """The one end every settled record has; the gravest is last."""
 
+    FILTERED = "filtered"
+    """A named rule (see `Rule`) says that nothing is to be sent for it."""
+    FORWARDED = "forwarded"
+    """What it says is in the internal topic, acknowledged by all replicas, on the partition of its
+    person; the message there has a fate of its own (see `join.repartition_topic`)."""
+    REMEMBERED = "remembered"
+    """An experience event without scores: it became part of what is known of a person."""
+    MERGED = "merged"
+    """Every score event of it had been delivered before with the same content."""
     DELIVERED = "delivered"
     """Every score event of the record was accepted by the inlet."""
     DEAD = "dead"
     """Original bytes and reason are in the dead-letter topic, acknowledged by all replicas."""
-    FILTERED = "filtered"
-    """A named rule (see `Rule`) says that nothing is to be sent for it."""
-    MERGED = "merged"
-    """Every score event of it had been delivered before with the same content."""
-    REMEMBERED = "remembered"
-    """An experience event without scores: it became part of what is known of a person."""
-    FORWARDED = "forwarded"
-    """What it says is in the internal topic, acknowledged by all replicas, on the partition of its
-    person; the message there has a fate of its own (see `join.repartition_topic`)."""
 
 
 class Rule(StrEnum):

@@ -2,22 +2,19 @@
 
     records --survey--> readings and whose they are --(recall)--> plan: events, rejects, changes
 
-With a repartition topic the survey makes messages of what experience events say, and takes in what
-was forwarded; the rest goes on as if events had been keyed as scores are.
-
 Within a batch experience events come first, whatever order they were polled in: a context asks what
 was known as of the score date, so more knowledge never harms and less would.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from processor.enrich.enricher import Enricher
 from processor.errors import RejectError
-from processor.event import ExperienceEvent, Fact, Forwarded, Reading
-from processor.forwarded import encode, key_of
-from processor.outcome import Fate, Reason, Reject, Rule, Stage
+from processor.event import ExperienceEvent, Reading
+from processor.forwarding import Forwarding
+from processor.outcome import Fate, Reject, Rule
 from processor.person import ContextStatus, Novelty, Person
 from processor.plan import Draft, Placed, Plan, Scored, Seen, Survey, turns
 from processor.ports import Key, Reads
@@ -28,9 +25,6 @@ from processor.settings import JoinSettings
 __all__ = ["Pipeline"]
 
 _DAY_MS = 86_400_000
-_MOST_FORWARDED_BYTES = 900_000
-"""What a topic takes of one message unless told otherwise (`max.message.bytes`), and some room."""
-_TOO_LARGE = Reject(Stage.READ, Reason.TOO_LARGE, "What it says is too large to be forwarded.")
 _COMPLETE, _PARTIAL, _OFF = ContextStatus.COMPLETE, ContextStatus.PARTIAL, ContextStatus.OFF
 
 
@@ -47,8 +41,7 @@ class Pipeline:
         self._limits = join.limits()
         self._join = join.enabled
         self._suppress = join.corrections == "suppress"
-        self._repartitioned = join.repartition_topic is not None
-        self._namespaced = join.repartition_key == "namespaced"
+        self._forwarding = Forwarding(join) if join.repartition_topic is not None else None
 
     def learn(self, records: Sequence[Record]) -> None:
         """Fetch the writer schemas these records need; raises UnavailableError on an outage."""
@@ -70,10 +63,8 @@ class Pipeline:
                 survey.counts["records_filtered", reading.rule] += 1
         self._prepare(survey, scores, now_ms)
         self._note(survey, events, now_ms + _DAY_MS)
-        if self._repartitioned:
-            self._take_in(survey, readings, now_ms + _DAY_MS)
-            self._forward(survey, {at for at, reading in readings if reading.foreign})
-            self._count_misplaced(survey)
+        if self._forwarding is not None:
+            self._forwarding.redirect(survey, readings, now_ms + _DAY_MS)
         self._count_scores(survey)
         return survey
 
@@ -136,56 +127,6 @@ class Pipeline:
                 survey.counts["records_filtered", Rule.EVENT_IN_FUTURE] += 1
             else:
                 survey.facts.append(Seen(at, (records[at].partition, person), event.fact))
-
-    def _take_in(
-        self, survey: Survey, readings: Sequence[tuple[int, Reading]], latest_ms: int
-    ) -> None:
-        """Note the facts that were forwarded to here."""
-        for at, reading in readings:
-            said = reading.forwarded
-            if said is None or said.fact is None:
-                continue
-            if said.fact.time_ms > latest_ms:
-                survey.counts["records_filtered", Rule.EVENT_IN_FUTURE] += 1
-                continue
-            key = survey.records[at].partition, said.person
-            survey.facts.append(Seen(at, key, said.fact))
-
-    def _forward(self, survey: Survey, foreign: AbstractSet[int]) -> None:
-        """Make messages of what foreign records say, and take it out of the survey."""
-        persons: dict[int, bytes] = {}
-        facts: dict[int, Fact] = {}
-        scores: defaultdict[int, list[Score]] = defaultdict(list)
-        for at, (_, person), fact in survey.facts:
-            if at in foreign:
-                persons[at], facts[at] = person, fact
-        for at, (_, person), prepared in survey.scores:
-            if at in foreign:
-                persons[at] = person
-                scores[at].append(prepared.score)
-        survey.facts = [seen for seen in survey.facts if seen.at not in foreign]
-        survey.scores = [scored for scored in survey.scores if scored.at not in foreign]
-        for at, person in persons.items():
-            said = Forwarded(person, facts.get(at), tuple(scores.get(at, ())))
-            self._send_on(survey, at, said)
-
-    def _send_on(self, survey: Survey, at: int, said: Forwarded) -> None:
-        value = encode(said)
-        if len(value) > _MOST_FORWARDED_BYTES:
-            survey.reject(at, _TOO_LARGE)
-            return
-        survey.forwards.append((key_of(said.person, namespaced=self._namespaced), value))
-        if survey.fates[at] is Fate.FILTERED:
-            survey.fates[at] = Fate.FORWARDED
-
-    def _count_misplaced(self, survey: Survey) -> None:
-        """Count the records of scores that are keyed otherwise than what is forwarded."""
-        seen = -1
-        for at, (_, person), _ in survey.scores:
-            record = survey.records[at]
-            if at != seen and record.key != key_of(person, namespaced=self._namespaced):
-                survey.counts["misplaced_records", record.topic] += 1
-            seen = at
 
     def _decide(
         self, draft: Draft, overdue: AbstractSet[int], refused: Mapping[int, Reject]

@@ -37,8 +37,7 @@ __all__ = [
 ]
 
 _NOBODY = Person()
-_ASCENDING = "filtered forwarded remembered merged delivered dead"
-_MERIT = {Fate(name): merit for merit, name in enumerate(_ASCENDING.split())}
+_MERIT = {fate: merit for merit, fate in enumerate(Fate)}
 """A record with several ends has the gravest: one bad score makes a dead letter of the record."""
 
 Counts = Counter[tuple[str, ...]]
@@ -106,7 +105,7 @@ class Survey(msgspec.Struct):
 
 
 class Plan(msgspec.Struct):
-    """What is to be done for one batch; `fates` has one entry a record, in the batch's order."""
+    """What is to be done for one batch; `fates` has an entry a record, `forwards` key and value."""
 
     events: list[ScoreEvent]
     rejected: list[Rejected]
@@ -116,7 +115,6 @@ class Plan(msgspec.Struct):
     ages: list[float]
     """Seconds from the newest fact in a context to its score date."""
     forwards: list[tuple[bytes, bytes]]
-    """Messages for the internal topic, key and value."""
 
 
 class Draft:
@@ -210,8 +208,8 @@ class Draft:
             _event(one, body, self.survey.records[one.scored.at])
             for one, body in zip(self.drafted, self.bodies, strict=True)
         ]
-        ends = self._rejected, self._changes, self._fates
-        return Plan(events, *ends, self.counts, self._ages, self.survey.forwards)
+        counts, ages, forwards = self.counts, self._ages, self.survey.forwards
+        return Plan(events, self._rejected, self._changes, self._fates, counts, ages, forwards)
 
     def _raise(self, at: int, fate: Fate) -> None:
         if _MERIT[fate] > _MERIT[self._fates[at]]:

@@ -123,7 +123,8 @@ CATALOGUE: tuple[MetricRow, ...] = (
     MetricRow(
         "misplaced_records",
         _C,
-        "Records on another partition than their key's, among the few looked at.",
+        "Records on another partition than their key's, of the few looked at; or keyed otherwise "
+        "than what is forwarded.",
         ("topic",),
     ),
     MetricRow("placeholder_identities", _C, "Identities that name nobody.", ("namespace",)),

@@ -22,7 +22,7 @@ from tests.support.settings import settings_with
 from tests.support.waiting import until
 
 TOPIC = "customer-ai-dead-letters"
-SMALL = {"dead_letter/delivery_timeout_seconds": 1, "dead_letter/stop_after_consecutive": 3}
+SMALL = {"dead_letter/delivery_timeout_seconds": 10, "dead_letter/stop_after_consecutive": 3}
 
 
 class Cemetery(Protocol):

@@ -1,5 +1,6 @@
 """What the left door promises (`Supplies`), of the fake and of the real one on a broker."""
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -91,8 +92,15 @@ class RealGroup:
         self._broker.broker_down()
 
     def end(self) -> None:
+        """Let every member leave, also one that was cut off while it closed."""
+        self._broker.broker_up()
         for member in self._members:
-            member.close(0.2)
+            member.close(5)
+        until(_all_have_left, seconds=9, what="every member has left")
+
+
+def _all_have_left() -> bool:
+    return not any(thread.name == "kafka-close" for thread in threading.enumerate())
 
 
 @pytest.fixture(params=["fake", "real"])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import structlog
 
 from processor.clock import SystemClock, rfc3339
 from processor.commands.dlq import list_letters, replay_letters, show_letter
@@ -32,6 +33,12 @@ UNROUTED = Reject(Stage.ROUTE, Reason.UNKNOWN_PREDICTION, "No route takes this p
 MALFORMED = Reject(Stage.DECODE, Reason.MALFORMED, "This is not JSON.")
 ALL = Selection()
 _DAY_MS = 86_400_000
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_kept_off_what_is_printed() -> Iterator[None]:
+    with structlog.testing.capture_logs():
+        yield
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Experience events keyed in any way, on other partition counts: contexts come out the same."""
 
+import io
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from processor.app import House, Watch, live_house
+from processor.app import House, Watch, dry_house, live_house
 from processor.clock import SystemClock
+from processor.commands.letters import Unburied
 from processor.sandbox.aep.simulator import AepSimulator
 from processor.sandbox.history.figures import PREDICTIONS, Figures
 from processor.sandbox.history.history import history
@@ -125,3 +127,26 @@ def test_contexts_are_those_of_events_keyed_alike(
     assert all(
         watch.metrics.value("records_settled", EVENTS_TOPIC, "forwarded") for watch in watches
     )
+
+
+def test_a_dry_run_has_the_contexts_of_what_was_forwarded(
+    records: list[Sent], tmp_path: Path
+) -> None:
+    lines = io.StringIO()
+    size = SandboxSettings(partitions=PARTITIONS, event_partitions=EVENT_PARTITIONS)
+    with Sandbox(AepSimulator(), size) as sandbox:
+        settings = Settings.model_validate(sandbox.settings(tmp_path))
+        with running(live_house(settings, Watch.over(settings, SystemClock()))):
+            feed = sandbox.feed()
+            for _, some in groupby(map(rekeyed, records), key=lambda sent: sent.topic):
+                feed.send(some)
+            until(lambda: not feed.lag(), seconds=60, what="all is committed", tell=feed.lag)
+            feed.close()
+        accepted = {one.id: one.event() for one in sandbox.simulator.ledger.events()}
+        watch = Watch.over(settings, SystemClock())
+        dry = dry_house(settings, watch, lines, Unburied())
+        assert dry.run(lambda: watch.metrics.total("score_run_records") >= len(accepted))
+
+    printed = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert {event["_id"]: event for event in printed} == accepted
+    assert watch.metrics.total("forward_writes") == 0

@@ -60,6 +60,10 @@ def started(one: Job, name: str) -> Replica:
     return replica
 
 
+def shares(replica: Replica) -> bool:
+    return replica.metric("cai_assigned_partitions") > 0
+
+
 def forwarded(replica: Replica) -> float:
     return replica.metric("cai_records_settled_total", fate="forwarded")
 
@@ -71,8 +75,7 @@ def test_a_replica_that_is_killed_loses_no_fact_and_no_context(
     one = repartitioned(group_protocol=protocol)
     aep.faults.add(_SLOW)
     replicas = [started(one, "one"), started(one, "two")]
-    shares = [lambda each=each: each.metric("cai_assigned_partitions") > 0 for each in replicas]
-    until(lambda: all(each() for each in shares), seconds=30, what="they share", tell=one.story)
+    until(lambda: all(map(shares, replicas)), seconds=30, what="they share", tell=one.story)
 
     rows = [row._replace(key=row.content["_id"]) for row in past.events]
     events, scores = one.feed_events(rows), one.feed_scores(past.scores)

@@ -55,6 +55,28 @@ def test_a_missing_changelog_is_created_compacted_and_numbered_like_the_inputs(
     assert len(kafka.admin().list_topics(timeout=10).topics[topic].partitions) == 4
 
 
+def test_a_missing_repartition_topic_is_created_and_numbered_like_the_scores(
+    kafka: RealKafka, opened: Callable[..., Memory]
+) -> None:
+    changelog: str = opened.name  # type: ignore[attr-defined]
+    topic = changelog.replace("-state", "-facts")
+    opened(repartition_topic=topic).close(5)
+
+    config = config_of(kafka, topic)
+    assert (config["cleanup.policy"], int(config["retention.ms"])) == ("delete", 7 * 86_400_000)
+    layout = kafka.admin().list_topics(timeout=10).topics
+    assert len(layout[topic].partitions) == len(layout[changelog].partitions) == 4
+
+
+def test_a_repartition_topic_of_another_size_is_refused(
+    kafka: RealKafka, opened: Callable[..., Memory]
+) -> None:
+    kafka.create_topics({"odd-facts": 3})
+
+    with pytest.raises(SettingsError, match="odd-facts has 3 partitions"):
+        opened(repartition_topic="odd-facts")
+
+
 def test_what_is_remembered_comes_back_with_and_without_the_disk(
     opened: Callable[..., Memory],
 ) -> None:

@@ -50,6 +50,10 @@ class Loop(RuleBasedStateMachine):
     def state(self, *, restoring: bool) -> None:
         self.corridor.memory.restoring = restoring
 
+    @rule(down=st.booleans())
+    def changelog(self, *, down: bool) -> None:
+        self.corridor.memory.holding = "the changelog can not be written" if down else None
+
     @rule(count=st.integers(1, 3))
     def refusals(self, count: int) -> None:
         self.corridor.sink.refuse_next = count
@@ -85,7 +89,7 @@ class Loop(RuleBasedStateMachine):
         if not hasattr(self, "corridor"):
             return
         corridor = self.corridor
-        corridor.sink.holding = corridor.dead_letters.holding = None
+        corridor.sink.holding = corridor.dead_letters.holding = corridor.memory.holding = None
         corridor.sink.slow = corridor.dead_letters.slow = corridor.memory.restoring = False
         for _ in range(4 * self.offset + 8):
             corridor.stream.turn()

@@ -21,7 +21,7 @@ def test_the_reference_is_a_settings_file() -> None:
 
 
 def test_the_metrics_are_a_table() -> None:
-    assert "| `cai_records_settled_total` | counter | topic; fate: delivered, " in (
+    assert "| `cai_records_settled_total` | counter | topic; fate: filtered, " in (
         schema.metrics_table()
     )
 
@@ -55,3 +55,10 @@ def test_everything_printed_ends_with_a_line() -> None:
 
     assert all(text.endswith("\n") for text in texts)
     assert yaml.safe_load(schema.settings_reference())
+
+
+def test_the_topics_of_forwarded_events_are_planned() -> None:
+    plan = schema.topic_plan(settings_with({"join/repartition_topic": "facts"}))
+
+    assert "| `experience-events` | experience events, keyed in any way | any number |" in plan
+    assert "| `facts` | what is kept of experience events | as the scores have |" in plan
