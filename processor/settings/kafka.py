@@ -81,7 +81,7 @@ class KafkaSettings(Page):
     on_gap: Literal["stop", "continue"] = "stop"
     """What to do where Kafka deleted records before they were read. `continue` counts them and goes
     on with the oldest record that is left."""
-    poll_records: Annotated[int, Field(ge=1, le=20_000)] = 2_000
+    poll_records: Annotated[int, Field(ge=1, le=20_000)] = 500
     """Records in one batch at most."""
     poll_seconds: Annotated[float, Field(gt=0, le=5)] = 0.1
     """How long a poll waits for a batch to fill."""
