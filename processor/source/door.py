@@ -154,19 +154,18 @@ class Door:
         """
         deadline = Deadline(self._clock, seconds)
         while offsets and not deadline.over():
-            if not self.commit(offsets):
-                return False
-            if self._stored(offsets, deadline):
+            if self.commit(offsets) and self._stored(offsets, deadline):
                 return True
             self._clock.wait(min(_CONFIRM_STEP_SECONDS, deadline.left()))
         return not offsets
 
-    def close(self, seconds: float) -> bool:
-        """Leave the group; False where that took too long and was left behind."""
+    def close(self, seconds: float) -> None:
+        """Leave the group; where that takes too long it is left behind, and the group waits."""
         leaving = threading.Thread(target=self._consumer.close, daemon=True, name="kafka-close")
         leaving.start()
         leaving.join(seconds)
-        return not leaving.is_alive()
+        if leaving.is_alive():
+            log.warning("The group was not left in time; it will miss this member for a while.")
 
     def report(self, error: KafkaError, where: str) -> None:
         """Count an error, and log it once in a while."""

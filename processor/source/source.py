@@ -151,15 +151,13 @@ class Source:
         self._rest()
 
     def close(self, seconds: float) -> bool:
-        """Commit what is settled and leave, within so many seconds whatever is dead.
-
-        Returns False where Kafka did not confirm the commit, or leaving had to be left behind.
-        """
+        """Commit and leave, in so many seconds whatever is dead; False: no word of the commit."""
         self._closing = True
         deadline = Deadline(self._clock, seconds)
         confirmed = self._commits.confirm(self._ledger, seconds / 2)
         self._drop(list(self._ledger), "shutdown")
-        return self._door.close(deadline.left()) and confirmed
+        self._door.close(deadline.left())
+        return confirmed
 
     # What the door tells, inside `poll`.
 

@@ -72,6 +72,7 @@ class RealGroup:
     """Members of a group on an embedded broker."""
 
     def __init__(self, broker: EmbeddedBroker) -> None:
+        self._before = set(threading.enumerate())
         self._broker = broker
         self._members: list[Source] = []
 
@@ -96,11 +97,11 @@ class RealGroup:
         self._broker.broker_up()
         for member in self._members:
             member.close(5)
-        until(_all_have_left, seconds=9, what="every member has left")
+        until(self._all_have_left, seconds=9, what="every member has left")
 
-
-def _all_have_left() -> bool:
-    return not any(thread.name == "kafka-close" for thread in threading.enumerate())
+    def _all_have_left(self) -> bool:
+        ours = set(threading.enumerate()) - self._before
+        return not any(thread.name == "kafka-close" for thread in ours)
 
 
 @pytest.fixture(params=["fake", "real"])
