@@ -49,7 +49,7 @@ class Doors(NamedTuple):
 
 
 class Refusals(NamedTuple):
-    """Of so many records of which an event was answered, so many had one refused."""
+    """Of so many events of one route that were answered, so many were refused."""
 
     refused: int
     sent: int
@@ -70,7 +70,7 @@ class Batch:
         self.partitions = {Partition(each.topic, each.partition) for each in polled.records}
         self.unsettled = len(polled.records)
         self.size_bytes = sum(len(event.body) for event in plan.events)
-        self.refusals = Refusals(0, 0)
+        self.refusals: dict[str, Refusals] = {}
         self._doors = doors
         self._ticket = doors.memory.stage(plan.changes)
         self._delivery: Delivery = doors.sink.deliver(plan.events)
@@ -151,14 +151,22 @@ class Batch:
     def _take_refusals(self, refused: Sequence[tuple[ScoreEvent, Reject]]) -> None:
         """Make letters of what was refused; what is of partitions that left is another's to."""
         ours = [(event, reject) for event, reject in refused if self._ours(event.record)]
+        self.refusals = _refusals(self.accepted, ours)
         if not ours:
-            self.refusals = Refusals(0, len(self.accepted))
             return
         self._doors.memory.withdraw(self._ticket, [event for event, _ in ours])
         self.letters += [Rejected(event.record, reject) for event, reject in ours]
         dead = {event.record.origin for event, _ in ours}
-        sent = dead.union(event.record.origin for event in self.accepted)
-        self.refusals = Refusals(len(dead), len(sent))
         for at, record in enumerate(self.polled.records):
             if record.origin in dead:
                 self.plan.fates[at] = Fate.DEAD
+
+
+def _refusals(
+    accepted: Sequence[ScoreEvent], refused: Sequence[tuple[ScoreEvent, Reject]]
+) -> dict[str, Refusals]:
+    """Count by route: one inlet that refuses everything must not hide behind the others."""
+    taken = Counter(event.route for event in accepted)
+    turned = Counter(event.route for event, _ in refused)
+    routes = taken.keys() | turned.keys()
+    return {route: Refusals(turned[route], turned[route] + taken[route]) for route in routes}

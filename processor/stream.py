@@ -118,7 +118,9 @@ class Stream:
         """Settle what is under way for partitions that are leaving, as far as time allows."""
         leaving = set(partitions)
         deadline = Deadline(self._clock, self._settings.stop.drain_seconds)
-        while any(leaving & batch.partitions for batch in self._window) and not deadline.over():
+        while any(leaving & batch.partitions for batch in self._window):
+            if deadline.over() or self._stopping:  # a stop drains by itself, once
+                return
             self._serve()
 
     def gone(self, partitions: Sequence[Partition]) -> None:
@@ -189,7 +191,8 @@ class Stream:
             gone = self._source.settle(batch.polled)
             self._observer.settled(batch, gone)
             if not self._stopping:
-                self._doors.dead_letters.guard.refused(*batch.refusals)
+                for route, (refused, sent) in batch.refusals.items():
+                    self._doors.dead_letters.guard.refused(route, refused, sent)
 
     def _serve(self) -> None:
         """Turn without taking anything in."""

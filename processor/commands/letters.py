@@ -113,7 +113,7 @@ class Unburied:
     def note(self, count: int, rejected: Sequence[int]) -> None:
         """Let all pass: that letters are rejected again is no surprise."""
 
-    def refused(self, refused: int, sent: int) -> None:
+    def refused(self, route: str, refused: int, sent: int) -> None:
         """Let all pass, likewise."""
 
     def send(self, letters: Sequence[tuple[Record, Reject]]) -> "Unburied":

@@ -17,6 +17,8 @@ __all__ = [
     "xdm_field_group",
 ]
 
+_LETTERS = "`retention.ms` as privacy asks, `max.message.bytes` above that of the inputs"
+
 
 def settings_schema() -> str:
     """Return the JSON Schema of the settings file."""
@@ -54,7 +56,12 @@ def _topics(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
     for topic in kafka.events.topics if kafka.events else ():
         yield f"`{topic}`", f"experience events, {keyed}", alike, "likewise"
     letters = settings.dead_letter.topic
-    yield f"`{letters}`", "dead letters", "any number", "`retention.ms` as your privacy rules say"
+    yield (
+        f"`{letters}`",
+        "dead letters",
+        "any number",
+        _LETTERS,
+    )
     if join.enabled:
         made = "created by the processor" if join.create_changelog else "to be created"
         like = "as the scores have" if forwarded else "as the inputs have"

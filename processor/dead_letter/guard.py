@@ -20,7 +20,7 @@ class Guard:
     def __init__(self, settings: DeadLetterSettings) -> None:
         self._settings = settings
         self._row = 0
-        self._refused_row = 0
+        self._refused_rows: dict[str, int] = {}
         self._window: deque[tuple[int, int]] = deque()
         self._seen = 0
         self._rejected = 0
@@ -33,17 +33,18 @@ class Guard:
         self._count_row(count, rejected)
         self._count_share(count, len(rejected))
 
-    def refused(self, refused: int, sent: int) -> None:
-        """Take in what the inlet said of a batch: of so many records sent, it refused so many.
+    def refused(self, route: str, refused: int, sent: int) -> None:
+        """Take in what an inlet said of a batch: of so many records sent, it refused so many.
 
         The records themselves were noted before. Raises StopError where a limit is passed.
         """
+        row = self._refused_rows.get(route, 0)
         if sent:
-            self._refused_row = self._refused_row + refused if refused == sent else 0
+            row = self._refused_rows[route] = row + refused if refused == sent else 0
         limit = self._settings.stop_after_consecutive
-        if limit and self._refused_row >= limit:
+        if limit and row >= limit:
             raise StopError(
-                f"{self._refused_row} records in a row were refused by the inlet: stopping, as "
+                f"{row} records in a row were refused by the inlet of route {route}: stopping, as "
                 "dead_letter.stop_after_consecutive says."
             )
         if refused:

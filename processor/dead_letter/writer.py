@@ -127,6 +127,8 @@ class DeadLetters:
         now = self._clock.monotonic()
         if self._trouble is not None and now < self._again:
             return  # another letter of a round that has failed already
+        if "too large" in trouble.lower():
+            trouble += " (raise the topic's max.message.bytes above that of the inputs)"
         self._trouble = f"{self._topic} can not be written: {trouble}"
         self._again = now + self._wait * random.uniform(0.5, 1.0)  # noqa: S311  jitter
         self._wait = min(self._wait * 2, _MAX_WAIT_SECONDS)

@@ -5,6 +5,7 @@ score is the newest delivered one of the prediction with an earlier score date.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any
 
@@ -45,15 +46,16 @@ instant = lru_cache(maxsize=4_096)(rfc3339)
 
 
 class Lookback(msgspec.Struct, frozen=True, gc=False):
-    """How far back a context looks, and the limits of what is kept."""
+    """How far back a context looks, the limits of what is kept, and what counts as success."""
 
     ms: int
     limits: Limits
+    success_types: frozenset[str]
 
     @classmethod
     def of(cls, join: JoinSettings) -> "Lookback":
-        """Take the spans from the settings."""
-        return cls(join.lookback_days * DAY_MS, join.limits())
+        """Take them from the settings."""
+        return cls(join.lookback_days * DAY_MS, join.limits(), frozenset(join.success_types))
 
 
 def past(prepared: Prepared, known: Person, lookback: Lookback) -> dict[str, Any]:
@@ -66,6 +68,7 @@ def past(prepared: Prepared, known: Person, lookback: Lookback) -> dict[str, Any
             _add_history(found, prepared, previous)
     if known.facts and (facts := facts_as_of(known, at_ms, lookback.ms)):
         _add_behaviour(found, facts[::-1], at_ms)
+        _add_success(found, facts[::-1], lookback.success_types)
     return found
 
 
@@ -108,32 +111,54 @@ def _add_newest(found: dict[str, Any], newest_first: Sequence[Fact]) -> None:
     """Add what the newest fact says that says anything of it, field by field, in one pass."""
     page = campaign = order_id = cohort = ""
     audiences: tuple[str, ...] = ()
-    success: Fact | None = None
     for fact in newest_first:
         page = page or fact.page
         campaign = campaign or fact.campaign
         order_id = order_id or fact.order_id
         cohort = cohort or fact.cohort
         audiences = audiences or fact.audiences
-        if success is None and fact.success:
-            success = fact
     for name, text in zip(_TEXTS, (page, campaign, order_id, cohort), strict=True):
         if text:
             found[name] = text[:MAX_TEXT]
-    if success is not None:
-        _add_success(found, success)
     if listed := [text[:MAX_TEXT] for text in audiences[:_MAX_AUDIENCES] if text]:
         found["audiences"] = listed
 
 
-def _add_success(found: dict[str, Any], success: Fact) -> None:
-    if kind := _type_of(success):
-        found["lastSuccessEventType"] = kind
-    found["lastSuccessEventTimestamp"] = instant(success.time_ms)
+def _add_success(
+    found: dict[str, Any], newest_first: Sequence[Fact], success_types: AbstractSet[str]
+) -> None:
+    success = next((fact for fact in newest_first if fact.success), None)
+    if success is not None:
+        if kind := _success_of(success, success_types):
+            found["lastSuccessEventType"] = kind[:MAX_TEXT]
+        found["lastSuccessEventTimestamp"] = instant(success.time_ms)
+
+
+def _success_of(fact: Fact, success_types: AbstractSet[str]) -> str:
+    """Return what makes a fact a success: one of its kinds, or else its declared type.
+
+    A fact that was kept under other settings than today's may have neither; it is told by its type.
+    """
+    for kind in fact.kinds:
+        if kind in success_types:
+            return kind
+    return fact.type if fact.type in success_types else _type_of(fact)
 
 
 def _type_of(fact: Fact) -> str:
-    return fact.type[:MAX_TEXT] or (fact.kinds[0] if fact.kinds else "")
+    """Return the type a fact is told by, so that one thing is not told in many spellings.
+
+    That is the declared type where it is a standard spelling: a dotted name as XDM has them
+    (`commerce.purchases`), or what the event counts for. Another one (`web - pageview`) gives way
+    to the first standard type the event counts for; where there is none it is kept.
+    """
+    declared, kinds = fact.type, fact.kinds
+    if declared in kinds or ("." in declared and " " not in declared):
+        return declared[:MAX_TEXT]
+    for kind in kinds:
+        if kind in STANDARD_KINDS:
+            return kind
+    return declared[:MAX_TEXT] or (kinds[0] if kinds else "")
 
 
 def _counts(facts: Sequence[Fact]) -> dict[str, int]:

@@ -69,8 +69,8 @@ class Guards(Protocol):
         """
         ...
 
-    def refused(self, refused: int, sent: int) -> None:
-        """Take in what the inlet said of a batch: of so many records sent, it refused so many.
+    def refused(self, route: str, refused: int, sent: int) -> None:
+        """Take in what an inlet said of a batch: of so many records sent, it refused so many.
 
         Raises StopError where a limit is passed.
         """

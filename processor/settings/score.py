@@ -101,7 +101,7 @@ class JoinSettings(Page):
     """Facts so much older than a person's newest are forgotten; leaves room for late scores."""
     max_facts: Annotated[int, Field(ge=1)] = 256
     """Facts remembered per person; the oldest go first, and contexts say so."""
-    max_person_bytes: Annotated[int, Field(ge=8_192)] = 65_536
+    max_person_bytes: Annotated[int, Field(ge=8_192, le=900_000)] = 65_536
     """Bytes remembered per person: one half for facts, the other for delivered scores. A fact
     larger than a sixteenth of it is not remembered."""
     max_scores: Annotated[int, Field(ge=2)] = 128

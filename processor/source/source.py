@@ -52,8 +52,8 @@ class Source:
         join: JoinSettings | None = None,
         committing: bool = True,
     ) -> None:
-        joined = join if join is not None and join.enabled and kafka.events is not None else None
-        together = joined is not None
+        together = join is not None and join.enabled
+        joined = join if together and kafka.events is not None else None
         self._kafka = kafka
         self._metrics = metrics
         self._clock = clock

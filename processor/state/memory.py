@@ -176,7 +176,10 @@ class Memory:
         ready = self._territory.ready().items()
         with suppress(UnavailableError):
             self._store.write({}, {one: Mark(owned.next_offset, now_ms) for one, owned in ready})
-        self._store.close()
+        try:
+            self._store.close()
+        except UnavailableError as error:
+            log.warning("The local store was not closed in order.", words=error.detail)
 
     def _attempt(self) -> None:
         try:

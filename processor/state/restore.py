@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from processor.clock import Clock, Deadline
+from processor.errors import UnavailableError
 from processor.person import Limits
 from processor.state.names import Mark
 from processor.state.reader import Reads, Slice
@@ -58,6 +59,8 @@ class Restore:
         self._progress = Deadline(clock, 0)
         self._begun = 0.0
         self._done = 0
+        self._unstored: dict[int, Slice] = {}
+        self._back: list[Restored] = []
 
     @property
     def holding(self) -> str | None:
@@ -84,16 +87,26 @@ class Restore:
     def cancel(self, partition: int) -> None:
         """Leave a partition as it is."""
         if self._jobs.pop(partition, None) is not None:
+            self._unstored.pop(partition, None)
+            self._back = [job for job in self._back if job.partition != partition]
             self._reader.end(partition)
             self._metrics.forget("state_restore_remaining_records", str(partition))
 
     def step(self, seconds: float) -> list[Restored]:
-        """Store what comes within so many seconds; return the partitions that are back."""
-        back = [
-            job
-            for partition, piece in self._reader.read(seconds).items()
-            if (job := self._jobs.get(partition)) is not None and self._take(job, piece)
-        ]
+        """Store what comes within so many seconds; return the partitions that are back.
+
+        Raises UnavailableError where the store can not be written; the next step goes on there.
+        """
+        if not self._unstored:
+            self._unstored = dict(self._reader.read(seconds))
+        # What was read is read no more: a slice stays here until it is stored.
+        while self._unstored:
+            partition, piece = next(iter(self._unstored.items()))
+            job = self._jobs.get(partition)
+            if job is not None and self._take(job, piece):
+                self._back.append(job)
+            self._unstored.pop(partition, None)
+        back, self._back = self._back, []
         for job in back:
             self.cancel(job.partition)
         if self._progress.over() or (back and not self._jobs):
@@ -109,6 +122,7 @@ class Restore:
         if not self._jobs:
             self._begun, self._done = self._clock.monotonic(), 0
             self._progress = Deadline(self._clock, _PROGRESS_SECONDS)
+        self._unstored.pop(partition, None)
         self._jobs[partition] = Restored(partition, offset or 0, catching_up)
         self._reader.begin(partition, offset)
 
@@ -119,8 +133,12 @@ class Restore:
             self._start(job.partition, None, catching_up=False)
             return False
         if piece.next_offset is not None:
-            job.next_offset = piece.next_offset
-            absorb(self._store, job, piece.records, self._limits, now_ms=self._clock.now_ms())
+            stood, job.next_offset = job.next_offset, piece.next_offset
+            try:
+                absorb(self._store, job, piece.records, self._limits, now_ms=self._clock.now_ms())
+            except UnavailableError:
+                job.next_offset = stood
+                raise
             self._done += len(piece.records)
         return piece.ended
 

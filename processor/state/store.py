@@ -44,14 +44,11 @@ class Store:
         self._slots = partitions
         self._dbs: dict[int, _Database] = {}
         self._barren = True
-        if not folder.claim():
-            self._start_afresh("It may be torn, or was never there.")
         try:
-            self._open(origin)
-        except (lmdb.Error, msgspec.MsgspecError, _ForeignError) as error:
-            self._start_afresh(str(error))
-            with self._at_the_door():
-                self._open(origin)
+            self._begin(origin)
+        except BaseException:
+            folder.release(closed=False)
+            raise
 
     def mark(self, partition: int) -> Mark | None:
         """Return up to where a partition is restored; None where nothing of it is here."""
@@ -126,6 +123,18 @@ class Store:
     def _stats(self, partitions: Iterable[int]) -> "list[_StatDict]":
         with self._at_the_door(), self._env.begin() as transaction:
             return [transaction.stat(self._dbs[one]) for one in partitions if one in self._dbs]
+
+    def _begin(self, origin: Origin) -> None:
+        if not self._folder.claim():
+            self._start_afresh("It may be torn, or was never there.")
+        try:
+            self._open(origin)
+        except (lmdb.MapFullError, lmdb.DiskError, lmdb.MemoryError, OSError) as error:
+            raise UnavailableError("local store", str(error)) from error
+        except (lmdb.Error, msgspec.MsgspecError, _ForeignError) as error:
+            self._start_afresh(str(error))
+            with self._at_the_door():
+                self._open(origin)
 
     def _open(self, origin: Origin) -> None:
         # With `writemap` a page the disk has no room for kills the process: hence `_reserve`.

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Reading", "read"]
+__all__ = ["Reading", "read", "read_self"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
@@ -28,6 +28,11 @@ def read(pid: int) -> Reading:
         cpu += (int(fields[11]) + int(fields[12])) / _TICK
         rss += int(fields[21]) * _PAGE_MB
     return Reading(cpu, rss)
+
+
+def read_self() -> Reading:
+    """Return what this process has used."""
+    return read(os.getpid())
 
 
 def _family(pid: int) -> list[int]:

@@ -122,7 +122,7 @@ def _behaviour(facts: list[_Json], at: int) -> _Json:
         return {}
     seen.sort(key=lambda fact: (fact["at"], fact["id"]), reverse=True)
     found = {
-        "lastEventType": seen[0]["type"],
+        "lastEventType": _last_type(seen[0]),
         "lastEventTimestamp": _text(seen[0]["at"]),
         "daysSinceLastEvent": (at - seen[0]["at"]) // _DAY_MS,
         "eventCounts": dict(Counter(kind for fact in seen for kind in fact["kinds"])),
@@ -136,10 +136,19 @@ def _behaviour(facts: list[_Json], at: int) -> _Json:
         said = [fact[name] for fact in seen if fact[name]]
         found |= {key: said[0]} if said else {}
     for fact in seen:
-        if "purchases" in fact["kinds"]:
-            last = {"lastSuccessEventType": fact["type"]}
+        successes = [kind for kind in ("order", "purchases") if kind in fact["kinds"]]
+        if successes:
+            last = {"lastSuccessEventType": successes[0]}
             return found | last | {"lastSuccessEventTimestamp": _text(fact["at"])}
     return found
+
+
+def _last_type(fact: _Json) -> str:
+    """Return the declared type in a standard spelling, else what the event counts for."""
+    declared: str = fact["type"]
+    if declared in fact["kinds"] or (declared.count(".") > 0 and declared.count(" ") == 0):
+        return declared
+    return min(fact["kinds"], default=declared)
 
 
 def _by_person(events: Iterable[_Json], cohort: Sequence[str]) -> dict[str, list[_Json]]:

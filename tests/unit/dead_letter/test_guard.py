@@ -64,34 +64,44 @@ def test_zero_means_never() -> None:
 
 def test_batches_that_the_inlet_refuses_whole_stop_the_house() -> None:
     limit = guard(in_a_row=5)
-    limit.refused(3, 3)
-    limit.refused(0, 0)
+    limit.refused("upgrade", 3, 3)
+    limit.refused("upgrade", 0, 0)
 
     with pytest.raises(StopError, match="5 records in a row were refused by the inlet"):
-        limit.refused(2, 2)
+        limit.refused("upgrade", 2, 2)
 
 
 def test_a_batch_of_which_the_inlet_took_something_begins_the_row_anew() -> None:
     limit = guard(in_a_row=5)
-    limit.refused(4, 4)
-    limit.refused(4, 5)
+    limit.refused("upgrade", 4, 4)
+    limit.refused("upgrade", 4, 5)
 
-    limit.refused(4, 4)
+    limit.refused("upgrade", 4, 4)
 
 
 def test_refusals_join_the_share_without_their_records_being_counted_again() -> None:
     limit = guard(ratio=0.5)
     limit.note(100, list(range(20)))
-    limit.refused(30, 80)
+    limit.refused("upgrade", 30, 80)
 
     with pytest.raises(StopError, match="51 of the last 100"):
-        limit.refused(1, 80)
+        limit.refused("upgrade", 1, 80)
 
 
 def test_refusals_leave_the_window_with_the_records_before_them() -> None:
     limit = guard(ratio=0.5)
     limit.note(60, [])
-    limit.refused(60, 60)
+    limit.refused("upgrade", 60, 60)
     limit.note(99, [])
 
     limit.note(10, [0, 1, 2, 3])
+
+
+def test_one_route_that_refuses_everything_does_not_hide_behind_another() -> None:
+    limit = Guard(DeadLetterSettings(stop_after_consecutive=5))
+
+    limit.refused("broken", 3, 3)
+    limit.refused("well", 0, 9)
+
+    with pytest.raises(StopError, match="broken"):
+        limit.refused("broken", 2, 2)

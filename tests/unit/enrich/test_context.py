@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from processor.enrich.context import movement
 from processor.event import Fact
 from processor.kept import name_of, pack
@@ -69,14 +71,14 @@ def test_behaviour_is_told_by_the_newest_event_that_knows() -> None:
     assert context(known) == {
         "predictionName": "Likelihood to upgrade account",
         "scoreBucket": "high",
-        "lastEventType": "web - pageview",
+        "lastEventType": "webVisit",
         "lastEventTimestamp": "2026-08-01T12:00:00Z",
         "daysSinceLastEvent": 1,
         "lastPageName": "Home",
         "lastCampaign": "Spring",
         "lastOrderId": "O-1",
         "cohort": "gold",
-        "lastSuccessEventType": "Purchase",
+        "lastSuccessEventType": "order",
         "lastSuccessEventTimestamp": "2026-06-24T00:00:00Z",
         "eventCounts": {"webVisit": 2, "productViews": 1, "order": 1, "purchases": 1},
         "audiences": ["Loyal"],
@@ -87,6 +89,46 @@ def test_behaviour_is_told_by_the_newest_event_that_knows() -> None:
 def test_an_event_without_a_type_is_told_by_what_it_counts_for() -> None:
     assert context(person_of(fact(1, kinds=("search",))))["lastEventType"] == "search"
     assert "lastEventType" not in context(person_of(fact(1)))
+
+
+@pytest.mark.parametrize(
+    ("declared", "kinds", "told"),
+    [
+        ("web - pageview", ("webVisit",), "webVisit"),
+        ("Page View", ("ownType", "webVisit"), "webVisit"),
+        ("web.webpagedetails.pageViews", ("webVisit",), "web.webpagedetails.pageViews"),
+        ("search", ("productViews", "search"), "search"),
+        ("store visit", (), "store visit"),
+        ("store visit", ("ownType",), "store visit"),
+        ("", ("ownType",), "ownType"),
+    ],
+)
+def test_a_declared_type_gives_way_to_a_standard_one_unless_it_is_a_standard_spelling(
+    declared: str, kinds: tuple[str, ...], told: str
+) -> None:
+    assert context(person_of(fact(1, type=declared, kinds=kinds)))["lastEventType"] == told
+
+
+@pytest.mark.parametrize(
+    ("declared", "kinds", "told"),
+    [
+        ("web - pageview", ("purchases", "webVisit"), "purchases"),
+        ("commerce.purchases", ("productViews", "purchases"), "purchases"),
+        ("Subscribed", ("webVisit",), "Subscribed"),
+        ("commerce.purchases", ("webVisit",), "commerce.purchases"),
+        ("web - pageview", ("webVisit",), "webVisit"),
+    ],
+)
+def test_a_success_is_told_by_what_makes_it_one(
+    declared: str, kinds: tuple[str, ...], told: str
+) -> None:
+    enricher = enricher_with({"join/success_types": ["purchases", "Subscribed"]})
+    known = person_of(fact(1, type=declared, kinds=kinds, success=True))
+    prepared = enricher.prepare(score_of(), NOW_MS)
+
+    body = body_of(enricher, prepared, known, ContextStatus.COMPLETE)
+
+    assert context_in(body)["lastSuccessEventType"] == told
 
 
 def test_own_event_types_are_not_counted_among_the_standard_ones() -> None:
