@@ -25,7 +25,7 @@ demo: $(READY) ## run it all on this machine, without an account (KEEP=1 stays u
 	$(BIN)/customer-ai-events demo $(if $(KEEP),--keep)
 
 test: $(READY) ## run the tests (ARGS="-k name" picks some)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 lint: $(READY) ## find what the linter and the formatter would change
 	$(BIN)/ruff check $(CODE)

@@ -1,9 +1,9 @@
 """The scores delivered for one person by one model: a history packed into fixed-width entries.
 
-An entry is `(instant, id, digest, score, bucket)`, big-endian and biased so that entries sort as
-bytes as they do in time. A history is its entries, ascending and unique, one after the other: a
-year of daily scores is 12 kB that nobody has to decode to look at the last one. Merging two
-histories is the union of their entries, newest kept; an entry never changes.
+An entry is `(instant, id, digest, score, bucket, record time)`, big-endian and biased so that
+entries sort as bytes as they do in time. A history is its entries, ascending and unique, one after
+the other: a year of daily scores is 15 kB that nobody has to decode to look at the last one.
+Merging two histories is the union of their entries, newest kept; an entry never changes.
 """
 
 import struct
@@ -27,9 +27,11 @@ __all__ = [
     "split",
     "take_out",
     "unpack",
+    "widened",
 ]
 
-_ENTRY: Final = struct.Struct(">Q8s8sdB")
+_ENTRY: Final = struct.Struct(">Q8s8sdBQ")
+_TIMELESS_BYTES: Final = struct.calcsize(">Q8s8sdB")
 _INSTANT: Final = struct.Struct(">Q")
 _NAME: Final = struct.Struct(">Q8s")
 _BIAS: Final = 1 << 63
@@ -38,16 +40,21 @@ _BUCKET_CODE: Final = {name: code for code, name in enumerate(_BUCKETS)}
 
 ENTRY_BYTES: Final = _ENTRY.size
 _NAME_BYTES: Final = _NAME.size
+_NO_TIME: Final = bytes(ENTRY_BYTES - _TIMELESS_BYTES)
 
 
 class DeliveredScore(msgspec.Struct, frozen=True, gc=False):
-    """A score event that the inlet accepted. `digest` names the content of the score itself."""
+    """A score event that the inlet accepted. `digest` names the content of the score itself.
+
+    `record_ms` is Kafka's time for the record it came from; 0 where that is not known.
+    """
 
     scored_at_ms: int
     id: str
     digest: bytes
     score: float
     bucket: str
+    record_ms: int = 0
 
 
 class PreviousScore(msgspec.Struct, frozen=True, gc=False):
@@ -77,7 +84,14 @@ def pack(delivered: DeliveredScore) -> bytes:
         delivered.digest[:8],
         delivered.score,
         _BUCKET_CODE[delivered.bucket],
+        max(0, delivered.record_ms),
     )
+
+
+def widened(history: bytes) -> bytes:
+    """Return a history of which the entries were written without record times."""
+    pieces = range(0, len(history), _TIMELESS_BYTES)
+    return b"".join([history[at : at + _TIMELESS_BYTES] + _NO_TIME for at in pieces])
 
 
 def split(history: bytes) -> list[bytes]:
@@ -114,16 +128,23 @@ def novelty_in(history: bytes, scored_at_ms: int, event_id: str, digest: bytes) 
 def previous_in(history: bytes, before_ms: int) -> PreviousScore | None:
     """Return the newest entry dated before an instant.
 
-    Where a score was corrected, both contents stand at one instant; the entry that sorts last is
-    taken, so that the answer does not depend on the order of arrival.
+    Where a score was corrected, both contents stand at one instant; that of the latest record is
+    taken, and of records of one time the entry that sorts last. So the answer does not depend on
+    the order in which they were learnt of.
     """
     at = _lower_bound(history, _INSTANT.pack(before_ms + _BIAS)) - ENTRY_BYTES
-    return unpack(history[at : at + ENTRY_BYTES]) if at >= 0 else None
+    if at < 0:
+        return None
+    latest = history[at : at + ENTRY_BYTES]
+    instant = latest[: _INSTANT.size]
+    while at and history.startswith(instant, at := at - ENTRY_BYTES):
+        latest = max(latest, history[at : at + ENTRY_BYTES], key=_record_time)
+    return unpack(latest)
 
 
 def unpack(entry: bytes) -> PreviousScore:
     """Return what an entry says to later scores."""
-    instant, _, _, score, bucket = _ENTRY.unpack(entry)
+    instant, _, _, score, bucket, _ = _ENTRY.unpack(entry)
     return PreviousScore(instant - _BIAS, score, _BUCKETS[bucket])
 
 
@@ -131,6 +152,10 @@ def count_since(history: bytes, time_ms: int) -> int:
     """Return how many entries are dated at or after an instant."""
     behind = len(history) - _lower_bound(history, _INSTANT.pack(time_ms + _BIAS))
     return behind // ENTRY_BYTES
+
+
+def _record_time(entry: bytes) -> bytes:
+    return entry[_TIMELESS_BYTES:]
 
 
 def _named(scored_at_ms: int, event_id: str, digest: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Which ids name a person, and which only look as if they did."""
 
+import re
 from collections.abc import Container
 from enum import StrEnum
 
@@ -8,6 +9,7 @@ __all__ = ["ECID", "IdentityFault", "identity_fault", "is_placeholder", "listed_
 ECID = "ECID"
 _ECID_DIGITS = 38
 _MAX_CHARACTERS = 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class IdentityFault(StrEnum):
@@ -17,6 +19,8 @@ class IdentityFault(StrEnum):
     """Blank, all zeros, the NIL UUID, or a word the settings list, such as `anonymous`."""
     BAD_ECID = "bad_ecid"
     """An ECID that is not exactly 38 digits, as when it was once a number and lost its zeros."""
+    DAMAGED = "damaged"
+    """Blanks around it or control characters in it: the same id without them is another person."""
     TOO_LONG = "too_long"
     """More than 1024 characters."""
 
@@ -40,4 +44,6 @@ def identity_fault(namespace: str, text: str, listed: Container[str]) -> Identit
         return IdentityFault.PLACEHOLDER
     if namespace == ECID:
         return IdentityFault.BAD_ECID
+    if text != text.strip() or (not text.isprintable() and _CONTROL.search(text)):
+        return IdentityFault.DAMAGED
     return IdentityFault.TOO_LONG if len(text) > _MAX_CHARACTERS else None

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from processor.enrich.enricher import Enricher
+from processor.enrich.enricher import Enricher, Prepared
+from processor.enrich.naming import digest
 from processor.errors import RejectError
 from processor.event import ExperienceEvent, Reading
 from processor.forwarding import Forwarding
-from processor.outcome import Fate, Reject, Rule
+from processor.outcome import Fate, Reason, Reject, Rule, Stage
 from processor.person import ContextStatus, Novelty, Person
 from processor.plan import Draft, Placed, Plan, Scored, Seen, Survey, turns
 from processor.ports import Key, Reads
@@ -104,6 +105,8 @@ class Pipeline:
                 survey.reject(at, error.reject)
             else:
                 survey.scores.append(Scored(at, (records[at].partition, prepared.person), prepared))
+        if len({one.at for one in survey.scores}) < len(survey.scores):
+            _tell_apart(survey)
 
     def _count_scores(self, survey: Survey) -> None:
         for _, _, prepared in survey.scores:
@@ -194,3 +197,25 @@ class Pipeline:
         for (route, movement), count in moves.items():
             if movement:
                 draft.counts["score_movements", route, movement] += count
+
+
+def _tell_apart(survey: Survey) -> None:
+    """Leave one score of an `_id` to each record: a second one merges, or contradicts the first."""
+    first: dict[tuple[int, str], Prepared] = {}
+    kept: list[Scored] = []
+    for one in survey.scores:
+        at, _, prepared = one
+        rival = first.setdefault((at, prepared.id), prepared)
+        if rival is prepared:
+            kept.append(one)
+        elif digest(rival.score) == digest(prepared.score):
+            survey.counts["merged_scores", prepared.route] += 1
+        else:
+            survey.reject(at, _contradiction(prepared))
+    survey.scores = kept
+
+
+def _contradiction(prepared: Prepared) -> Reject:
+    model = prepared.score.model
+    detail = f"The record has another score of the same person and date as {prepared.model_key}."
+    return Reject(Stage.ENRICH, Reason.BAD_SCORE, detail, model=model)

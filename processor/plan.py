@@ -137,8 +137,7 @@ class Draft:
 
     def person(self, key: Key) -> Person:
         """Return a person as known by now."""
-        changed = self._changes.get(key)
-        return changed if changed is not None else self._known.get(key, _NOBODY)
+        return self._changes.get(key) or self._known.get(key, _NOBODY)
 
     def learn(self, facts: Sequence[Seen]) -> None:
         """Take in what experience events say."""
@@ -186,8 +185,9 @@ class Draft:
     def mark_delivered(self, scored: Scored) -> None:
         """Let later scores, and later batches, know of this one."""
         person, prepared = self.person(scored.key), scored.prepared
-        score, at_ms = prepared.score.score, prepared.score.scored_at_ms
-        delivered = DeliveredScore(at_ms, prepared.id, prepared.digest, score, prepared.bucket)
+        at_ms, record = prepared.score.scored_at_ms, self.survey.records[scored.at]
+        content = (prepared.digest, prepared.score.score, prepared.bucket)
+        delivered = DeliveredScore(at_ms, prepared.id, *content, record.timestamp_ms)
         self._changes[scored.key] = with_score(person, prepared.model_key, delivered, self._limits)
         if person.facts and (newer := bisect_right(person.facts, at_ms, key=time_of)):
             self._ages.append((at_ms - time_of(person.facts[newer - 1])) / 1000)

@@ -74,7 +74,8 @@ def decode_avro(payload: bytes, schema: AvroSchema) -> Any:  # noqa: ANN401  any
             return schema.as_written(payload)
         return _resolved(payload, schema)
     except _UNDECODABLE as error:
-        detail = f"The message does not fit its schema ({type(error).__name__})."
+        why = ": bytes are missing or left over" if isinstance(error, EOFError) else ""
+        detail = f"The message does not fit its schema{why}."
         raise RejectError(Stage.DECODE, Reason.MALFORMED, detail) from error
 
 

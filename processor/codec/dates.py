@@ -1,13 +1,18 @@
 """Every form a date comes in, as the instant it means."""
 
 import math
+import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from processor.errors import SettingsError
 
 __all__ = ["Dates"]
+
+_Cut: TypeAlias = tuple[int, bool]
+"""An instant cut to milliseconds, and whether anything was cut off."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -15,6 +20,10 @@ _FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS
 _LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MS
 _REMEMBERED = 8_192
 _LONGEST = 48
+_BELOW_MICROSECONDS = re.compile(r"[.,][0-9]{6}([0-9]+)")
+_MICROSECONDS_LONG = len("2026-08-03T00:00:00.000000")
+_DAY_DIGITS = 8
+_FIRST_YEAR, _LAST_YEAR = "1900", "2100"
 _AFTER_DATE = ("T", " ", "")
 
 # Bounds of the magnitude that tells the units of an epoch number apart. Seconds reach the year
@@ -25,11 +34,12 @@ _MICROSECONDS_BELOW = 10**17
 
 
 class Dates:
-    """Reads dates as epoch milliseconds; a finer fraction is cut off, never rounded.
+    """Reads dates as epoch milliseconds.
 
     `2021-08-02`, `2021-08-02 00:00:00`, RFC 3339 with any offset and fraction, Avro dates and
     timestamps, and epoch seconds, milliseconds or microseconds as a number or as digits, told apart
-    by magnitude. What names no zone is taken in `zone` (IANA).
+    by magnitude. Text of eight digits that names a day of the years 1900 to 2100 (`20210802`) is
+    that day; a number never is. What names no zone is taken in `zone` (IANA).
     """
 
     def __init__(self, zone: str) -> None:
@@ -37,7 +47,15 @@ class Dates:
         self._remembered = lru_cache(_REMEMBERED)(self._text)
 
     def instant_ms(self, value: object) -> int:
-        """Return the instant; ValueError where the value is no date that can be."""
+        """Return the instant, a finer fraction cut off; ValueError where it is no date."""
+        return self._cut(value)[0]
+
+    def instant_up_ms(self, value: object) -> int:
+        """Return the instant, a finer fraction rounded up; ValueError where it is no date."""
+        instant_ms, is_cut = self._cut(value)
+        return min(instant_ms + is_cut, _LAST_MS)
+
+    def _cut(self, value: object) -> _Cut:
         try:
             if type(value) is str and len(value) <= _LONGEST:
                 return self._remembered(value)
@@ -45,7 +63,7 @@ class Dates:
         except OverflowError as error:
             raise ValueError("is outside the years 1 to 9999") from error
 
-    def _other(self, value: object) -> int:
+    def _other(self, value: object) -> _Cut:
         if isinstance(value, datetime):
             return self._moment(value)
         if isinstance(value, date):
@@ -54,18 +72,20 @@ class Dates:
             return _epoch(value)
         raise ValueError("is not a date")
 
-    def _text(self, text: str) -> int:
+    def _text(self, text: str) -> _Cut:
         bare = text.strip().upper()
         if bare[4:5] == "-" and bare[7:8] == "-" and bare[10:11] in _AFTER_DATE:
-            return _within(self._moment(_parsed(bare)))
+            instant_ms, is_cut = _within(self._moment(_parsed(bare)))
+            return instant_ms, is_cut or (len(bare) > _MICROSECONDS_LONG and _is_finer(bare))
         if bare.isascii() and bare.removeprefix("-").isdigit():
-            return _within(_epoch(int(bare)))
+            day = _day(bare)
+            return _within(_epoch(int(bare)) if day is None else self._moment(day))
         raise ValueError("is written in a form that is not read as a date")
 
-    def _moment(self, moment: datetime) -> int:
+    def _moment(self, moment: datetime) -> _Cut:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=self._zone)
-        return (moment - _EPOCH) // _MS
+        return (moment - _EPOCH) // _MS, moment.microsecond % 1_000 > 0
 
 
 def _zone(name: str) -> tzinfo:
@@ -88,18 +108,35 @@ def _parsed(text: str) -> datetime:
     return moment + timedelta(seconds=1) if leap else moment
 
 
-def _epoch(number: float) -> int:
+def _is_finer(text: str) -> bool:
+    """Tell digits below a microsecond, which `datetime` drops."""
+    found = _BELOW_MICROSECONDS.search(text)
+    return found is not None and found[1].strip("0") != ""
+
+
+def _day(digits: str) -> datetime | None:
+    """Return the day that YYYYMMDD names; as seconds it would be one of 1970."""
+    if len(digits) != _DAY_DIGITS or not _FIRST_YEAR <= digits[:4] <= _LAST_YEAR:
+        return None
+    try:
+        return datetime.fromisoformat(digits)
+    except ValueError:
+        return None
+
+
+def _epoch(number: float) -> _Cut:
     size = abs(number)
     if size < _SECONDS_BELOW:
-        return number * 1000 if isinstance(number, int) else round(number * 1_000_000) // 1000
+        micros = number * 1_000_000 if isinstance(number, int) else round(number * 1_000_000)
+        return micros // 1000, micros % 1000 > 0
     if size < _MILLISECONDS_BELOW:
-        return math.floor(number)
+        return math.floor(number), number % 1 > 0
     if size < _MICROSECONDS_BELOW:
-        return math.floor(number // 1000)
+        return math.floor(number // 1000), number % 1000 > 0
     raise ValueError("is no epoch number")
 
 
-def _within(instant_ms: int) -> int:
-    if not _FIRST_MS <= instant_ms <= _LAST_MS:
+def _within(cut: _Cut) -> _Cut:
+    if not _FIRST_MS <= cut[0] <= _LAST_MS:
         raise ValueError("is outside the years 1 to 9999")
-    return instant_ms
+    return cut

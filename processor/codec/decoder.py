@@ -5,6 +5,7 @@ from typing import Any, assert_never
 from processor.codec.avro import AvroSchema, decode_avro
 from processor.codec.frame import framed_id, unframe
 from processor.codec.json_text import decode_json
+from processor.codec.lenient import decode_leniently
 from processor.codec.schemas import JsonText, Schema, SchemaSource, Unreadable
 from processor.errors import RejectError, SettingsError
 from processor.outcome import Reason, Stage
@@ -47,6 +48,8 @@ class Decoder:
 
     def decode(self, value: bytes) -> Any:  # noqa: ANN401  a record may hold anything
         """Return what a value holds; RejectError. Pure once its schema was learned."""
+        if not value:
+            raise RejectError(Stage.DECODE, Reason.MALFORMED, "The value is empty.")
         if len(value) > self._max_bytes:
             detail = f"The value has {len(value)} bytes; {self._max_bytes} are allowed."
             raise RejectError(Stage.DECODE, Reason.TOO_LARGE, detail)
@@ -61,6 +64,16 @@ class Decoder:
         if self._wanted is not None and isinstance(schema, (AvroSchema, JsonText)):
             _check_kind(schema, self._wanted, schema_id)
         return self._decode_with(schema, payload)
+
+    def decode_leniently(self, value: bytes) -> Any:  # noqa: ANN401
+        """Return what a malformed value holds but for what is bad in it; RejectError."""
+        if self.is_plain_json(value):
+            return decode_leniently(value, self._max_depth)
+        if self._plain is None:
+            schema_id, payload = unframe(value)
+            if isinstance(self._schemas.get(schema_id), JsonText):
+                return decode_leniently(payload, self._max_depth)
+        raise RejectError(Stage.DECODE, Reason.MALFORMED, "The value is not JSON.")
 
     def _decode_with(self, schema: Schema, payload: bytes) -> Any:  # noqa: ANN401
         match schema:

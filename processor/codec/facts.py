@@ -4,6 +4,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from processor.codec.audiences import audiences_of
+from processor.codec.characters import without_controls
 from processor.codec.dates import Dates
 from processor.codec.envelope import Unwrapped
 from processor.codec.standard import MAX_TEXT, Table, kind_of_type
@@ -26,12 +27,13 @@ class FactReader:
     def read(self, unwrapped: Unwrapped, value: bytes) -> Fact:
         """Return the fact of an event; `value` is the record's, which names what has no `_id`.
 
-        RejectError: no_timestamp, or bad_date.
+        Its time is rounded up to milliseconds, where score dates are cut: an event after a score
+        date never counts as before it. RejectError: no_timestamp, or bad_date.
         """
         entity = unwrapped.entity
         time_ms = self._time_ms(unwrapped)
         declared = entity.get("eventType")
-        event_type = declared[:MAX_TEXT] if type(declared) is str else ""
+        event_type = without_controls(declared)[:MAX_TEXT] if type(declared) is str else ""
         found = self._table.find(entity)
         if event_type and (kind := kind_of_type(event_type)):
             found.kinds.append(kind)
@@ -55,7 +57,7 @@ class FactReader:
         if timestamp is None:
             raise _refused(Reason.NO_TIMESTAMP, "There is no timestamp.", unwrapped)
         try:
-            return self._dates.instant_ms(timestamp)
+            return self._dates.instant_up_ms(timestamp)
         except ValueError as error:
             raise _refused(Reason.BAD_DATE, f"The timestamp {error}.", unwrapped) from error
 

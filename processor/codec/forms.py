@@ -6,9 +6,10 @@ from typing import Any, TypeAlias, cast
 
 import msgspec
 
+from processor.codec.characters import without_controls
 from processor.score import Factor
 
-__all__ = ["Json", "factors", "number", "optional_number", "optional_whole", "text"]
+__all__ = ["Json", "are_clean", "factors", "number", "optional_number", "optional_whole", "text"]
 
 Json: TypeAlias = Any
 
@@ -16,6 +17,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})
 _FACTOR_KEYS = frozenset(Factor.__annotations__)
 _USUAL_LENGTH = len(_FACTOR_KEYS)
 _USUAL_IMPORTANCE = frozenset(("low", "medium", "high"))
+
 
 _finite = math.isfinite
 
@@ -30,14 +32,19 @@ def number(value: Json) -> float:
 
 
 def optional_number(value: Json) -> float | None:
-    """Return a number as `number` does, None for none."""
-    return None if value is None else number(value)
+    """Return a number as `number` does, None for none and for blank text."""
+    return None if _is_absent(value) else number(value)
 
 
 def optional_whole(value: Json) -> int | None:
-    """Return an integer, also from `92.0` and from text; ValueError says what is wrong."""
-    if value is None or type(value) is int:
+    """Return an integer, also from `92.0` and from text, None for none and for blank text.
+
+    ValueError says what is wrong.
+    """
+    if type(value) is int:
         return value
+    if _is_absent(value):
+        return None
     exact = number(value)
     if not exact.is_integer():
         raise ValueError("is not a whole number")
@@ -45,18 +52,22 @@ def optional_whole(value: Json) -> int | None:
 
 
 def text(value: Json) -> str | None:
-    """Return text without blanks around it, None where nothing is left; ValueError otherwise."""
+    """Return text without control characters and blanks around it, None where nothing is left.
+
+    ValueError where it is not text.
+    """
     if value is None:
         return None
     if type(value) is not str:
         raise ValueError("is not text")
-    return value.strip() or None
+    return without_controls(value).strip() or None
 
 
 def factors(value: Json, limit: int) -> tuple[Factor, ...]:
     """Return the first influential factors, without those that say nothing.
 
-    Values become text as JSON writes them, importance lower case; ValueError says what is wrong.
+    Values become text as JSON writes them, without control characters. An importance is low, medium
+    or high, in any letter case; another is left out. ValueError says what is wrong.
     """
     if value is None:
         return ()
@@ -79,7 +90,7 @@ def _are_usual(items: list[Json]) -> bool:
                 return False
     except (KeyError, TypeError):
         return False
-    return True
+    return are_clean([item["code"] for item in items], [item["value"] for item in items])
 
 
 def _factor(item: Json) -> Factor | None:
@@ -90,20 +101,43 @@ def _factor(item: Json) -> Factor | None:
     factor: dict[str, str] = {}
     for key, value in item.items():
         name = key if key in _FACTOR_KEYS else key.lower()
-        if name in _FACTOR_KEYS and value is not None and (said := _said(value)):
-            factor[name] = said.lower() if name == "importance" else said
+        if name not in _FACTOR_KEYS or value is None:
+            continue
+        said = _importance(_said(value)) if name == "importance" else _said(value)
+        if said and not said.isspace():
+            factor[name] = said
     return cast("Factor", factor)
+
+
+def are_clean(codes: list[str], values: list[str]) -> bool:
+    """Return True where parts of factors are taken as they are: none is blank or has controls.
+
+    Asked of all at once, which is faster; what is refused may be fine when it is looked at closely.
+    """
+    together = "|" + "|".join(codes) + "|" + "|".join(values)
+    return together.isprintable() and "| " not in together
+
+
+def _importance(said: str) -> str:
+    level = said.strip().lower()
+    return level if level in _USUAL_IMPORTANCE else ""
 
 
 def _said(value: Json) -> str:
     if type(value) is str:
-        return value
+        return without_controls(value)
     if type(value) in (int, float, bool):
         return msgspec.json.encode(value).decode()
     raise ValueError("holds a factor with a part that is not text")
 
 
+def _is_absent(value: Json) -> bool:
+    return value is None or (type(value) is str and not value.strip())
+
+
 def _as_float(value: Json) -> float:
+    if type(value) is str:
+        value = value.strip()
     if type(value) is int or (type(value) is str and _NUMBER.fullmatch(value)):
         try:
             return float(value)

@@ -10,6 +10,7 @@ from processor.codec.decoder import Decoder
 from processor.codec.envelope import Entity, Unwrapped, unwrap
 from processor.codec.facts import FactReader
 from processor.codec.identities import IdentityReader
+from processor.codec.lenient import REPLACED
 from processor.codec.schemas import SchemaSource
 from processor.codec.scores import Found, ScoreReader
 from processor.codec.usual import UsualScores
@@ -72,7 +73,13 @@ class Reader:
         if source.role is _Role.FACTS:
             forwarded = decode(record.value)
             return Reading(forwarded.scores, forwarded=forwarded)
-        return self._read_event(unwrap(source.decoder.decode(record.value)), record.value)
+        try:
+            decoded = source.decoder.decode(record.value)
+        except RejectError as error:
+            if error.reject.reason is not Reason.MALFORMED:
+                raise
+            return self._read_damaged_event(source.decoder, record.value, error)
+        return self._read_event(unwrap(decoded), record.value)
 
     def _read_scores(self, decoder: Decoder, value: bytes) -> Reading:
         if decoder.is_plain_json(value):
@@ -106,10 +113,35 @@ class Reader:
         if found.scores or found.rejects:
             _check_named(unwrapped.entity, identities)
             return self._read_scored_event(unwrapped, value, identities, found)
+        return self._event(unwrapped, value, identities)
+
+    def _event(
+        self, unwrapped: Unwrapped, value: bytes, identities: tuple[Identity, ...]
+    ) -> Reading:
         fact = self._facts.read(unwrapped, value)
         if not self._identities.names_somebody(identities):
             return _NOBODY
         return Reading((), ExperienceEvent(identities, fact), foreign=self._foreign)
+
+    def _read_damaged_event(self, decoder: Decoder, value: bytes, refused: RejectError) -> Reading:
+        """Keep what is good of an event with bad characters; scores in it would be guessed at.
+
+        An id that a character is lost of would name somebody else.
+        """
+        try:
+            unwrapped = unwrap(decoder.decode_leniently(value))
+        except RejectError as error:
+            if error.reject.reason is Reason.TOO_DEEP:
+                raise
+            raise refused from error
+        if self._scores.are_in(unwrapped):
+            raise refused
+        whole = [
+            one
+            for one in self._identities.read(unwrapped.entity)
+            if REPLACED not in one.id and REPLACED not in one.namespace
+        ]
+        return self._event(unwrapped, value, tuple(whole))
 
     def _read_scored_event(
         self, unwrapped: Unwrapped, value: bytes, identities: tuple[Identity, ...], found: Found

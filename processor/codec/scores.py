@@ -87,6 +87,10 @@ class ScoreReader:
                 raise RejectError(Stage.READ, Reason.BAD_SCORE, detail)
         return Found(tuple(scores), tuple(rejects))
 
+    def are_in(self, unwrapped: Unwrapped) -> bool:
+        """Return True where there is any model under `_<tenant>.CustomerAI`, good or bad."""
+        return bool(self._models(unwrapped))
+
     def flat_prediction(self, unwrapped: Unwrapped) -> str | None:
         """Return the prediction a flat record names, None where it is not a flat score record."""
         key = self._names.keys_of(unwrapped.entity).prediction

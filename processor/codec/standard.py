@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
+from processor.codec.characters import without_controls
 from processor.codec.envelope import Entity
+from processor.codec.forms import number
 
 __all__ = ["MAX_TEXT", "Findings", "Table", "kind_of_type"]
 
@@ -149,21 +151,32 @@ def _walk(below: dict[str, _Node], branch: Entity, kinds: list[str], texts: dict
         node = below.get(key)
         if node is None or value is None:
             continue
-        kind, text = type(value), value
-        if kind is not str:
-            if kind is dict and node.below:
-                _walk(node.below, value, kinds, texts)
-                continue
-            if node.measured and _counts(value.get("value") if kind is dict else value):
-                kinds += node.measured
-                continue
-            text = str(value) if node.fields and kind in (int, float) else ""
-        if text and not text.isspace():
+        if node.below and type(value) is dict:
+            _walk(node.below, value, kinds, texts)
+            continue
+        if node.measured and _counts(value):
+            kinds += node.measured
+        if text := _said(node, value):
             kinds += node.said
             for field in node.fields:
                 texts[field] = text[:MAX_TEXT]
 
 
+def _said(node: _Node, value: Any) -> str:  # noqa: ANN401
+    """Return what a value says as text, nothing where it is blank; a number does as a field."""
+    if type(value) is str:
+        text = value if value.isprintable() else without_controls(value)
+        return "" if text.isspace() else text
+    return str(value) if node.fields and type(value) in (int, float) else ""
+
+
 def _counts(measure: Any) -> bool:  # noqa: ANN401  whatever the record has there
-    """Take a measure as a bare number or a flag; in XDM it stands in an object, as `value`."""
-    return type(measure) in _NUMBERS and measure > 0
+    """Take a measure as a number, its text or a flag; in XDM it stands in an object, as `value`."""
+    if type(measure) is dict:
+        measure = measure.get("value")
+    if type(measure) in _NUMBERS:
+        return bool(measure > 0)
+    try:
+        return type(measure) is str and number(measure) > 0
+    except ValueError:
+        return False

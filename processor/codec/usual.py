@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeAlias
 import msgspec
 
 from processor.codec.dates import Dates
+from processor.codec.forms import are_clean, text
 from processor.codec.identities import IdentityReader
 from processor.codec.leaves import Keys, LeafNames
 from processor.codec.scores import MAX_MODELS
@@ -160,7 +161,7 @@ class UsualScores:
             self._instant_ms(leaves.scoreDate),
             leaves.probability,
             leaves.percentile,
-            None if kind is None else kind.strip() or None,
+            text(kind),
             self._factors(leaves.influentialFactors),
         )
 
@@ -172,6 +173,8 @@ class UsualScores:
         for item in items:
             if len(item) != len(_FACTOR) or item["importance"] not in _IMPORTANCE:
                 raise ValueError("is not a usual factor")
+        if not are_clean([item["code"] for item in items], [item["value"] for item in items]):
+            raise ValueError("is not a usual factor")
         return tuple(items)
 
 

@@ -115,6 +115,8 @@ class _Trial:
         self._rejected: Counter[Reason] = Counter()
         self._places: defaultdict[bytes, set[int]] = defaultdict(set)
         self._topics: defaultdict[bytes, set[str]] = defaultdict(set)
+        self._scored: set[bytes] = set()
+        self._active: set[bytes] = set()
 
     def take(self, record: Record) -> None:
         """Try one record."""
@@ -122,6 +124,7 @@ class _Trial:
             reading = self._reader.read(record)
             self._rejected.update(reject.reason for reject in reading.rejects)
             for person in self._persons(reading):
+                self._note_kind(reading, person)
                 self._places[person].add(record.partition)
                 self._topics[person].add(record.topic)
                 if self._placing is not None:
@@ -145,10 +148,23 @@ class _Trial:
         astray = sum(len(numbers) > 1 for numbers in self._places.values())
         both = sum(len(topics) > 1 for topics in self._topics.values())
         told = f"{len(self._places)} persons, {both} of them in more than one topic"
+        if astray == 0 and self._scored and self._active and not self._scored & self._active:
+            return self._apart(told)
         if astray == 0:
             return Finding("keys", Mark.OK, f"Each person is on one partition ({told}).")
         sentence = f"Persons on more than one partition: {astray} ({told})."
         fix = "Key all input topics by the same person id, with the same partitioner."
+        return Finding("keys", Mark.WARN, sentence, fix)
+
+    def _apart(self, told: str) -> Finding:
+        sentence = (
+            f"Nobody with a score (by {_namespaces(self._scored)}) has an experience event "
+            f"(by {_namespaces(self._active)}) in the sample ({told})."
+        )
+        fix = (
+            "Set identity.order so that a namespace which both have comes first; the key or the "
+            "primary identity of the two may differ."
+        )
         return Finding("keys", Mark.WARN, sentence, fix)
 
     def placing(self) -> Iterator[Finding]:
@@ -166,6 +182,12 @@ class _Trial:
         fix = "Key scores as join.repartition_key says, and set kafka.partitioner to theirs."
         yield Finding("repartitioning", Mark.FAIL, sentence, fix)
 
+    def _note_kind(self, reading: Reading, person: bytes) -> None:
+        if reading.event is not None or reading.forwarded is not None:
+            self._active.add(person)
+        else:
+            self._scored.add(person)
+
     def _persons(self, reading: Reading) -> Iterator[bytes]:
         if reading.foreign:
             return
@@ -176,3 +198,8 @@ class _Trial:
         person = reading.event and self._enricher.person(reading.event.identities)
         if person:
             yield person
+
+
+def _namespaces(persons: set[bytes]) -> str:
+    """Name the namespaces of persons, never their ids."""
+    return ", ".join(sorted({person.partition(b"|")[0].decode() for person in persons}))

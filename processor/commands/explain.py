@@ -1,4 +1,7 @@
-"""`explain`: one record, step by step through the pure middle, with persons blotted out."""
+"""`explain`: one record, step by step through the pure middle, with persons blotted out.
+
+The context is what the changelog says by now of the person, as of the score.
+"""
 
 import json
 from hashlib import sha256
@@ -11,18 +14,34 @@ from rich.markup import escape
 
 from processor.app import enricher_of, reader_of
 from processor.clock import Clock, SystemClock, rfc3339
+from processor.commands.state import in_changelog
 from processor.enrich.enricher import Enricher, Prepared
-from processor.errors import RejectError, SettingsError
+from processor.errors import RejectError, SettingsError, UnavailableError
 from processor.event import ExperienceEvent, Fact, Reading
 from processor.outcome import Reject
-from processor.person import ContextStatus
+from processor.person import ContextStatus, Person
 from processor.record import Record
 from processor.score import Identity, Score
 from processor.settings import Settings
 from processor.source.fetch import fetch
+from processor.state.wire import decode
 
 __all__ = ["explain_file", "explain_place"]
 
+_CHANGELOG_SECONDS = 20.0
+"""How long reading what is known of the person may take."""
+_SECRETS = frozenset(
+    {
+        "audiences",
+        "cohort",
+        "lastCampaign",
+        "lastOrderId",
+        "lastPageName",
+        "previousScore",
+        "scoreChange",
+    }
+)
+"""What a context repeats of a person's past that is shown on request only."""
 _MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
 
 
@@ -34,7 +53,7 @@ def explain_place(settings: Settings, place: str, *, reveal: bool) -> int:
     if record is None:
         Console().print(f"There is no record at {place}.")
         return 1
-    return _Explanation(settings, clock, reveal=reveal).of(record)
+    return _Explanation(settings, clock, reveal=reveal, placed=True).of(record)
 
 
 def explain_file(settings: Settings, file: Path, topic: str | None, *, reveal: bool) -> int:
@@ -51,18 +70,21 @@ def explain_file(settings: Settings, file: Path, topic: str | None, *, reveal: b
         key=None,
         value=file.read_bytes(),
     )
-    return _Explanation(settings, SystemClock(), reveal=reveal).of(record)
+    return _Explanation(settings, SystemClock(), reveal=reveal, placed=False).of(record)
 
 
 class _Explanation:
-    """Prints what every step makes of one record."""
+    """Prints what every step makes of one record; a file is not `placed`: it has no partition."""
 
-    def __init__(self, settings: Settings, clock: Clock, *, reveal: bool) -> None:
+    def __init__(self, settings: Settings, clock: Clock, *, reveal: bool, placed: bool) -> None:
+        self._settings = settings
         self._reader = reader_of(settings, clock)
         self._enricher: Enricher = enricher_of(settings)
         self._tenant = "_" + settings.event.tenant.removeprefix("_")
         self._clock = clock
         self._reveal = reveal
+        self._placed = placed
+        self._persons: dict[bytes, Person | None] = {}
         self._console = Console()
 
     def of(self, record: Record) -> int:
@@ -74,9 +96,9 @@ class _Explanation:
             reading = self._reader.read(record)
         except RejectError as error:
             return self._rejected(error.reject)
-        return self._read(reading)
+        return self._read(record, reading)
 
-    def _read(self, reading: Reading) -> int:
+    def _read(self, record: Record, reading: Reading) -> int:
         if reading.rule is not None:
             self._say(True, "filtered", f"by the rule {reading.rule}: nothing is sent")
         if reading.event is not None:
@@ -86,10 +108,12 @@ class _Explanation:
         if reading.forwarded is not None and reading.forwarded.fact is not None:
             self._say(True, "read", f"a forwarded fact: {self._fact(reading.forwarded.fact)}")
         worst = max((self._rejected(reject) for reject in reading.rejects), default=0)
-        codes = [self._score(score) for score in reading.scores]
+        home = None if reading.foreign else record.partition
+        codes = [self._score(score, home) for score in reading.scores]
         return max(worst, *codes, 0) if codes else worst
 
-    def _score(self, score: Score) -> int:
+    def _score(self, score: Score, home: int | None) -> int:
+        """Explain one score, whose person lives on partition `home`, or on any where it is None."""
         whom = ", ".join(map(self._identity, score.identities)) or "nobody"
         said = f"{score.score:g} by {score.model!r} at {rfc3339(score.scored_at_ms)}"
         self._say(True, "read", f"a score: {said}, for {whom}")
@@ -98,17 +122,43 @@ class _Explanation:
             self._prepared(prepared)
         except RejectError as error:
             return self._rejected(error.reject)
-        event = self._enricher.event(prepared, None, ContextStatus.OFF)
+        if prepared.person not in self._persons:
+            self._persons[prepared.person] = self._known(prepared.person, home)
+        known = self._persons[prepared.person]
+        status = ContextStatus.OFF if known is None else ContextStatus.COMPLETE
+        event = self._enricher.event(prepared, known, status)
         (body,) = self._enricher.encode([(prepared, event)])
         if isinstance(body, Reject):
             return self._rejected(body)
         self._say(True, "valid", f"{len(body):,} bytes, against the schema of its route")
-        shown = json.loads(body)
-        if not self._reveal:
-            shown["identityMap"] = _blotted(shown["identityMap"])
-        self._console.print(JSON(json.dumps(shown)))
-        self._console.print("  The context of what is known of the person is left out here.")
+        self._show(json.loads(body), looked_up=known is not None)
         return 0
+
+    def _known(self, key: bytes, home: int | None) -> Person | None:
+        """Return what the changelog says of a person; None, and a line that says why, where not."""
+        if not self._settings.join.enabled:
+            return None
+        if not self._placed:
+            sentence = "is left out: a file has no partition, so nothing is looked up"
+            self._say(False, "context", sentence)
+            return None
+        try:
+            found = in_changelog(self._settings, key, partition=home, seconds=_CHANGELOG_SECONDS)
+        except (UnavailableError, SettingsError) as error:
+            self._say(False, "context", f"is left out: {' '.join(str(error).split())}")
+            return None
+        persons = [person for wire in found.values() if (person := decode(wire)) is not None]
+        self._say(True, "context", "as of the score, from what the changelog says by now")
+        return persons[0] if persons else Person()
+
+    def _show(self, event: dict[str, Any], *, looked_up: bool) -> None:
+        context = event[self._tenant].get("scoreContext", {})
+        if self._settings.join.enabled and not looked_up:
+            context.pop("contextStatus", None)
+        if not self._reveal:
+            event["identityMap"] = _blotted(event["identityMap"])
+            context.update(dict.fromkeys(context.keys() & _SECRETS, "..."))
+        self._console.print(JSON(json.dumps(event)))
 
     def _prepared(self, prepared: Prepared) -> None:
         route = prepared.route

@@ -31,6 +31,10 @@ def forget_person(settings: Settings, namespace: str, name: str) -> int:
     count = _bury(settings, key)
     console.print(f"Tombstones are in all {count} partitions of {settings.join.changelog_topic}.")
     console.print(_local(settings))
+    console.print(
+        "Its marks of what was delivered are gone too: reading the input topics again re-creates "
+        "the person, and sends the scores again."
+    )
     left = _letters(settings, name)
     for found in left:
         rejected = rfc3339(found.letter.time_ms) if found.letter else ""

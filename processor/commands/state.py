@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,7 +27,7 @@ from processor.state.opening import open_reader, open_scratch
 from processor.state.view import StoreView
 from processor.state.wire import decode
 
-__all__ = ["key_of", "rebuild_state", "show_person", "told", "verify_state"]
+__all__ = ["in_changelog", "key_of", "rebuild_state", "show_person", "told", "verify_state"]
 
 _BLOTTED = "..."
 _TELLING = frozenset({"time", "type", "kinds", "success", "scoreDate", "bucket"})
@@ -48,7 +49,7 @@ def show_person(
     key = key_of(settings.identity, namespace, name)
     console = Console()
     for partition, wire in sorted(
-        (_in_changelog if changelog else _in_store)(settings, key).items()
+        (in_changelog if changelog else _in_store)(settings, key).items()
     ):
         person = decode(wire)
         if person is not None:
@@ -58,6 +59,23 @@ def show_person(
     place = "changelog" if changelog else "local store (--changelog asks for all replicas')"
     console.print(f"Nothing is remembered of this person in the {place}.")
     return 1
+
+
+def in_changelog(
+    settings: Settings, key: bytes, *, partition: int | None = None, seconds: float = inf
+) -> dict[int, bytes]:
+    """Return what the changelog says of a person, by partition: of one partition, or of them all.
+
+    Raises UnavailableError where that takes longer than so many seconds, or it does not answer.
+    """
+    clock = SystemClock()
+    reader, count = open_reader(settings.join, settings.kafka, clock)
+    try:
+        with told("Reading the changelog") as tell:
+            partitions = range(count) if partition is None else [partition]
+            return Audit(reader, clock, tell, seconds=seconds).find(partitions, key)
+    finally:
+        reader.close()
 
 
 def verify_state(settings: Settings) -> int:
@@ -100,15 +118,6 @@ def told(what: str) -> Iterator[Progress]:
 def _in_store(settings: Settings, key: bytes) -> dict[int, bytes]:
     with StoreView(settings.join.directory) as view:
         return view.find(key)
-
-
-def _in_changelog(settings: Settings, key: bytes) -> dict[int, bytes]:
-    clock = SystemClock()
-    reader, count = open_reader(settings.join, settings.kafka, clock)
-    with told("Reading the changelog") as tell:
-        found = Audit(reader, clock, tell).find(range(count), key)
-    reader.close()
-    return found
 
 
 def _portrait(person: Person, *, reveal: bool) -> dict[str, object]:

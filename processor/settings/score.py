@@ -105,7 +105,7 @@ class JoinSettings(Page):
     """Bytes remembered per person: one half for facts, the other for delivered scores. A fact
     larger than a sixteenth of it is not remembered."""
     max_scores: Annotated[int, Field(ge=2)] = 128
-    """Delivered scores remembered per person and model, 33 bytes each. A score that comes again is
+    """Delivered scores remembered per person and model, 41 bytes each. A score that comes again is
     recognised, and an earlier one found, among these only."""
     max_wait_seconds: Annotated[float, Field(ge=0)] = 300.0
     """How long a score waits for experience events that were in Kafka before it was read."""
@@ -119,7 +119,8 @@ class JoinSettings(Page):
     """Standard event types, own ones, or values of `eventType`, that count as success events."""
     own_types: dict[str, str] = {}
     """Event types of your own, by name: an event is of one where the path, such as
-    `_acme.redemptions`, holds text, a true value, or a measure above zero."""
+    `_acme.redemptions`, holds text, a true value, or a measure above zero. They can be success
+    types, and the last types of a context; its `eventCounts` are of standard types only."""
 
     def limits(self) -> Limits:
         """Return how much is remembered of one person."""

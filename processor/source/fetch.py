@@ -1,6 +1,6 @@
 """One record by its place in Kafka, read without a trace in any group."""
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from processor.clock import Clock, Deadline
 from processor.errors import UnavailableError
@@ -34,6 +34,8 @@ def fetch(
     try:
         return _at(consumer, TopicPartition(topic, partition, offset), clock)
     except KafkaException as error:
+        if error.args[0].code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001  a public constant
+            return None
         raise UnavailableError("Kafka", error.args[0].str()) from error
     finally:
         consumer.close()

@@ -1,6 +1,7 @@
 """What the changelog says from its beginning: of one person, or to hold a store against it."""
 
 from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from typing import Final
 
 import msgspec
@@ -12,7 +13,7 @@ from processor.state.reader import Reads, Slice
 from processor.state.restore import Restored, absorb
 from processor.state.store import Store
 from processor.state.view import StoreView
-from processor.state.wire import merge_wires
+from processor.state.wire import decode, encode, merge_wires
 
 __all__ = ["Audit", "Comparison", "Progress", "compare"]
 
@@ -44,12 +45,18 @@ class Comparison(msgspec.Struct):
 
 
 class Audit:
-    """A look at partitions of the changelog, from the beginning to the end they have by then."""
+    """A look at partitions of the changelog, from the beginning to the end they have by then.
 
-    def __init__(self, reader: Reads, clock: Clock, tell: Progress) -> None:
+    Raises UnavailableError where a look takes longer than `seconds`, or nothing is heard for long.
+    """
+
+    def __init__(
+        self, reader: Reads, clock: Clock, tell: Progress, *, seconds: float = inf
+    ) -> None:
         self._reader = reader
         self._clock = clock
         self._tell = tell
+        self._seconds = seconds
 
     def find(self, partitions: Iterable[int], key: bytes) -> dict[int, bytes]:
         """Return the changelog's last word on a person, by partition."""
@@ -76,6 +83,7 @@ class Audit:
             self._reader.begin(partition, None)
         left, done = set(places), 0
         silence = Deadline(self._clock, _SILENCE_SECONDS)
+        patience = Deadline(self._clock, self._seconds)
         while left:
             slices = self._reader.read(_WAIT_SECONDS)
             for partition, piece in slices.items():
@@ -85,6 +93,9 @@ class Audit:
                 if piece.ended:
                     left.discard(partition)
                     self._reader.end(partition)
+            if left and patience.over():
+                sentence = f"it was not read to its end within {self._seconds:g} seconds"
+                raise UnavailableError("changelog", self._reader.holding or sentence)
             self._tell(done, done + sum(self._reader.remaining(n, places[n]) for n in left))
             if slices:
                 silence = Deadline(self._clock, _SILENCE_SECONDS)
@@ -98,11 +109,17 @@ def compare(view: StoreView, truth: Store, partition: int, end: int, limits: Lim
     said = dict(truth.scan(partition))
     for key, mine in view.scan(partition):
         theirs = said.pop(key, None)
-        if theirs == mine:
+        if theirs == mine or (theirs and _renewed(theirs) == _renewed(mine)):
             found.same += 1
-        elif theirs is None or merge_wires(mine, theirs, limits) != theirs:
+        elif theirs is None or merge_wires(mine, theirs, limits) != _renewed(theirs):
             found.ahead += 1
         else:
             found.behind += 1
     found.behind += len(said)
     return found
+
+
+def _renewed(wire: bytes) -> bytes:
+    """Return a person in today's format, so that a format is no difference."""
+    person = decode(wire)
+    return wire if person is None else encode(person)

@@ -1,20 +1,23 @@
 """A person as bytes, the same on disk and on the wire: a format number, then MessagePack.
 
 Within a format fields are only ever added at the end, with a default, so each version reads what an
-older one wrote and skips what a newer one added. Equal persons are equal bytes.
+older one wrote and skips what a newer one added. Equal persons are equal bytes. Format 1 had no
+record times in what was delivered; it is read as if they were 0.
 """
 
 from typing import Final
 
 import msgspec
 
+from processor.delivered import widened
 from processor.errors import InvariantError
 from processor.person import Limits, Person, merge
 
 __all__ = ["decode", "encode", "merge_wires"]
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _FRAME: Final = bytes([_FORMAT])
+_TIMELESS: Final = b"\x01"
 
 _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode: Final = msgspec.msgpack.Decoder(Person).decode
@@ -36,9 +39,16 @@ def decode(wire: bytes) -> Person | None:
             "run the newer version."
         )
     try:
-        return _decode(wire[1:]) if wire[:1] == _FRAME else None
+        if wire[:1] == _FRAME:
+            return _decode(wire[1:])
+        return _with_times(_decode(wire[1:])) if wire[:1] == _TIMELESS else None
     except msgspec.MsgspecError:
         return None
+
+
+def _with_times(person: Person) -> Person:
+    scores = {model: widened(history) for model, history in person.scores.items()}
+    return msgspec.structs.replace(person, scores=scores)
 
 
 def merge_wires(one: bytes, other: bytes, limits: Limits) -> bytes:

@@ -14,7 +14,7 @@ from rich.console import Console
 from processor.clock import SystemClock
 from processor.commands.check import check_settings
 from processor.commands.check_online import sample_findings
-from processor.finding import Mark
+from processor.finding import Finding, Mark
 from processor.record import Record
 from processor.sandbox.aep.faults import read_script
 from processor.sandbox.aep.simulator import AepSimulator
@@ -153,6 +153,31 @@ def test_a_person_on_two_partitions_is_noticed(sandbox: Box, tmp_path: Path) -> 
     assert found["keys"].mark is Mark.WARN
     assert found["keys"].sentence.startswith("Persons on more than one partition: 1")
     assert "ann" not in str(found)
+
+
+def test_scores_and_events_that_share_nobody_are_noticed(sandbox: Box, tmp_path: Path) -> None:
+    tree = {**sandbox.settings(tmp_path), "identity": {"order": ["Email", "CRMID"]}}
+    settings = parse_settings(yaml.safe_dump(tree), {})
+    score = b"""{"identityMap": {"Email": [{"id": "ann@example.org"}], "CRMID": [{"id": "C4"}]},
+      "prediction": "Churn", "score": 1, "scoreDate": "2026-01-01"}"""
+    event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "identityMap": %b}"""
+    apart, joined = b'{"CRMID": [{"id": "C4"}]}', b'{"Email": [{"id": "ann@example.org"}]}'
+
+    def keys(*who: bytes) -> Finding:
+        records = [
+            Record(SCORES_TOPIC, 0, 0, 0, b"k", score.replace(b"Churn", b"Likelihood to churn")),
+            *(Record(EVENTS_TOPIC, 0, at, 0, b"k", event % one) for at, one in enumerate(who)),
+        ]
+        found = {f.name: f for f in sample_findings(settings, records, SystemClock())}
+        return found["keys"]
+
+    noticed = keys(apart)
+    assert noticed.mark is Mark.WARN
+    assert "by Email" in noticed.sentence
+    assert "by CRMID" in noticed.sentence
+    assert "identity.order" in str(noticed)
+    assert "ann" not in str(noticed)
+    assert keys().mark is keys(joined, apart).mark is Mark.OK
 
 
 def test_events_keyed_otherwise_are_well_with_a_repartition_topic(tmp_path: Path) -> None:

@@ -16,12 +16,16 @@ from processor.dead_letter.reader import DeadLetterReader
 from processor.dead_letter.selection import Selection
 from processor.dead_letter.writer import DeadLetters
 from processor.errors import SettingsError
+from processor.event import Fact
 from processor.outcome import Reason, Reject, Stage
+from processor.person import Person, with_fact
 from processor.record import Partition, Record
 from processor.sandbox.aep.simulator import AepSimulator
 from processor.sandbox.sandbox import GROUP_ID, SCORES_TOPIC, Sandbox, SandboxSettings
 from processor.settings import Settings
 from processor.settings.load import load_settings
+from processor.source.fetch import fetch
+from processor.state.wire import encode
 from processor.telemetry.metrics import Metrics
 from tests.support.corridor import score_record
 from tests.support.kafka_io import committed, produce
@@ -214,6 +218,60 @@ def test_a_record_is_explained_step_by_step_with_the_person_blotted_out(
     assert identity(good(0)) not in text
 
 
+def test_a_score_is_explained_with_what_is_known_of_its_person(
+    sandbox: Sandbox[AepSimulator], settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    feed(sandbox, good(0))
+    at_ms = SystemClock().now_ms() // _DAY_MS * _DAY_MS - 8 * _DAY_MS
+    fact = Fact(at_ms, "event", kinds=("webVisit",), page="a-page")
+    wire = encode(with_fact(Person(), fact, settings.join.limits()))
+    key = f"ECID|{identity(good(0))}".encode()
+    produce(sandbox.broker, settings.join.changelog_topic, [wire], key=key)
+
+    assert explain_place(settings, f"{SCORES_TOPIC}/0/0", reveal=True) == 0
+
+    text = said(capsys)
+    assert "✓ context" in text
+    assert '"contextStatus": "complete"' in text
+    assert '"lastPageName": "a-page"' in text
+
+    assert explain_place(settings, f"{SCORES_TOPIC}/0/0", reveal=False) == 0
+    assert "a-page" not in said(capsys)
+
+
+def test_a_person_of_whom_nothing_is_known_has_a_context_that_says_so(
+    sandbox: Sandbox[AepSimulator], settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    feed(sandbox, good(0))
+
+    assert explain_place(settings, f"{SCORES_TOPIC}/0/0", reveal=False) == 0
+
+    assert '"contextStatus": "none"' in said(capsys)
+
+
+def test_a_record_is_explained_where_the_changelog_can_not_be_read(
+    sandbox: Sandbox[AepSimulator], settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    feed(sandbox, good(0))
+    elsewhere = settings.join.model_copy(update={"changelog_topic": "a-topic-that-is-not"})
+
+    settings = settings.model_copy(update={"join": elsewhere})
+    assert explain_place(settings, f"{SCORES_TOPIC}/0/0", reveal=False) == 0
+
+    text = said(capsys)
+    assert "✗ context is left out: " in text
+    assert "a-topic-that-is-not" in text
+    assert "contextStatus" not in text
+
+
+def test_a_partition_that_there_is_not_holds_no_record(
+    sandbox: Sandbox[AepSimulator], settings: Settings
+) -> None:
+    feed(sandbox, good(0))
+
+    assert fetch(settings.kafka, SCORES_TOPIC, 4_711, 0, clock=SystemClock()) is None
+
+
 def test_a_record_is_explained_whole_on_request(
     sandbox: Sandbox[AepSimulator], settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,6 +304,8 @@ def test_a_file_is_explained_as_a_record(
 
     text = said(capsys)
     assert "✓ valid" in text
+    assert "✗ context is left out: a file has no partition" in text
+    assert "contextStatus" not in text
     assert identity(good(0)) not in text
 
 

@@ -20,6 +20,7 @@ from tests.support.workload import History, history
 _PARTITIONS = 4
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.delivered import ENTRY_BYTES
 from processor.event import Fact
 from processor.kept import unpack
 from processor.person import (
@@ -15,8 +16,10 @@ from processor.person import (
     Limits,
     Novelty,
     Person,
+    PreviousScore,
     merge,
     novelty,
+    previous_score,
     with_fact,
     with_score,
     without_score,
@@ -28,6 +31,7 @@ T0 = 1_790_000_000_000
 LIMITS = Limits(
     keep_ms=40 * HOUR_MS, facts=5, fact_bytes=200, one_fact_bytes=90, scores=3, all_scores=5
 )
+ROOMY = Limits(LIMITS.keep_ms, 5, 200, 90, scores=99, all_scores=999)
 
 facts = st.builds(
     Fact,
@@ -45,6 +49,7 @@ scores = st.tuples(
         digest=st.sampled_from([b"1" * 8, b"2" * 8]),
         score=st.sampled_from([0.0, 50.5, 100.0]),
         bucket=st.sampled_from(["low", "medium", "high"]),
+        record_ms=st.sampled_from([-1, 0, T0, T0 + 1]),
     ),
 )
 Piece: TypeAlias = Fact | tuple[str, DeliveredScore]
@@ -110,8 +115,8 @@ def test_every_bound_holds(person: Person) -> None:
     assert len(names) <= LIMITS.facts
     assert sum(map(len, person.facts)) == person.weight <= LIMITS.fact_bytes
     assert not names or names[0][0] >= names[-1][0] - LIMITS.keep_ms
-    assert all(0 < len(history) <= 3 * 33 for history in person.scores.values())
-    assert sum(map(len, person.scores.values())) <= 5 * 33
+    assert all(0 < len(history) <= 3 * ENTRY_BYTES for history in person.scores.values())
+    assert sum(map(len, person.scores.values())) <= 5 * ENTRY_BYTES
 
 
 @given(persons)
@@ -124,7 +129,6 @@ def test_a_delivered_score_is_recognised_until_it_is_taken_out(
     person: Person, one: tuple[str, DeliveredScore]
 ) -> None:
     model, score = one
-    roomy = Limits(LIMITS.keep_ms, 5, 200, 90, scores=99, all_scores=999)
 
     def seen(person: Person) -> Novelty:
         return novelty(
@@ -135,7 +139,7 @@ def test_a_delivered_score_is_recognised_until_it_is_taken_out(
             digest=score.digest,
         )
 
-    marked = with_score(person, model, score, roomy)
+    marked = with_score(person, model, score, ROOMY)
     unmarked = without_score(
         marked, model, scored_at_ms=score.scored_at_ms, event_id=score.id, digest=score.digest
     )
@@ -144,3 +148,20 @@ def test_a_delivered_score_is_recognised_until_it_is_taken_out(
     assert seen(unmarked) is not Novelty.SAME
     if seen(person) is not Novelty.SAME:
         assert encode(unmarked) == encode(person)
+
+
+@given(st.permutations([0, 1, 2]), st.permutations([b"1" * 8, b"2" * 8, b"3" * 8]))
+def test_of_a_corrected_score_the_latest_record_counts_whatever_its_digest(
+    arrival: list[int], digests: list[bytes]
+) -> None:
+    contents = [
+        DeliveredScore(T0, "0a" * 32, digest, 10.0 * time, "low", T0 + time)
+        for time, digest in enumerate(digests)
+    ]
+    older = DeliveredScore(T0 - 1, "0b" * 32, b"9" * 8, 99.0, "high", T0 + 9)
+
+    person = learn(Person(), [("churn", contents[at]) for at in arrival])
+    known = with_score(person, "churn", older, ROOMY)
+
+    assert previous_score(known, "churn", T0 + 1) == PreviousScore(T0, 20.0, "low")
+    assert previous_score(known, "churn", T0) == PreviousScore(T0 - 1, 99.0, "high")

@@ -30,17 +30,19 @@ factors = st.fixed_dictionaries(
     {
         "code": st.sampled_from(["Counts of webVisit", "Days since last purchases"]),
         "value": st.integers(0, 40).map(str) | st.text(min_size=1, max_size=4),
-        "importance": st.sampled_from(["low", "medium", "high"]),
+        "importance": st.sampled_from(["low", "medium", "high", " HIGH ", "grave"]),
     }
 )
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
 leaves = {
-    "probability": st.none() | numbers,
-    "modelType": st.none() | st.sampled_from(["Churn", " Conversion ", "", " "]),
+    "probability": st.none() | numbers | st.sampled_from(["", " ", " 0.5 "]),
+    "modelType": st.none() | st.sampled_from(["Churn", " Conversion ", "", " ", "Chu\x00rn\x7f"]),
     "influentialFactors": st.none() | st.lists(factors, max_size=3),
 }
-dates = st.sampled_from(["2026-08-03", "2026-08-03T00:00:00.5Z", 1_785_715_200, 1_785_715_200.25])
-percentiles = st.none() | st.integers(-(2**70), 2**70)
+dates = st.sampled_from(
+    ["2026-08-03", "20260803", "2026-08-03T00:00:00.5Z", 1_785_715_200, 1_785_715_200.25]
+)
+percentiles = st.none() | st.integers(-(2**70), 2**70) | st.sampled_from(["", " 92 "])
 models = st.fixed_dictionaries(
     {"score": numbers, "scoreDate": dates},
     optional={**leaves, "percentileScore": percentiles},

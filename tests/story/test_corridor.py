@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
 from processor.errors import StopError
+from processor.outcome import Reason, Stage
 from processor.record import Partition, Record
 from tests.support.corridor import EVENTS, NOW_MS, SCORES, Corridor, event_record, score_record
 
@@ -76,6 +78,58 @@ def test_other_content_for_the_same_score_is_sent_as_a_correction_under_the_same
     first, second = corridor.sink.accepted
     assert first.id == second.id
     assert corridor.metrics.value("corrections", "upgrade", "sent") == 1
+
+
+@pytest.mark.parametrize("join", [True, False])
+def test_a_record_that_contradicts_itself_sends_one_score_of_an_id_and_buries_the_other(
+    join: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    corridor = Corridor([[_twice(score_record(10), score=83.0)]], {"join/enabled": join})
+
+    corridor.run()
+
+    (event,) = corridor.sink.accepted
+    assert event.score == 82.0
+    (reject,) = corridor.dead_letters.rejects
+    assert (reject.stage, reject.reason) == (Stage.ENRICH, Reason.BAD_SCORE)
+    assert reject.model == "likelihoodToUpgradeACCOUNT"
+    assert "Likelihoodtoupgradeaccount" in reject.detail
+    assert corridor.source.committed == {(SCORES, 0): 11}
+
+
+@pytest.mark.parametrize("join", [True, False])
+def test_a_record_that_repeats_itself_sends_a_score_once(
+    join: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    corridor = Corridor([[_twice(score_record(10))]], {"join/enabled": join})
+
+    corridor.run()
+
+    assert len(corridor.sink.accepted) == 1
+    assert corridor.metrics.value("merged_scores", "upgrade") == 1
+    assert corridor.metrics.value("records_settled", SCORES, "delivered") == 1
+
+
+def _twice(record: Record, **leaves: Any) -> Record:  # noqa: ANN401  leaves of a score
+    """Return a score record that has its model in a second spelling too, with leaves changed."""
+    content = json.loads(record.value or b"")
+    models = content["_acme"]["CustomerAI"]
+    models["likelihoodToUpgradeACCOUNT"] = {**models["LikelihoodToUpgradeAccount"], **leaves}
+    return msgspec.structs.replace(record, value=json.dumps(content).encode())
+
+
+@pytest.mark.parametrize("corrected", [1.0, 30.0, 47.5, 60.0, 99.0])
+def test_a_later_score_looks_back_on_the_correction_and_not_on_what_it_corrects(
+    corrected: float,
+) -> None:
+    first, correction = score_record(10, score=82.0), score_record(11, score=corrected)
+    correction = msgspec.structs.replace(correction, timestamp_ms=first.timestamp_ms + 1)
+    corridor = Corridor([[first], [correction], [score_record(12, days_ago=1)]])
+
+    corridor.run()
+
+    context = json.loads(corridor.sink.accepted[-1].body)["_acme"]["scoreContext"]
+    assert context["previousScore"] == corrected
 
 
 def test_a_correction_is_filtered_where_the_settings_say_so() -> None:

@@ -243,6 +243,7 @@ class FakeDeadLetters:
         self.happened = happened
         self.guard = guard
         self.buried: list[int] = []
+        self.rejects: list[Reject] = []
         self.holding: str | None = None
         self.slow = False
         self._unwritten: list[deque[tuple[Record, Reject]]] = []
@@ -260,6 +261,7 @@ class FakeDeadLetters:
             while waiting:
                 record, reject = waiting.popleft()
                 self.buried.append(record.offset)
+                self.rejects.append(reject)
                 self.happened.append(("buried", record.offset, reject.reason.value))
         self._unwritten.clear()
 

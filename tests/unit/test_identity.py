@@ -50,3 +50,13 @@ def test_ecid_of_zeros_is_a_placeholder() -> None:
 def test_ids_have_an_end() -> None:
     assert identity_fault("CRMID", "x" * 1024, LISTED) is None
     assert identity_fault("CRMID", "x" * 1025, LISTED) is IdentityFault.TOO_LONG
+
+
+@pytest.mark.parametrize("text", [" C-7", "C-7\n", "C\x007", "C\x1b7", "C\x7f7", "C\x857"])
+def test_blanks_around_an_id_or_control_characters_in_it_are_damage(text: str) -> None:
+    assert identity_fault("CRMID", text, LISTED) is IdentityFault.DAMAGED
+
+
+@pytest.mark.parametrize("text", ["C 7", "Zo\u00eb", "a\u200db", "a\u00a0b"])
+def test_other_unusual_characters_name_somebody(text: str) -> None:
+    assert identity_fault("CRMID", text, LISTED) is None

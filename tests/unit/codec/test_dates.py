@@ -116,3 +116,37 @@ def test_what_names_no_zone_is_taken_in_the_configured_one(form: object) -> None
 def test_zone_that_is_not_there_is_said_at_start(zone: str) -> None:
     with pytest.raises(SettingsError, match=r"reading\.zone"):
         Dates(zone)
+
+
+def test_eight_digits_that_name_a_day_are_that_day() -> None:
+    assert Dates("UTC").instant_ms("20260803") == MIDNIGHT_MS
+    assert Dates("Asia/Kolkata").instant_ms(" 20260803 ") == MIDNIGHT_MS - 19_800_000
+
+
+@pytest.mark.parametrize("form", ["20261320", "18991231", "21010101", "20260230", 20_260_803])
+def test_eight_digits_that_name_no_day_are_epoch_seconds(form: str | int) -> None:
+    assert Dates("UTC").instant_ms(form) == int(form) * 1000
+
+
+@pytest.mark.parametrize(
+    ("form", "up"),
+    [
+        ("2026-08-03T00:00:00Z", 0),
+        ("2026-08-03T00:00:00.001000000Z", 1),
+        ("2026-08-03T00:00:00.001000001Z", 2),
+        ("2026-08-03T00:00:00.0001Z", 1),
+        ("1785715200000001", 1),
+        (1_785_715_200.0001, 1),
+        (1_785_715_200.123, 123),
+        (1_785_715_200_000.5, 1),
+        (datetime(2026, 8, 3, 0, 0, 0, 1, tzinfo=UTC), 1),
+    ],
+)
+def test_fractions_finer_than_a_millisecond_can_be_rounded_up(form: object, up: int) -> None:
+    assert Dates("UTC").instant_up_ms(form) == MIDNIGHT_MS + up
+
+
+def test_rounding_up_stays_within_the_years_there_are() -> None:
+    dates, last = Dates("UTC"), "9999-12-31T23:59:59.9999Z"
+
+    assert dates.instant_up_ms(last) == dates.instant_ms(last)

@@ -39,6 +39,7 @@ def _fact(changes: Mapping[str, object] | None = None, **more: object) -> Fact:
         ({"commerce": {"productListViews": {"value": 0.5}}}, "productListViews"),
         ({"commerce": {"checkouts": {"id": "x", "value": 1}}}, "checkouts"),
         ({"commerce": {"purchases": 1}}, "purchases"),
+        ({"commerce": {"purchases": {"value": " 1 "}}}, "purchases"),
         ({"commerce": {"productListOpens": {"value": 1}}}, "productListOpens"),
         ({"commerce": {"productListRemovals": {"value": 1}}}, "productListRemovals"),
         ({"commerce": {"order": {"purchaseID": "W-1"}}}, "order"),
@@ -66,7 +67,9 @@ def test_standard_event_types_are_recognised(more: dict[str, Any], kind: str) ->
     "more",
     [
         {"commerce": {"productViews": {"value": 0}}},
-        {"commerce": {"productViews": {"value": "1"}}},
+        {"commerce": {"productViews": {"value": "0"}}},
+        {"commerce": {"productViews": {"value": "some"}}},
+        {"commerce": {"productViews": {"value": "9e999"}}},
         {"commerce": {"productViews": {"value": None}}},
         {"commerce": {"purchases": None, "order": {"purchaseID": "  "}}},
         {"commerce": []},
@@ -207,3 +210,18 @@ def test_flat_scores_are_not_looked_for_among_events() -> None:
     flat = {**_event(), "prediction": "Churn", **a_model()}
 
     assert READER.read(json_record(flat, EVENTS)).scores == ()
+
+
+def test_control_characters_are_taken_out_of_texts() -> None:
+    fact = _fact(
+        eventType="web\x00visit\x7f",
+        web={"webPageDetails": {"name": "ho\x1bme\n"}},
+        marketing={"campaignName": "\x00\t"},
+    )
+
+    assert (fact.type, fact.page, fact.campaign) == ("webvisit", "home", "")
+
+
+def test_event_a_moment_after_a_millisecond_counts_as_after_it() -> None:
+    assert _fact(timestamp="2026-07-31T12:00:00.0000001Z").time_ms == AT_MS + 1
+    assert _fact(timestamp="2026-07-31T12:00:00.000Z").time_ms == AT_MS

@@ -58,6 +58,13 @@ def test_any_tenant_and_letter_case_of_the_container(container: str, tenant: str
         ("propensity", "4.12e-1", "probability", 0.412),
         ("propensityType", " Churn ", "model_type", "Churn"),
         ("modelType", "", "model_type", None),
+        ("modelType", " Chu\x00rn\x1f ", "model_type", "Churn"),
+        ("score", " 83.1 ", "score", 83.1),
+        ("probability", "", "probability", None),
+        ("probability", " 0.5 ", "probability", 0.5),
+        ("percentileScore", " ", "percentile", None),
+        ("percentileScore", " 92\t", "percentile", 92),
+        ("scoreDate", "20260803", "scored_at_ms", MIDNIGHT_MS),
         ("score_date", 1_785_715_200, "scored_at_ms", MIDNIGHT_MS),
         ("factors", [{"code": "x"}], "factors", ({"code": "x"},)),
     ],
@@ -94,6 +101,17 @@ def test_earlier_alias_goes_before_a_later_one_unless_it_is_null() -> None:
         ),
         ([{"code": "a", "value": True, "x": 1}], ({"code": "a", "value": "true"},)),
         ([{"code": "a", "value": 1.5}], ({"code": "a", "value": "1.5"},)),
+        ([{"code": "a", "importance": " Low "}], ({"code": "a", "importance": "low"},)),
+        ([{"code": "a", "importance": "very high"}], ({"code": "a"},)),
+        ([{"importance": "grave"}, {"code": " ", "value": "\x00"}], ()),
+        (
+            [{"code": "a\x00b", "value": "\x1b1", "importance": "low"}],
+            ({"code": "ab", "value": "1", "importance": "low"},),
+        ),
+        (
+            [{"code": " ", "value": "1", "importance": "low"}],
+            ({"value": "1", "importance": "low"},),
+        ),
     ],
 )
 def test_factors_are_text_and_may_be_missing(factors: object, read: object) -> None:

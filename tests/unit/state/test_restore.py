@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from processor.errors import UnavailableError
 from processor.person import merge
 from processor.state.folder import Folder
 from processor.state.names import Mark, Origin
@@ -173,4 +174,25 @@ def test_a_cancelled_partition_can_begin_again_where_it_stood(tmp_path: Path) ->
 
     assert house.reader.begun == [(2, None), (2, 1)]
     assert house.store.entries([2]) == 3
+    house.store.close()
+
+
+def test_a_slice_that_could_not_be_stored_is_stored_by_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path, slice_records=2)
+    wire = encode(knows(1))
+    house.write(0, (ANN, wire), (BOB, wire), (b"ECID|cat", wire))
+    house.restore.begin(0, stale_before_ms=0)
+
+    def full(*_: object, **__: object) -> None:
+        raise UnavailableError("local store", "the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.store, "write", full)
+        with pytest.raises(UnavailableError):
+            house.restore.step(0.1)
+
+    house.finish()
+    assert sorted(key for key, _ in house.store.scan(0)) == [ANN, BOB, b"ECID|cat"]
     house.store.close()

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from processor.errors import SettingsError, UnavailableError
+from processor.state.audit import compare
 from processor.state.folder import Folder
 from processor.state.names import Mark, Origin
 from processor.state.store import Store
+from processor.state.view import StoreView
+from processor.state.wire import encode
+from tests.support.state import LIMITS, knows
 
 ORIGIN = Origin("changelog", "cluster", "topic-id")
 
@@ -198,3 +202,32 @@ def test_a_dropped_partition_leaves_nothing(tmp_path: Path) -> None:
     store.write({0: {b"bob": b"2"}}, {0: Mark(1, 0)})
     assert dict(store.scan(0)) == {b"bob": b"2"}
     store.close()
+
+
+def test_a_store_that_could_not_be_opened_leaves_the_folder_to_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("processor.state.store.lmdb.open", full)
+        with pytest.raises(UnavailableError, match="No space left"):
+            opened(tmp_path)
+
+    opened(tmp_path).close()
+
+
+def test_another_format_is_no_difference_from_the_changelog(tmp_path: Path) -> None:
+    wire = encode(knows(1))
+    older = b"\x01" + wire[1:]
+    mine, truth = opened(tmp_path / "mine"), opened(tmp_path / "truth")
+    mine.write({3: {b"ann": wire, b"bob": older, b"eve": encode(knows(1, 2))}}, {3: Mark(7, 1000)})
+    truth.write({3: {b"ann": older, b"bob": wire, b"eve": older}}, {3: Mark(7, 1000)})
+    mine.close()
+
+    with StoreView(str(tmp_path / "mine")) as view:
+        found = compare(view, truth, 3, 7, LIMITS)
+
+    assert (found.same, found.behind, found.ahead) == (2, 0, 1)
+    truth.close()

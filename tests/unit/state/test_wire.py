@@ -1,11 +1,22 @@
 """A person as bytes, across versions."""
 
+import struct
+
 import msgspec
 import pytest
 
 from processor.errors import InvariantError
 from processor.event import Fact
-from processor.person import Person, facts_as_of, merge
+from processor.kept import pack
+from processor.person import (
+    Novelty,
+    Person,
+    PreviousScore,
+    facts_as_of,
+    merge,
+    novelty,
+    previous_score,
+)
 from processor.state.wire import decode, encode, merge_wires
 from tests.support.state import DAY_MS, LIMITS, T0, fact, knows
 
@@ -15,7 +26,7 @@ def test_fields_that_a_newer_version_added_at_the_end_are_skipped() -> None:
     facts, *others = msgspec.msgpack.decode(encode(known)[1:])
     facts = [_with_a_newer_field(kept) for kept in facts]
     fields = [facts, *others, "a newer field"]
-    newer = b"\x01" + msgspec.msgpack.encode(fields)
+    newer = b"\x02" + msgspec.msgpack.encode(fields)
 
     read = decode(newer)
     assert read is not None
@@ -29,18 +40,40 @@ def _with_a_newer_field(kept: bytes) -> bytes:
 
 def test_what_an_older_version_left_out_is_its_default() -> None:
     kept = msgspec.msgpack.encode([T0, "event"])
-    older = decode(b"\x01" + msgspec.msgpack.encode([[kept]]))
+    older = decode(b"\x02" + msgspec.msgpack.encode([[kept]]))
 
     assert older == Person((kept,))
     assert facts_as_of(older, T0, 0) == (Fact(T0, "event"),)
 
 
+def test_a_format_without_record_times_is_read_as_if_they_were_0() -> None:
+    at_ms, name, digest = T0, bytes.fromhex("ab" * 8), b"8 bytes."
+    entries = [
+        struct.pack(">Q8s8sdB", (1 << 63) + at_ms + day, name, digest, 10.0 * day, 0)
+        for day in (1, 2)
+    ]
+    fields = [[pack(fact(1))], {"churn": b"".join(entries)}, b"", 0]
+    old = b"\x01" + msgspec.msgpack.encode(fields)
+
+    person = decode(old)
+
+    assert person is not None
+    assert previous_score(person, "churn", T0 + 9) == PreviousScore(T0 + 2, 20.0, "low")
+    for content, standing in ((digest, Novelty.SAME), (b"others..", Novelty.CORRECTION)):
+        found = novelty(person, "churn", scored_at_ms=T0 + 1, event_id="ab" * 32, digest=content)
+        assert found is standing
+    assert encode(person)[:1] == b"\x02"
+    assert decode(encode(person)) == person
+
+
 def test_a_newer_format_is_refused_and_never_taken_for_nobody() -> None:
-    with pytest.raises(InvariantError, match="format 2"):
-        decode(b"\x02" + encode(knows(1))[1:])
+    with pytest.raises(InvariantError, match="format 3"):
+        decode(b"\x03" + encode(knows(1))[1:])
 
 
-@pytest.mark.parametrize("bytes_", [b"", b"\x01", b"\x00abc", b"\x01\xc1", b"\x01\x91\x05"])
+@pytest.mark.parametrize(
+    "bytes_", [b"", b"\x01", b"\x02", b"\x00abc", b"\x01\xc1", b"\x02\xc1", b"\x02\x91\x05"]
+)
 def test_bytes_that_never_were_ours_say_nothing(bytes_: bytes) -> None:
     mine = encode(knows(1))
 
