@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import NamedTuple, TextIO
 
 from processor.batch import Doors
-from processor.clock import Clock
+from processor.clock import Clock, Deadline
 from processor.codec.reader import Reader
 from processor.codec.sources import schema_source
 from processor.dead_letter.writer import DeadLetters
@@ -70,6 +70,7 @@ class House(NamedTuple):
     stream: Stream
     doors: Doors
     observer: Observer
+    clock: Clock
     seconds: float
 
     def run(self, until: Callable[[], bool] = bool) -> bool:
@@ -87,15 +88,16 @@ class House(NamedTuple):
 
     def _close(self) -> bool:
         """Close the doors but the first; returns whether no letter is left unwritten."""
+        deadline = Deadline(self.clock, self.seconds)
         with self.observer.stopping("sink"):
             self.doors.sink.close(0.0)
         self.stream.abandon()
         with self.observer.stopping("state"):
-            self.doors.memory.close(self.seconds)
+            self.doors.memory.close(deadline.left())
         with self.observer.stopping("forward"):
-            self.doors.forward.close(self.seconds)
+            self.doors.forward.close(deadline.left())
         with self.observer.stopping("dead_letters"):
-            return self.doors.dead_letters.close(self.seconds)
+            return self.doors.dead_letters.close(deadline.left())
 
 
 def live_house(settings: Settings, watch: Watch) -> House:
@@ -177,7 +179,7 @@ def pipeline_of(settings: Settings, reader: Reads) -> Pipeline:
 def _house(settings: Settings, doors: Doors, pipeline: Pipeline, watch: Watch) -> House:
     observer = Observer(*watch)
     stream = Stream(doors, pipeline, settings=settings, observer=observer, clock=watch.clock)
-    return House(stream, doors, observer, settings.stop.close_seconds)
+    return House(stream, doors, observer, watch.clock, settings.stop.close_seconds / 2)
 
 
 def _forward(settings: Settings, watch: Watch) -> Forwards:

@@ -238,7 +238,7 @@ class Stream:
             while self._window and not deadline.over():
                 self._serve()
         with self._observer.stopping("commit"):
-            confirmed = self._source.close(stop.commit_seconds + stop.close_seconds)
+            confirmed = self._source.close(stop.commit_seconds + stop.close_seconds / 2)
         return confirmed and not self.unsettled
 
     @contextmanager

@@ -73,7 +73,7 @@ class Corridor:
     @property
     def house(self) -> House:
         """The stream with all its doors, to be run and closed as a whole."""
-        return House(self.stream, self.doors, self.observer, 1.0)
+        return House(self.stream, self.doors, self.observer, self.clock, 1.0)
 
     def begin(self) -> None:
         """Join the group, for tests that turn the loop themselves."""
