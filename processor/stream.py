@@ -64,6 +64,7 @@ class Stream:
         self._learn_at = 0.0
         self._full_since: float | None = None
         self._stopping = False
+        self._budget: Deadline | None = None
 
     def stop(self) -> None:
         """Ask the loop to end after this turn."""
@@ -73,7 +74,6 @@ class Stream:
         """Turn until stopped, or until a question asked each turn is answered with yes; then close.
 
         Returns whether all that was taken in is settled.
-
         Raises StopError where a limit the operator set was reached; what was begun before it is
         settled. Anything else that is raised is ours to answer for: nothing more is committed.
         """
@@ -117,11 +117,11 @@ class Stream:
     def drain(self, partitions: Sequence[Partition]) -> None:
         """Settle what is under way for partitions that are leaving, as far as time allows."""
         leaving = set(partitions)
-        deadline = Deadline(self._clock, self._settings.stop.drain_seconds)
-        while any(leaving & batch.partitions for batch in self._window):
-            if deadline.over() or self._stopping:  # a stop drains by itself, once
-                return
+        deadline = self._drain_budget()
+        while any(leaving & batch.partitions for batch in self._window) and not deadline.over():
             self._serve()
+        if self._stopping:
+            self._budget = deadline
 
     def gone(self, partitions: Sequence[Partition]) -> None:
         """Leave what is not settled of partitions that are ours no more to their new owner."""
@@ -222,18 +222,20 @@ class Stream:
         return State.READY if self._source.assigned else State.JOINING
 
     def _stuck(self) -> str | None:
-        if not self._full() or self._full_since is None:
-            return None
-        if self._clock.monotonic() - self._full_since < _FULL_PATIENCE_SECONDS:
-            return None
-        return "the window of batches under way is full"
+        since = self._full_since if self._full() else None
+        stuck = since is not None and self._clock.monotonic() - since >= _FULL_PATIENCE_SECONDS
+        return "the window of batches under way is full" if stuck else None
+
+    def _drain_budget(self) -> Deadline:
+        """Return what a drain may take; a rebalance in the midst of a stop shares the stop's."""
+        return self._budget or Deadline(self._clock, self._settings.stop.drain_seconds)
 
     def _close(self) -> bool:
         stop = self._settings.stop
         self._stopping = True
         self._hold_or_release()
         self._source.hold("stopping")
-        deadline = Deadline(self._clock, stop.drain_seconds)
+        deadline = self._drain_budget()
         with self._observer.stopping("drain"):
             while self._window and not deadline.over():
                 self._serve()

@@ -244,6 +244,34 @@ def test_partitions_that_leave_are_drained_first() -> None:
     assert corridor.stream.unsettled == 0
 
 
+def test_partitions_that_leave_while_a_stop_is_asked_for_are_drained_all_the_same() -> None:
+    corridor = Corridor([[score_record(10)]])
+    corridor.begin()
+    corridor.sink.slow = True
+    corridor.stream.turn()
+    corridor.stream.stop()
+    corridor.sink.slow = False
+
+    corridor.stream.drain(sorted(corridor.source.assigned))
+
+    assert [event.record.offset for event in corridor.sink.accepted] == [10]
+    assert corridor.stream.unsettled == 0
+
+
+def test_a_drain_and_the_stop_that_follows_it_share_one_budget() -> None:
+    corridor = Corridor([[score_record(10)]])
+    corridor.begin()
+    corridor.sink.slow = True
+    corridor.stream.turn()
+    corridor.stream.stop()
+    began = corridor.clock.monotonic()
+
+    corridor.stream.drain(sorted(corridor.source.assigned))
+    corridor.stream.run()
+
+    assert corridor.clock.monotonic() - began < 16
+
+
 def test_every_record_consumed_has_exactly_one_fate() -> None:
     good, again = score_record(10), score_record(11)
     bad, tombstone = score_record(12, score=130), Record(SCORES, 0, 13, NOW_MS, b"k", None)
