@@ -54,7 +54,7 @@ chaos: $(READY) ## break things on purpose, and count what was lost
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 
 generated: $(READY) ## write the files that are made from the code anew
-	$(BIN)/python -m tests.house.generated
+	$(BIN)/python -m tests.project.generated
 
 constraints: ## pin the newest packages that pyproject.toml allows, with hashes
 	$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip install --quiet uv

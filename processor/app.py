@@ -8,44 +8,37 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import NamedTuple, TextIO
 
-from processor.batch import Doors
-from processor.clock import Clock, Deadline
-from processor.codec.reader import Reader
-from processor.codec.sources import schema_source
-from processor.dead_letter.writer import DeadLetters
+from processor.batch import Components
+from processor.codec.input_reader import InputReader
+from processor.codec.registry import schema_source
+from processor.components import (
+    DeadLetterSink,
+    RecordReader,
+    RepartitionSink,
+    Source,
+    StateStore,
+)
+from processor.dead_letter.sink import KafkaDeadLetterSink
+from processor.domain.clock import Clock, Deadline
+from processor.domain.errors import StopError
+from processor.dry_run import JsonLinesSink
 from processor.enrich.enricher import Enricher
-from processor.enrich.validation import compile_schemas
-from processor.errors import StopError
-from processor.forward.forward import Forward
-from processor.forward.off import ForwardOff
-from processor.lines import LineSink
-from processor.observer import Observer
-from processor.pipeline import Pipeline
-from processor.ports import Buries, Forwards, Reads, Remembers, Supplies
+from processor.enrich.event_schema import compile_schemas
+from processor.kafka.offsets import librdkafka_version
+from processor.observer import TelemetryObserver
+from processor.planner import Planner
+from processor.repartition.sink import KafkaRepartitionSink, NoRepartitionSink
 from processor.settings import InputSettings, Settings
-from processor.sink.sink import Sink
-from processor.source.client import librdkafka_version
-from processor.source.source import Source
-from processor.state.off import MemoryOff
-from processor.state.opening import open_memory
-from processor.state.transient import TransientMemory
+from processor.sink.sink import InletSink
+from processor.source.source import KafkaSource
+from processor.state.in_memory import InMemoryStateStore, NoStateStore
+from processor.state.state_store import open_state_store
 from processor.stream import Stream
 from processor.telemetry.health import Health
 from processor.telemetry.metrics import Metrics
 
-__all__ = [
-    "House",
-    "Watch",
-    "dry_house",
-    "enricher_of",
-    "live_house",
-    "pipeline_of",
-    "reader_of",
-    "replay_house",
-]
 
-
-class Watch(NamedTuple):
+class Telemetry(NamedTuple):
     """What watches over a house: one for a process."""
 
     metrics: Metrics
@@ -53,8 +46,8 @@ class Watch(NamedTuple):
     clock: Clock
 
     @classmethod
-    def over(cls, settings: Settings, clock: Clock) -> "Watch":
-        """Return a watch with every series of these settings begun at 0."""
+    def over(cls, settings: Settings, clock: Clock) -> "Telemetry":
+        """Return a telemetry with every series of these settings begun at 0."""
         inputs = [each for each in (settings.kafka.scores, settings.kafka.events) if each]
         named = [topic for each in inputs for topic in each.topics if not topic.startswith("^")]
         topics = [*named, *filter(None, [settings.join.repartition_topic])]
@@ -64,12 +57,12 @@ class Watch(NamedTuple):
         return cls(metrics, Health(metrics, clock, settings.telemetry.live_seconds), clock)
 
 
-class House(NamedTuple):
+class Processor(NamedTuple):
     """The loop and its doors."""
 
     stream: Stream
-    doors: Doors
-    observer: Observer
+    components: Components
+    observer: TelemetryObserver
     clock: Clock
     seconds: float
 
@@ -78,7 +71,7 @@ class House(NamedTuple):
 
         Raises StopError, likewise in order, and whatever is ours to answer for, at once.
         """
-        self.doors.sink.start()
+        self.components.sink.start()
         try:
             settled = self.stream.run(until)
         except StopError:
@@ -90,106 +83,117 @@ class House(NamedTuple):
         """Close the doors but the first; returns whether no letter is left unwritten."""
         deadline = Deadline(self.clock, self.seconds)
         with self.observer.stopping("sink"):
-            self.doors.sink.close(0.0)
+            self.components.sink.close(0.0)
         self.stream.abandon()
         with self.observer.stopping("state"):
-            self.doors.memory.close(deadline.left())
+            self.components.state_store.close(deadline.left())
         with self.observer.stopping("forward"):
-            self.doors.forward.close(deadline.left())
+            self.components.repartition.close(deadline.left())
         with self.observer.stopping("dead_letters"):
-            return self.doors.dead_letters.close(deadline.left())
+            return self.components.dead_letters.close(deadline.left())
 
 
-def live_house(settings: Settings, watch: Watch) -> House:
+def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
     """Build the processor.
 
     Raises SettingsError for what only building shows, such as a bad schema, and UnavailableError
     where the broker, or the disk, does not answer now.
     """
-    metrics, _, clock = watch
-    pipeline = pipeline_of(settings, reader_of(settings, clock))
-    doors = Doors(
-        source=Source(settings.kafka, metrics, clock, join=settings.join),
-        sink=Sink(settings.aep, settings.routes, metrics, clock),
-        dead_letters=DeadLetters(settings, metrics, clock),
-        memory=_memory(settings, watch),
-        forward=_forward(settings, watch),
+    metrics, _, clock = telemetry
+    planner = build_planner(settings, build_reader(settings, clock))
+    components = Components(
+        source=KafkaSource(settings.kafka, metrics, clock, join=settings.join),
+        sink=InletSink(settings.aep, settings.routes, metrics, clock),
+        dead_letters=KafkaDeadLetterSink(settings, metrics, clock),
+        state_store=_state_store(settings, telemetry),
+        repartition=_repartition_sink(settings, telemetry),
     )
-    return _house(settings, doors, pipeline, watch)
+    return _build(settings, components, planner, telemetry)
 
 
-def dry_house(settings: Settings, watch: Watch, lines: TextIO, dead_letters: Buries) -> House:
+def build_dry_run(
+    settings: Settings, telemetry: Telemetry, lines: TextIO, dead_letters: DeadLetterSink
+) -> Processor:
     """Build a processor that writes events to `lines` and leaves no trace anywhere else.
 
     It has a consumer group of its own that never commits, and remembers in memory alone. Where
     experience events are forwarded, it reads what the processor has forwarded so far, not them.
     """
-    metrics, _, clock = watch
+    metrics, _, clock = telemetry
     group = f"{settings.kafka.group_id}-dry-run"
     kafka = settings.kafka.model_copy(update={"group_id": group, "group_instance_id": None})
     if settings.join.repartition_topic is not None:
         facts = InputSettings(topics=[settings.join.repartition_topic])
         kafka = kafka.model_copy(update={"events": facts})
     join = settings.join.model_copy(update={"repartition_topic": None})
-    memory = TransientMemory() if join.enabled else MemoryOff()
-    doors = Doors(
-        source=Source(kafka, metrics, clock, join=join, committing=False),
-        sink=LineSink(lines),
+    state_store = InMemoryStateStore() if join.enabled else NoStateStore()
+    components = Components(
+        source=KafkaSource(kafka, metrics, clock, join=join, committing=False),
+        sink=JsonLinesSink(lines),
         dead_letters=dead_letters,
-        memory=memory,
-        forward=ForwardOff(),
+        state_store=state_store,
+        repartition=NoRepartitionSink(),
     )
-    pipeline = pipeline_of(settings, reader_of(settings, clock))
-    return _house(settings, doors, pipeline, watch)
+    planner = build_planner(settings, build_reader(settings, clock))
+    return _build(settings, components, planner, telemetry)
 
 
-def replay_house(
-    settings: Settings, watch: Watch, reader: Reads, *, letters: Supplies, again: Buries
-) -> House:
+def build_replay(
+    settings: Settings,
+    telemetry: Telemetry,
+    reader: RecordReader,
+    *,
+    dead_letters: Source,
+    again: DeadLetterSink,
+) -> Processor:
     """Build a processor that takes letters for its input; give it a store folder of its own.
 
     State comes from the changelog and goes back into it: the owners of the partitions see what was
     replayed, and what they have delivered before is merged here.
     """
-    doors = Doors(
-        source=letters,
-        sink=Sink(settings.aep, settings.routes, watch.metrics, watch.clock),
+    components = Components(
+        source=dead_letters,
+        sink=InletSink(settings.aep, settings.routes, telemetry.metrics, telemetry.clock),
         dead_letters=again,
-        memory=_memory(settings, watch),
-        forward=_forward(settings, watch),
+        state_store=_state_store(settings, telemetry),
+        repartition=_repartition_sink(settings, telemetry),
     )
-    return _house(settings, doors, pipeline_of(settings, reader), watch)
+    return _build(settings, components, build_planner(settings, reader), telemetry)
 
 
-def reader_of(settings: Settings, clock: Clock) -> Reader:
+def build_reader(settings: Settings, clock: Clock) -> InputReader:
     """Build what reads records."""
-    return Reader(settings, schema_source(settings.registry, clock))
+    return InputReader(settings, schema_source(settings.registry, clock))
 
 
-def enricher_of(settings: Settings) -> Enricher:
+def build_enricher(settings: Settings) -> Enricher:
     """Build what turns scores into events; SettingsError where a route's schema is no good."""
     return Enricher(settings, compile_schemas(settings))
 
 
-def pipeline_of(settings: Settings, reader: Reads) -> Pipeline:
+def build_planner(settings: Settings, reader: RecordReader) -> Planner:
     """Build the pure middle."""
-    return Pipeline(reader, enricher_of(settings), settings.join)
+    return Planner(reader, build_enricher(settings), settings.join)
 
 
-def _house(settings: Settings, doors: Doors, pipeline: Pipeline, watch: Watch) -> House:
-    observer = Observer(*watch)
-    stream = Stream(doors, pipeline, settings=settings, observer=observer, clock=watch.clock)
-    return House(stream, doors, observer, watch.clock, settings.stop.close_seconds / 2)
+def _build(
+    settings: Settings, components: Components, planner: Planner, telemetry: Telemetry
+) -> Processor:
+    observer = TelemetryObserver(*telemetry)
+    stream = Stream(
+        components, planner, settings=settings, observer=observer, clock=telemetry.clock
+    )
+    return Processor(stream, components, observer, telemetry.clock, settings.stop.close_seconds / 2)
 
 
-def _forward(settings: Settings, watch: Watch) -> Forwards:
+def _repartition_sink(settings: Settings, telemetry: Telemetry) -> RepartitionSink:
     topic = settings.join.repartition_topic
     if topic is None:
-        return ForwardOff()
-    return Forward(settings.kafka, topic, watch.metrics, watch.clock)
+        return NoRepartitionSink()
+    return KafkaRepartitionSink(settings.kafka, topic, telemetry.metrics, telemetry.clock)
 
 
-def _memory(settings: Settings, watch: Watch) -> Remembers:
+def _state_store(settings: Settings, telemetry: Telemetry) -> StateStore:
     if not settings.join.enabled:
-        return MemoryOff()
-    return open_memory(settings.join, settings.kafka, watch.metrics, watch.clock)
+        return NoStateStore()
+    return open_state_store(settings.join, settings.kafka, telemetry.metrics, telemetry.clock)

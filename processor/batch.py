@@ -1,51 +1,53 @@
-"""One poll's records on their way: delivered, then buried, then remembered, then settled.
+"""Who is told what the loop does.
+
+One poll's records on their way: delivered, then buried, then remembered, then settled.
 
 What is forwarded is so by the time the rest is buried. The order is the guarantee. A batch only
 ever moves on; what it waits for is asked, never awaited.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from processor.event import ScoreEvent
-from processor.outcome import Fate, Reject
-from processor.plan import Plan, Rejected
-from processor.ports import (
-    Buries,
-    Delivers,
+from processor.components import (
+    DeadLetterSink,
     Delivery,
-    Forwards,
     Pending,
-    Polled,
-    Remembers,
-    Supplies,
+    Poll,
+    RepartitionSink,
+    Sink,
+    Source,
+    StateStore,
 )
-from processor.record import Partition, Record
-
-__all__ = ["Batch", "Doors", "Phase", "Refusals"]
+from processor.domain.event import ScoreEvent
+from processor.domain.outcome import Outcome, Reject
+from processor.domain.record import Partition, Record
+from processor.plan import Plan, Rejected
+from processor.telemetry.health import State
 
 
 class Phase(Enum):
     """How far a batch has come; what it waits for is in the name."""
 
     DELIVERING = 1
-    BURYING = 2
-    IN_LINE = 3
-    REMEMBERING = 4
+    DEAD_LETTERING = 2
+    QUEUED = 3
+    STORING = 4
     SETTLED = 5
 
 
-class Doors(NamedTuple):
+class Components(NamedTuple):
     """The doors of the house, left to right."""
 
-    source: Supplies
-    sink: Delivers
-    dead_letters: Buries
-    memory: Remembers
-    forward: Forwards
+    source: Source
+    sink: Sink
+    dead_letters: DeadLetterSink
+    state_store: StateStore
+    repartition: RepartitionSink
 
 
 class Refusals(NamedTuple):
@@ -62,22 +64,22 @@ class Batch:
     the inlet said, final once it is known.
     """
 
-    def __init__(self, polled: Polled, plan: Plan, doors: Doors) -> None:
+    def __init__(self, polled: Poll, plan: Plan, components: Components) -> None:
         self.polled = polled
         self.plan = plan
         self.phase = Phase.DELIVERING
-        self.letters: list[Rejected] = list(plan.rejected)
+        self.dead_letters: list[Rejected] = list(plan.rejected)
         self.partitions = {Partition(each.topic, each.partition) for each in polled.records}
         self.unsettled = len(polled.records)
         self.size_bytes = sum(len(event.body) for event in plan.events)
         self.refusals: dict[str, Refusals] = {}
-        self._doors = doors
-        self._ticket = doors.memory.stage(plan.changes)
-        self._delivery: Delivery = doors.sink.deliver(plan.events)
-        self._forwarding: Pending = doors.forward.send(plan.forwards)
+        self._components = components
+        self._ticket = components.state_store.stage(plan.changes)
+        self._delivery: Delivery = components.sink.deliver(plan.events)
+        self._repartitioning: Pending = components.repartition.send(plan.repartition_messages)
         self._pending: Pending = self._delivery
 
-    def advance(self, *, may_remember: bool) -> None:
+    def advance(self, *, may_store: bool) -> None:
         """Move on as far as what is waited for allows.
 
         `may_remember` is False while an earlier batch has not begun to be remembered: state is
@@ -85,14 +87,14 @@ class Batch:
         """
         if self.phase is Phase.DELIVERING and self._delivery.done:
             self._take_refusals(self._delivery.refused)
-            self._pending = self._doors.dead_letters.send(self.letters)
-            self.phase = Phase.BURYING
-        if self.phase is Phase.BURYING and self._pending.done and self._forwarding.done:
-            self.phase = Phase.IN_LINE
-        if self.phase is Phase.IN_LINE and may_remember:
-            self._pending = self._doors.memory.remember(self._ticket)
-            self.phase = Phase.REMEMBERING
-        if self.phase is Phase.REMEMBERING and self._pending.done:
+            self._pending = self._components.dead_letters.send(self.dead_letters)
+            self.phase = Phase.DEAD_LETTERING
+        if self.phase is Phase.DEAD_LETTERING and self._pending.done and self._repartitioning.done:
+            self.phase = Phase.QUEUED
+        if self.phase is Phase.QUEUED and may_store:
+            self._pending = self._components.state_store.store(self._ticket)
+            self.phase = Phase.STORING
+        if self.phase is Phase.STORING and self._pending.done:
             self.phase = Phase.SETTLED
 
     def forget(self, gone: AbstractSet[Partition]) -> None:
@@ -104,16 +106,20 @@ class Batch:
         if not gone & self.partitions:
             return
         self.partitions -= gone
-        self.unsettled = sum(map(self._ours, self.polled.records))
+        self.unsettled = sum(map(self._is_ours, self.polled.records))
         if self.phase is Phase.DELIVERING:
-            theirs = [event for event in self.plan.events if not self._ours(event.record)]
-            self._doors.memory.withdraw(self._ticket, theirs)
-            self.letters = [letter for letter in self.letters if self._ours(letter.record)]
+            theirs = [event for event in self.plan.events if not self._is_ours(event.record)]
+            self._components.state_store.withdraw(self._ticket, theirs)
+            self.dead_letters = [
+                dead_letter
+                for dead_letter in self.dead_letters
+                if self._is_ours(dead_letter.record)
+            ]
 
     @property
     def remembered(self) -> bool:
         """Return True once remembering has at least begun."""
-        return self.phase in (Phase.REMEMBERING, Phase.SETTLED)
+        return self.phase in (Phase.STORING, Phase.SETTLED)
 
     @property
     def accepted(self) -> Sequence[ScoreEvent]:
@@ -134,32 +140,32 @@ class Batch:
                 if (record.topic, record.partition) in left and id(event) not in listed:
                     yield event, "uncommitted"
 
-    def fates(self, gone: AbstractSet[Partition]) -> Counter[tuple[str, Fate]]:
+    def outcomes(self, gone: AbstractSet[Partition]) -> Counter[tuple[str, Outcome]]:
         """Count the records by topic and fate, but for these partitions; final once settled."""
-        ends = zip(self.polled.records, self.plan.fates, strict=True)
+        ends = zip(self.polled.records, self.plan.outcomes, strict=True)
         if not gone:
-            return Counter((record.topic, fate) for record, fate in ends)
+            return Counter((record.topic, outcome) for record, outcome in ends)
         return Counter(
-            (record.topic, fate)
-            for record, fate in ends
+            (record.topic, outcome)
+            for record, outcome in ends
             if (record.topic, record.partition) not in gone
         )
 
-    def _ours(self, record: Record) -> bool:
+    def _is_ours(self, record: Record) -> bool:
         return (record.topic, record.partition) in self.partitions
 
     def _take_refusals(self, refused: Sequence[tuple[ScoreEvent, Reject]]) -> None:
         """Make letters of what was refused; what is of partitions that left is another's to."""
-        ours = [(event, reject) for event, reject in refused if self._ours(event.record)]
+        ours = [(event, reject) for event, reject in refused if self._is_ours(event.record)]
         self.refusals = _refusals(self.accepted, ours)
         if not ours:
             return
-        self._doors.memory.withdraw(self._ticket, [event for event, _ in ours])
-        self.letters += [Rejected(event.record, reject) for event, reject in ours]
+        self._components.state_store.withdraw(self._ticket, [event for event, _ in ours])
+        self.dead_letters += [Rejected(event.record, reject) for event, reject in ours]
         dead = {event.record.origin for event, _ in ours}
         for at, record in enumerate(self.polled.records):
             if record.origin in dead:
-                self.plan.fates[at] = Fate.DEAD
+                self.plan.outcomes[at] = Outcome.DEAD_LETTERED
 
 
 def _refusals(
@@ -170,3 +176,35 @@ def _refusals(
     turned = Counter(event.route for event, _ in refused)
     routes = taken.keys() | turned.keys()
     return {route: Refusals(turned[route], turned[route] + taken[route]) for route in routes}
+
+
+class BatchObserver(Protocol):
+    """Who is told what happens; counts it, and says where the replica stands."""
+
+    def turned(self, unsettled: int) -> None:
+        """Hear that the loop turned, with so many records under way."""
+        ...
+
+    def busy(self, stage: str, seconds: float) -> None:
+        """Hear how long a stage took."""
+        ...
+
+    def planned(self, batch: Batch) -> None:
+        """Hear that a batch is under way."""
+        ...
+
+    def settled(self, batch: Batch, gone: AbstractSet[Partition]) -> None:
+        """Hear that a batch is settled, but for partitions that were no longer ours."""
+        ...
+
+    def abandoned(self, batch: Batch) -> None:
+        """Hear that a batch will not be settled here; the sink is closed."""
+        ...
+
+    def stopping(self, phase: str) -> AbstractContextManager[None]:
+        """Hear of a phase of the stop, for as long as it lasts."""
+        ...
+
+    def stands(self, causes: Mapping[str, str], *, state: State) -> None:
+        """Hear where the replica stands, and what intake is held for, by part."""
+        ...

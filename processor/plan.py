@@ -7,37 +7,24 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from processor.enrich.enricher import Prepared
-from processor.event import Fact, ScoreEvent
-from processor.kept import time_of
-from processor.outcome import Fate, Reject
-from processor.person import (
-    DeliveredScore,
-    Limits,
-    Novelty,
+from processor.components import PersonKey
+from processor.domain.event import Fact, ScoreEvent
+from processor.domain.outcome import Outcome, Reject
+from processor.domain.record import Record
+from processor.enrich.prepared_score import PreparedScore
+from processor.state.format.fact import time_of
+from processor.state.format.score_history import DeliveredScore, Novelty
+from processor.state.person import (
     Person,
+    PersonLimits,
     novelty,
     scores_since,
     with_fact,
     with_score,
 )
-from processor.ports import Key
-from processor.record import Record
 
-__all__ = [
-    "Draft",
-    "Drafted",
-    "Placed",
-    "Plan",
-    "Rejected",
-    "Scored",
-    "Seen",
-    "Survey",
-    "turns",
-]
-
-_NOBODY = Person()
-_MERIT = {fate: merit for merit, fate in enumerate(Fate)}
+_NO_PERSON = Person()
+_SEVERITY = {outcome: severity for severity, outcome in enumerate(Outcome)}
 """A record with several ends has the gravest: one bad score makes a dead letter of the record."""
 
 Counts = Counter[tuple[str, ...]]
@@ -51,57 +38,57 @@ class Rejected(NamedTuple):
     reject: Reject
 
 
-class Seen(NamedTuple):
+class PlacedFact(NamedTuple):
     """A fact, with the place of its record and the key of its person."""
 
     at: int
-    key: Key
+    key: PersonKey
     fact: Fact
 
 
-class Scored(NamedTuple):
+class PlacedScore(NamedTuple):
     """A prepared score, with the place of its record and the key of its person."""
 
     at: int
-    key: Key
-    prepared: Prepared
+    key: PersonKey
+    prepared: PreparedScore
 
 
-class Placed(NamedTuple):
+class IndexedScore(NamedTuple):
     """A prepared score and its place in the survey."""
 
     place: int
-    scored: Scored
+    scored: PlacedScore
 
 
-class Drafted(NamedTuple):
+class DraftEvent(NamedTuple):
     """An event to be, and its place among the scores of the survey."""
 
     place: int
-    scored: Scored
+    scored: PlacedScore
     event: dict[str, Any]
 
 
-class Survey(msgspec.Struct):
+class DecodedBatch(msgspec.Struct):
     """What a batch's records say, and about whom; `fates` has a first guess for each record."""
 
     records: Sequence[Record]
-    fates: list[Fate]
-    facts: list[Seen] = []
-    scores: list[Scored] = []
+    outcomes: list[Outcome]
+    facts: list[PlacedFact] = []
+    scores: list[PlacedScore] = []
     rejected: list[Rejected] = []
     counts: Counts = msgspec.field(default_factory=Counter)
-    forwards: list[tuple[bytes, bytes]] = []
+    repartition_messages: list[tuple[bytes, bytes]] = []
 
     @property
-    def keys(self) -> set[Key]:
+    def keys(self) -> set[PersonKey]:
         """Return the keys of all persons concerned."""
         return {one.key for one in self.facts} | {one.key for one in self.scores}
 
     def reject(self, at: int, reject: Reject) -> None:
         """Note that a record, or one score in it, is bad."""
         self.rejected.append(Rejected(self.records[at], reject))
-        self.fates[at] = Fate.DEAD
+        self.outcomes[at] = Outcome.DEAD_LETTERED
 
 
 class Plan(msgspec.Struct):
@@ -109,42 +96,44 @@ class Plan(msgspec.Struct):
 
     events: list[ScoreEvent]
     rejected: list[Rejected]
-    changes: dict[Key, Person]
-    fates: list[Fate]
+    changes: dict[PersonKey, Person]
+    outcomes: list[Outcome]
     counts: Counts
     ages: list[float]
     """Seconds from the newest fact in a context to its score date."""
-    forwards: list[tuple[bytes, bytes]]
+    repartition_messages: list[tuple[bytes, bytes]]
 
 
-class Draft:
+class PlanBuilder:
     """A plan in the making: the persons as this batch leaves them, so far.
 
     Leaves the survey as it is, so that a second draft can be made of it.
     """
 
-    def __init__(self, survey: Survey, known: Mapping[Key, Person], limits: Limits) -> None:
-        self.survey = survey
-        self.drafted: list[Drafted] = []
+    def __init__(
+        self, decoded: DecodedBatch, known: Mapping[PersonKey, Person], limits: PersonLimits
+    ) -> None:
+        self.decoded = decoded
+        self.drafted: list[DraftEvent] = []
         self.bodies: list[bytes] = []
-        self.counts: Counts = Counter(survey.counts)
-        self._fates = list(survey.fates)
-        self._rejected = list(survey.rejected)
-        self._changes: dict[Key, Person] = {}
+        self.counts: Counts = Counter(decoded.counts)
+        self._outcomes = list(decoded.outcomes)
+        self._rejected = list(decoded.rejected)
+        self._changes: dict[PersonKey, Person] = {}
         self._ages: list[float] = []
         self._known = known
         self._limits = limits
 
-    def person(self, key: Key) -> Person:
+    def person(self, key: PersonKey) -> Person:
         """Return a person as known by now."""
-        return self._changes.get(key) or self._known.get(key, _NOBODY)
+        return self._changes.get(key) or self._known.get(key, _NO_PERSON)
 
-    def learn(self, facts: Sequence[Seen]) -> None:
+    def add_facts(self, facts: Sequence[PlacedFact]) -> None:
         """Take in what experience events say."""
         for at, key, fact in facts:
             person = self.person(key)
             grown = with_fact(person, fact, self._limits)
-            self._raise(at, Fate.REMEMBERED)
+            self._raise(at, Outcome.STORED)
             if grown is person:
                 continue
             self._changes[key] = grown
@@ -152,7 +141,7 @@ class Draft:
                 self.counts["late_events",] += 1
                 self.counts["scores_before_late_event",] += overtaken
 
-    def standing(self, scored: Scored) -> Novelty:
+    def standing(self, scored: PlacedScore) -> Novelty:
         """Return whether a score was delivered before, and with this content."""
         prepared = scored.prepared
         return novelty(
@@ -163,29 +152,29 @@ class Draft:
             digest=prepared.digest,
         )
 
-    def ended(self, one: Placed, refused: Mapping[int, Reject]) -> bool:
+    def ended(self, one: IndexedScore, refused: Mapping[int, Reject]) -> bool:
         """Return whether a score ended before it was drafted: refused, or filtered by a rule."""
         place, (at, _, prepared) = one
         if place in refused:
             self.reject(at, refused[place])
             return True
         if prepared.late and prepared.rule is not None:
-            self.end(at, Fate.FILTERED, "records_filtered", prepared.rule)
+            self.end(at, Outcome.FILTERED, "records_filtered", prepared.rule)
             return True
         return False
 
-    def add(self, place: int, scored: Scored, event: dict[str, Any]) -> None:
-        """Draft an event for a score."""
-        self.drafted.append(Drafted(place, scored, event))
-        if self._fates[scored.at] is Fate.FILTERED:
-            self._fates[scored.at] = Fate.DELIVERED
+    def add(self, place: int, scored: PlacedScore, event: dict[str, Any]) -> None:
+        """PlanBuilder an event for a score."""
+        self.drafted.append(DraftEvent(place, scored, event))
+        if self._outcomes[scored.at] is Outcome.FILTERED:
+            self._outcomes[scored.at] = Outcome.DELIVERED
         else:
-            self._raise(scored.at, Fate.DELIVERED)
+            self._raise(scored.at, Outcome.DELIVERED)
 
-    def mark_delivered(self, scored: Scored) -> None:
+    def mark_delivered(self, scored: PlacedScore) -> None:
         """Let later scores, and later batches, know of this one."""
         person, prepared = self.person(scored.key), scored.prepared
-        at_ms, record = prepared.score.scored_at_ms, self.survey.records[scored.at]
+        at_ms, record = prepared.score.scored_at_ms, self.decoded.records[scored.at]
         content = (prepared.digest, prepared.score.score, prepared.bucket)
         delivered = DeliveredScore(at_ms, prepared.id, *content, record.timestamp_ms)
         self._changes[scored.key] = with_score(person, prepared.model_key, delivered, self._limits)
@@ -194,48 +183,60 @@ class Draft:
 
     def reject(self, at: int, reject: Reject) -> None:
         """Note that an event can not be sent."""
-        self._rejected.append(Rejected(self.survey.records[at], reject))
-        self._raise(at, Fate.DEAD)
+        self._rejected.append(Rejected(self.decoded.records[at], reject))
+        self._raise(at, Outcome.DEAD_LETTERED)
 
-    def end(self, at: int, fate: Fate, *count: str) -> None:
+    def end(self, at: int, outcome: Outcome, *count: str) -> None:
         """Note how a score ended that is not sent."""
-        self._raise(at, fate)
+        self._raise(at, outcome)
         self.counts[count] += 1
 
     def plan(self) -> Plan:
         """Return what was drafted, once it is encoded."""
         events = [
-            _event(one, body, self.survey.records[one.scored.at])
+            _event(one, body, self.decoded.records[one.scored.at])
             for one, body in zip(self.drafted, self.bodies, strict=True)
         ]
-        counts, ages, forwards = self.counts, self._ages, self.survey.forwards
-        return Plan(events, self._rejected, self._changes, self._fates, counts, ages, forwards)
+        counts, ages, repartition_messages = (
+            self.counts,
+            self._ages,
+            self.decoded.repartition_messages,
+        )
+        return Plan(
+            events,
+            self._rejected,
+            self._changes,
+            self._outcomes,
+            counts,
+            ages,
+            repartition_messages,
+        )
 
-    def _raise(self, at: int, fate: Fate) -> None:
-        if _MERIT[fate] > _MERIT[self._fates[at]]:
-            self._fates[at] = fate
+    def _raise(self, at: int, outcome: Outcome) -> None:
+        if _SEVERITY[outcome] > _SEVERITY[self._outcomes[at]]:
+            self._outcomes[at] = outcome
 
 
-def turns(scores: Sequence[Scored]) -> list[list[Placed]]:
+def rounds(scores: Sequence[PlacedScore]) -> list[list[IndexedScore]]:
     """Split scores so that no turn has two of one person by one model; mostly there is one turn.
 
     Within a turn no score is another's previous one, so each step can be taken for all of them.
     """
     whose = [(one.key, one.prepared.destination.model_key) for one in scores]
     if len(set(whose)) == len(whose):
-        return [[Placed(place, scored) for place, scored in enumerate(scores)]]
-    seen: Counter[tuple[Key, str]] = Counter()
-    split: list[list[Placed]] = []
+        return [[IndexedScore(place, scored) for place, scored in enumerate(scores)]]
+    seen: Counter[tuple[PersonKey, str]] = Counter()
+    split: list[list[IndexedScore]] = []
     for place, (scored, one) in enumerate(zip(scores, whose, strict=True)):
         turn = seen[one]
         seen[one] = turn + 1
         if turn == len(split):
             split.append([])
-        split[turn].append(Placed(place, scored))
+        split[turn].append(IndexedScore(place, scored))
     return split
 
 
-def _event(drafted: Drafted, body: bytes, record: Record) -> ScoreEvent:
+def _event(drafted: DraftEvent, body: bytes, record: Record) -> ScoreEvent:
     prepared = drafted.scored.prepared
     return ScoreEvent(
         prepared.id,

@@ -5,26 +5,58 @@
 
 One thread turns the loop and does the CPU's work; a short, ordered window of batches is under way
 so that it works while the network waits. Nothing here sleeps or blocks for longer than a poll.
+
+What intake is held for: each part of the world that can not keep up, and why.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from processor.batch import Batch, Doors, Phase
-from processor.clock import Clock, Deadline
-from processor.errors import StopError, UnavailableError
-from processor.holds import Holds
-from processor.homes import Homes
-from processor.observes import Observes
-from processor.outcome import Fate
-from processor.pipeline import Pipeline
-from processor.ports import Polled
-from processor.record import Partition
+from processor.batch import Batch, BatchObserver, Components, Phase
+from processor.components import Poll
+from processor.domain.clock import Clock, Deadline
+from processor.domain.errors import StopError, UnavailableError
+from processor.domain.outcome import Outcome
+from processor.domain.record import Partition
+from processor.planner import Planner
 from processor.settings import Settings
+from processor.state.partitions import StatePartitions
 from processor.telemetry.health import State
 
-__all__ = ["Stream"]
+
+class Backpressure:
+    """Asks the doors and the loop why intake must wait, and holds or releases the source by it."""
+
+    def __init__(self, components: Components) -> None:
+        self._components = components
+        self.causes: Mapping[str, str] = {}
+
+    def follow(self, *, registry: str | None, window: str | None) -> None:
+        """Look again; `registry` and `window` are the loop's own reasons."""
+        components = self._components
+        asked = {
+            "destination": components.sink.unavailable_reason,
+            "dead_letters": components.dead_letters.unavailable_reason,
+            "state": self._state(),
+            "forward": components.repartition.unavailable_reason,
+            "commit": components.source.commit_overdue,
+            "registry": registry,
+            "window": window,
+        }
+        causes = {part: reason for part, reason in asked.items() if reason}
+        for part in self.causes.keys() - causes.keys():
+            components.source.resume(part)
+        for part in causes.keys() - self.causes.keys():
+            components.source.pause(part)
+        self.causes = causes
+
+    def _state(self) -> str | None:
+        state_store = self._components.state_store
+        return state_store.unavailable_reason or (
+            "restoring what is known" if state_store.restoring else None
+        )
+
 
 _FULL_PATIENCE_SECONDS = 2.0
 """A full window is first waited for without polling: pausing throws prefetched records away."""
@@ -43,23 +75,23 @@ class Stream:
 
     def __init__(
         self,
-        doors: Doors,
-        pipeline: Pipeline,
+        components: Components,
+        planner: Planner,
         *,
         settings: Settings,
-        observer: Observes,
+        observer: BatchObserver,
         clock: Clock,
     ) -> None:
-        self._doors = doors
-        self._source = doors.source
-        self._pipeline = pipeline
+        self._components = components
+        self._source = components.source
+        self._planner = planner
         self._settings = settings
         self._observer = observer
         self._clock = clock
-        self._arrived: deque[Polled] = deque()
+        self._arrived: deque[Poll] = deque()
         self._window: deque[Batch] = deque()
-        self._holds = Holds(doors)
-        self._homes = Homes(settings)
+        self._holds = Backpressure(components)
+        self._homes = StatePartitions(settings)
         self._outage: str | None = None
         self._learn_at = 0.0
         self._full_since: float | None = None
@@ -94,7 +126,7 @@ class Stream:
         self._take(polled)
         self._move_on()
         self._source.commit()
-        self._observer.turned(self.unsettled + self._source.kept_back)
+        self._observer.turned(self.unsettled + self._source.waiting_records)
 
     @property
     def unsettled(self) -> int:
@@ -111,7 +143,7 @@ class Stream:
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
         """Let memory be restored for what is ours from now on."""
-        self._doors.memory.assign(self._homes.numbers(partitions))
+        self._components.state_store.assign(self._homes.numbers(partitions))
         self._hold_or_release()
 
     def drain(self, partitions: Sequence[Partition]) -> None:
@@ -127,13 +159,13 @@ class Stream:
         """Leave what is not settled of partitions that are ours no more to their new owner."""
         left = frozenset(partitions)
         self._arrived = deque(polled.without(left) for polled in self._arrived)
-        self._doors.sink.forget(left)
+        self._components.sink.forget(left)
         for batch in self._window:
             batch.forget(left)
         kept = self._homes.numbers(self._source.assigned)
-        self._doors.memory.revoke(self._homes.numbers(partitions) - kept)
+        self._components.state_store.revoke(self._homes.numbers(partitions) - kept)
 
-    def _poll(self) -> Polled | None:
+    def _poll(self) -> Poll | None:
         if self._holds.causes:
             return self._source.poll(_HELD_POLL_SECONDS)
         if self._full():
@@ -141,22 +173,22 @@ class Stream:
             return None
         return self._source.poll(self._settings.kafka.poll_seconds)
 
-    def _take(self, polled: Polled | None) -> None:
+    def _take(self, polled: Poll | None) -> None:
         """Start a batch; where a writer schema can not be had now, keep the poll and try again."""
         if polled is not None and polled.records:
             self._arrived.append(polled)
-        while self._arrived and self._recallable(self._arrived[0]) and self._learned():
+        while self._arrived and self._loadable(self._arrived[0]) and self._learned():
             self._window.append(self._start(self._arrived.popleft()))
 
-    def _recallable(self, polled: Polled) -> bool:
-        return all(map(self._doors.memory.ready, self._homes.of(polled.records)))
+    def _loadable(self, polled: Poll) -> bool:
+        return all(map(self._components.state_store.ready, self._homes.of(polled.records)))
 
     def _learned(self) -> bool:
         """Have the writer schemas of the next poll fetched; False while that can not be done."""
         if self._clock.monotonic() < self._learn_at:
             return False
         try:
-            self._pipeline.learn(self._arrived[0].records)
+            self._planner.fetch_schemas(self._arrived[0].records)
         except UnavailableError as error:
             self._learn_at = self._clock.monotonic() + _LEARN_AGAIN_SECONDS
             self._outage = error.detail
@@ -164,40 +196,40 @@ class Stream:
         self._outage = None
         return True
 
-    def _start(self, polled: Polled) -> Batch:
-        with self._busy("survey"):
-            survey = self._pipeline.survey(polled.records, self._clock.now_ms())
-        with self._busy("recall"):
-            known = self._doors.memory.recall(survey.keys)
+    def _start(self, polled: Poll) -> Batch:
+        with self._busy("decode"):
+            decoded = self._planner.decode(polled.records, self._clock.now_ms())
+        with self._busy("load"):
+            known = self._components.state_store.load(decoded.keys)
         with self._busy("plan"):
-            plan = self._pipeline.plan(survey, known, polled.overdue)
-        dead = [at for at, fate in enumerate(plan.fates) if fate is Fate.DEAD]
-        self._doors.dead_letters.guard.note(len(plan.fates), dead)
-        batch = Batch(polled, plan, self._doors)
+            plan = self._planner.plan(decoded, known, polled.timed_out)
+        dead = [at for at, outcome in enumerate(plan.outcomes) if outcome is Outcome.DEAD_LETTERED]
+        self._components.dead_letters.guard.note(len(plan.outcomes), dead)
+        batch = Batch(polled, plan, self._components)
         self._observer.planned(batch)
         return batch
 
     def _move_on(self) -> None:
         """Serve the doors, let every batch move on, settle from the front what is done."""
-        self._doors.dead_letters.poll()
-        self._doors.memory.poll()
-        self._doors.forward.poll()
-        may_remember = True
+        self._components.dead_letters.poll()
+        self._components.state_store.poll()
+        self._components.repartition.poll()
+        may_store = True
         for batch in self._window:
-            batch.advance(may_remember=may_remember)
-            may_remember = batch.remembered
+            batch.advance(may_store=may_store)
+            may_store = batch.remembered
         while self._window and self._window[0].phase is Phase.SETTLED:
             batch = self._window.popleft()
             gone = self._source.settle(batch.polled)
             self._observer.settled(batch, gone)
             if not self._stopping:
                 for route, (refused, sent) in batch.refusals.items():
-                    self._doors.dead_letters.guard.refused(route, refused, sent)
+                    self._components.dead_letters.guard.refused(route, refused, sent)
 
     def _serve(self) -> None:
         """Turn without taking anything in."""
         self._move_on()
-        self._observer.turned(self.unsettled + self._source.kept_back)
+        self._observer.turned(self.unsettled + self._source.waiting_records)
         self._clock.wait(_FULL_WAIT_SECONDS)
 
     def _full(self) -> bool:
@@ -217,7 +249,7 @@ class Stream:
     def _state(self) -> State:
         if self._stopping:
             return State.STOPPING
-        if self._doors.memory.restoring:
+        if self._components.state_store.restoring:
             return State.RESTORING
         return State.READY if self._source.assigned else State.JOINING
 
@@ -234,7 +266,7 @@ class Stream:
         stop = self._settings.stop
         self._stopping = True
         self._hold_or_release()
-        self._source.hold("stopping")
+        self._source.pause("stopping")
         deadline = self._drain_budget()
         with self._observer.stopping("drain"):
             while self._window and not deadline.over():

@@ -6,20 +6,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from processor.cli.ending import finish, settings_from, wrong
-from processor.cli.letters import dlq
-from processor.cli.options import DEFAULT, Config, Json, Reveal
+from processor.cli.check import check_settings
+from processor.cli.command import DEFAULT, Config, Json, Reveal, finish, settings_from, wrong
+from processor.cli.dead_letters import dlq
+from processor.cli.demo import run_demo
+from processor.cli.explain import explain_file, explain_place
+from processor.cli.run import dry_run_processor, run_processor
 from processor.cli.schemas import schema
+from processor.cli.simulator import SimulatorOptions, run_simulator
 from processor.cli.state import forget, state
-from processor.commands.check import check_settings
-from processor.commands.demo import run_demo
-from processor.commands.dry_run import dry_run_processor
-from processor.commands.explain import explain_file, explain_place
-from processor.commands.run import run_processor
-from processor.commands.sandbox import SandboxOptions, run_sandbox
-from processor.errors import SettingsError
-
-__all__ = ["app", "main"]
+from processor.domain.errors import SettingsError
 
 _EXIT_CODES = (
     "[bold]Exit codes[/bold]: 0 all is well; 1 the command found or met problems; 2 settings or "
@@ -80,7 +76,7 @@ def demo(
 
 
 @app.command()
-def sandbox(
+def simulator(
     *,
     port: Annotated[int, typer.Option(help="Port of the AEP simulator.")] = 8480,
     partitions: Annotated[int, typer.Option(min=1, help="Of each input topic.")] = 4,
@@ -89,7 +85,7 @@ def sandbox(
     settings_file: Annotated[Path | None, typer.Option(help="Write settings for it here.")] = None,
 ) -> None:
     """Run a Kafka broker and an AEP simulator to try things on, without an Adobe account."""
-    options = SandboxOptions(
+    options = SimulatorOptions(
         port=port,
         partitions=partitions,
         customers=customers,
@@ -98,7 +94,7 @@ def sandbox(
     )
 
     def stay() -> int:
-        run_sandbox(options, Console())
+        run_simulator(options, Console())
         return 0
 
     finish(stay)

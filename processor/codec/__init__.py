@@ -3,8 +3,8 @@
 bytes -> size, frame, schema, structure -> entity -> identities, scores, facts -> Reading
 """
 
-from processor.codec.reader import Reader
+from processor.codec.input_reader import InputReader
+from processor.codec.registry import schema_source
 from processor.codec.schemas import SchemaSource
-from processor.codec.sources import schema_source
 
-__all__ = ["Reader", "SchemaSource", "schema_source"]
+__all__ = ["InputReader", "SchemaSource", "schema_source"]

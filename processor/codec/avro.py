@@ -10,13 +10,11 @@ from fastavro import parse_schema, schemaless_reader
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException, UnknownType
 
-from processor.codec.compiled import Message, compiled
+from processor.codec.avro_compiler import Message, compiled
+from processor.codec.avro_limits import AvroCost, UnsafeSchemaError, avro_cost
 from processor.codec.json_text import nested_deeper
-from processor.codec.weight import UnsafeSchemaError, Weight, weigh
-from processor.errors import RejectError
-from processor.outcome import Reason, Stage
-
-__all__ = ["MAX_VALUES", "AvroSchema", "decode_avro", "ready_schema", "resolved_by"]
+from processor.domain.errors import RejectError
+from processor.domain.outcome import Reason, Stage
 
 _MAX_SCHEMA_BYTES = 1 << 20
 _MAX_SCHEMA_DEPTH = 256
@@ -32,7 +30,7 @@ class AvroSchema(msgspec.Struct, frozen=True):
 
     name: str
     writer: Any
-    weight: Weight
+    weight: AvroCost
     as_written: Message
     reader: Any = None
 
@@ -46,7 +44,7 @@ def ready_schema(text: str | bytes, references: Sequence[str | bytes] = ()) -> A
     for reference in references:
         _parse(reference, named)
     parsed = _parse(text, named)
-    weight = weigh(parsed, named)
+    weight = avro_cost(parsed, named)
     name = parsed["name"] if isinstance(parsed, dict) and "name" in parsed else ""
     return AvroSchema(name, parsed, weight, compiled(parsed, named))
 

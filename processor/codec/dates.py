@@ -7,9 +7,7 @@ from functools import lru_cache
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
-from processor.errors import SettingsError
-
-__all__ = ["Dates"]
+from processor.domain.errors import SettingsError
 
 _Cut: TypeAlias = tuple[int, bool]
 """An instant cut to milliseconds, and whether anything was cut off."""

@@ -1,17 +1,47 @@
-"""A record's value to what it holds, by the format of its topic; the cheapest guard comes first."""
+"""A record's value to what it holds, by the format of its topic; the cheapest guard comes first.
+
+The Confluent frame: a magic byte and a schema id in front of the message.
+"""
 
 from typing import Any, assert_never
 
 from processor.codec.avro import AvroSchema, decode_avro
-from processor.codec.frame import framed_id, unframe
-from processor.codec.json_text import decode_json
-from processor.codec.lenient import decode_leniently
+from processor.codec.json_text import decode_json, decode_leniently
 from processor.codec.schemas import JsonText, Schema, SchemaSource, Unreadable
-from processor.errors import RejectError, SettingsError
-from processor.outcome import Reason, Stage
+from processor.domain.errors import RejectError, SettingsError
+from processor.domain.outcome import Reason, Stage
 from processor.settings import InputSettings, ReadingSettings
 
-__all__ = ["Decoder"]
+FRAME_BYTES = 5
+_MAGIC = 0
+_GUID_MAGIC = 1
+
+
+def framed_id(value: bytes | None) -> int | None:
+    """Return the schema id of a framed value, None where there is no whole frame.
+
+    JSON never begins with byte 0, so a frame can be told from it.
+    """
+    if not value or value[0] != _MAGIC or len(value) < FRAME_BYTES:
+        return None
+    return int.from_bytes(value[1:FRAME_BYTES], "big")
+
+
+def unframe(value: bytes) -> tuple[int, bytes]:
+    """Return the schema id and the message; RejectError(bad_frame) where no frame is read here."""
+    schema_id = framed_id(value)
+    if schema_id is None:
+        raise RejectError(Stage.DECODE, Reason.BAD_FRAME, _fault(value))
+    return schema_id, value[FRAME_BYTES:]
+
+
+def _fault(value: bytes) -> str:
+    if value[:1] == bytes([_GUID_MAGIC]):
+        return "The frame names its schema by GUID (magic byte 1); only schema ids are read."
+    if value[:1] == bytes([_MAGIC]):
+        return f"A frame has {FRAME_BYTES} bytes before the message; the value has {len(value)}."
+    return "The value does not begin with the magic byte 0 of a schema registry frame."
+
 
 _LAST_MAGIC = 1
 """Frames begin with byte 0 or 1, which no JSON text does."""
@@ -21,7 +51,7 @@ _WANTED: dict[str, type[AvroSchema] | type[JsonText]] = {
 }
 
 
-class Decoder:
+class ValueDecoder:
     """Decodes the values of one input: size, frame, schema, structure, in this order."""
 
     def __init__(

@@ -4,10 +4,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from processor.errors import RejectError
-from processor.outcome import Reason, Stage
-
-__all__ = ["Entity", "Unwrapped", "unwrap"]
+from processor.domain.errors import RejectError
+from processor.domain.outcome import Reason, Stage
 
 Entity: TypeAlias = dict[str, Any]
 """An XDM entity as it was decoded: nothing in it can be relied on yet."""

@@ -1,19 +1,60 @@
-"""What an experience event says that is worth remembering, from any of the four inputs."""
+"""What an experience event says that is worth remembering, from any of the four inputs.
 
+The audiences an event's person is in, from the list form and the map form XDM has for them.
+"""
+
+from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any
 
-from processor.codec.audiences import audiences_of
-from processor.codec.characters import without_controls
+from processor.codec.coerce import without_controls
 from processor.codec.dates import Dates
-from processor.codec.envelope import Unwrapped
-from processor.codec.standard import MAX_TEXT, Table, kind_of_type
-from processor.errors import RejectError
-from processor.event import Fact
-from processor.outcome import Reason, Stage
+from processor.codec.envelope import Entity, Unwrapped
+from processor.codec.event_types import MAX_TEXT, EventTypeTable, kind_of_type
+from processor.domain.errors import RejectError
+from processor.domain.event import Fact
+from processor.domain.outcome import Reason, Stage
 from processor.settings import JoinSettings
 
-__all__ = ["FactReader"]
+_MAX_AUDIENCES = 50
+_MAX_TEXT = 64
+_LEFT = "exited"
+
+
+def audiences_of(entity: Entity) -> tuple[str, ...]:
+    """Return audience ids in order and each once, at most 50; those the person has left are out."""
+    found: set[str] = set()
+    if (listed := entity.get("segmentMemberships")) is not None:
+        found.update(_listed(listed))
+    if (mapped := entity.get("segmentMembership")) is not None:
+        found.update(_mapped(mapped))
+    return tuple(sorted(found)[:_MAX_AUDIENCES]) if found else ()
+
+
+def _listed(memberships: object) -> Iterator[str]:
+    """`segmentMemberships`: as Audience Manager and Consumer Experience Events have it."""
+    for item in memberships if type(memberships) is list else ():
+        if type(item) is not dict or _has_left(item) or _has_left(item.get("profileStitchID")):
+            continue
+        segment = item.get("segmentID")
+        name = segment.get("_id") if type(segment) is dict else segment
+        if type(name) is str and name:
+            yield name[:_MAX_TEXT]
+
+
+def _mapped(memberships: object) -> Iterator[str]:
+    """`segmentMembership`: namespace, then audience id, then its state."""
+    if type(memberships) is not dict:
+        return
+    for segments in memberships.values():
+        for name, state in segments.items() if type(segments) is dict else ():
+            if name and not _has_left(state):
+                yield name[:_MAX_TEXT]
+
+
+def _has_left(state: Any) -> bool:  # noqa: ANN401  whatever the record has there
+    return type(state) is dict and state.get("status") == _LEFT
 
 
 class FactReader:
@@ -22,7 +63,7 @@ class FactReader:
     def __init__(self, settings: JoinSettings, dates: Dates) -> None:
         self._dates = dates
         self._success = frozenset(settings.success_types)
-        self._table = Table(settings.own_types, settings.cohort)
+        self._table = EventTypeTable(settings.own_types, settings.cohort)
 
     def read(self, unwrapped: Unwrapped, value: bytes) -> Fact:
         """Return the fact of an event; `value` is the record's, which names what has no `_id`.

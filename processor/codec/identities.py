@@ -3,11 +3,8 @@
 from typing import Any
 
 from processor.codec.envelope import Entity
-from processor.identity import identity_fault, listed_placeholders
-from processor.score import Identity
+from processor.domain.score import Identity, identity_fault, listed_placeholders
 from processor.settings import IdentitySettings
-
-__all__ = ["IdentityReader"]
 
 _END_USER_IDS = {
     "mcid": "ECID",

@@ -1,19 +1,121 @@
-"""A Confluent-compatible schema registry: asked once for each id, patient with ids it lacks."""
+"""Where writer schemas come from, by the settings.
 
+One GET to a schema registry: bounded in time and size, no redirects, no proxy from outside.
+
+A Confluent-compatible schema registry: asked once for each id, patient with ids it lacks.
+"""
+
+import base64
+import ssl
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from typing import Any
-from urllib.parse import quote
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from socket import SHUT_RDWR, socket
+from threading import Timer
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from processor.clock import Clock
-from processor.codec.client import PART, Answer, RegistryClient
-from processor.codec.folder import SchemaFolder
-from processor.codec.schemas import Schema, made_ready
-from processor.errors import UnavailableError
+from processor.codec.schemas import Schema, SchemaFolder, SchemaSource, made_ready
+from processor.domain.clock import Clock
+from processor.domain.errors import SettingsError, UnavailableError
+from processor.domain.schema_files import schemas_folder
 from processor.settings import RegistrySettings
 
-__all__ = ["RegistrySchemas"]
+PART = "registry"
+_MAX_ANSWER_BYTES = 4 << 20
+_ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
+
+
+class RegistryResponse(NamedTuple):
+    """What the registry said: an HTTP status and the JSON that came with it."""
+
+    status: int
+    body: Any
+
+
+class RegistryClient:
+    """Asks a registry over HTTP/1.1; a connection serves one question, since few are asked."""
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        address = urlsplit(settings.url or "")
+        if address.scheme not in ("http", "https") or not address.hostname or "@" in address.netloc:
+            raise SettingsError(
+                ["registry.url: write http(s)://host[:port], credentials in their own settings."]
+            )
+        self._address = address
+        self._seconds = settings.timeout_seconds
+        self._headers = {"Accept": _ACCEPT, **_authorization(settings)}
+        self._tls = _tls(settings) if address.scheme == "https" else None
+
+    def get(self, path: str) -> RegistryResponse:
+        """Ask for a path under the registry's URL; UnavailableError where no JSON comes back."""
+        connection = self._connection()
+        try:
+            connection.connect()
+            with _cut_after(self._seconds, connection.sock):
+                connection.request(
+                    "GET", self._address.path.rstrip("/") + path, None, self._headers
+                )
+                response = connection.getresponse()
+                text = response.read(_MAX_ANSWER_BYTES + 1)
+        except (OSError, HTTPException) as error:
+            detail = f"No answer from the schema registry ({type(error).__name__})."
+            raise UnavailableError(PART, detail) from error
+        finally:
+            connection.close()
+        return RegistryResponse(response.status, _json(text, response.status))
+
+    def _connection(self) -> HTTPConnection:
+        host, port = self._address.hostname or "", self._address.port
+        if self._tls is None:
+            return HTTPConnection(host, port, timeout=self._seconds)
+        return HTTPSConnection(host, port, timeout=self._seconds, context=self._tls)
+
+
+@contextmanager
+def _cut_after(seconds: float, wire: socket) -> Iterator[None]:
+    """Cut a connection that drips: a socket's own timeout begins again with every byte."""
+
+    def cut() -> None:
+        with suppress(OSError):
+            wire.shutdown(SHUT_RDWR)
+
+    timer = Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _json(text: bytes, status: int) -> Any:  # noqa: ANN401  any JSON
+    if len(text) > _MAX_ANSWER_BYTES:
+        raise UnavailableError(PART, "The schema registry's answer is too large.")
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnavailableError(PART, f"The schema registry answered {status}, not JSON.") from error
+
+
+def _authorization(settings: RegistrySettings) -> dict[str, str]:
+    if settings.username is None:
+        return {}
+    password = settings.password.get_secret_value() if settings.password else ""
+    basic = base64.b64encode(f"{settings.username}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {basic}"}
+
+
+def _tls(settings: RegistrySettings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise SettingsError([f"registry.ca_file: {error}."]) from error
+
 
 _KEPT = 512
 _MAX_REFERENCES = 64
@@ -48,7 +150,7 @@ class RegistrySchemas:
         self._known: dict[int, Schema] = {}
         self._missing: dict[int, _Missing] = {}
 
-    def learn(self, ids: AbstractSet[int]) -> None:
+    def fetch_schemas(self, ids: AbstractSet[int]) -> None:
         """Ask for the ids that are not known; UnavailableError on an outage or while waiting."""
         unknown = [schema_id for schema_id in ids if schema_id not in self._known]
         if not unknown:
@@ -141,7 +243,7 @@ class _Stored(msgspec.Struct, frozen=True, rename="camel"):
     references: tuple[_Reference, ...] | None = None
 
 
-def _stored(answer: Answer) -> _Stored:
+def _stored(answer: RegistryResponse) -> _Stored:
     if answer.status != _OK:
         raise UnavailableError(PART, f"The schema registry answered {answer.status}.")
     try:
@@ -150,5 +252,11 @@ def _stored(answer: Answer) -> _Stored:
         raise UnavailableError(PART, "The schema registry's answer has no schema in it.") from error
 
 
-def _error_code(answer: Answer) -> Any:  # noqa: ANN401  whatever the registry has there
+def _error_code(answer: RegistryResponse) -> Any:  # noqa: ANN401  whatever the registry has there
     return answer.body.get("error_code") if isinstance(answer.body, dict) else None
+
+
+def schema_source(settings: RegistrySettings, clock: Clock) -> SchemaSource:
+    """Return the registry the settings name, or the folder where they name none; SettingsError."""
+    folder = SchemaFolder(settings.folder or schemas_folder())
+    return folder if settings.url is None else RegistrySchemas(settings, folder, clock)

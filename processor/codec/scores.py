@@ -5,24 +5,21 @@ from typing import Any
 
 import msgspec
 
-from processor.codec.by_keys import ByKeys
+from processor.codec.coerce import factors, number, optional_number, optional_whole, text
 from processor.codec.dates import Dates
 from processor.codec.envelope import Unwrapped
-from processor.codec.forms import factors, number, optional_number, optional_whole, text
-from processor.codec.leaves import Keys, LeafNames
-from processor.errors import RejectError
-from processor.outcome import Reason, Reject, Stage
-from processor.score import Identity, Score
+from processor.codec.field_aliases import FieldAliases, KeyedCache, ScoreKeys
+from processor.domain.errors import RejectError
+from processor.domain.outcome import Reason, Reject, Stage
+from processor.domain.score import Identity, Score
 from processor.settings import ReadingSettings
-
-__all__ = ["MAX_MODELS", "Found", "ScoreReader"]
 
 MAX_MODELS = 64
 """Models in one record at most: each bad one makes a dead letter of the whole record."""
 _LONGEST_STEP = 128
 
 
-class Found(msgspec.Struct, frozen=True):
+class FoundScores(msgspec.Struct, frozen=True):
     """The scores of one record, and what is wrong with the bad ones."""
 
     scores: tuple[Score, ...]
@@ -48,7 +45,7 @@ class _Model(msgspec.Struct, frozen=True, gc=False):
         return RejectError(Stage.READ, reason, detail, pointer=pointer, model=self.name)
 
 
-_NONE = Found((), ())
+_NONE = FoundScores((), ())
 
 
 class ScoreReader:
@@ -56,8 +53,8 @@ class ScoreReader:
 
     def __init__(self, settings: ReadingSettings, dates: Dates) -> None:
         self._containers = frozenset(name.lower() for name in settings.containers)
-        self._tenants = ByKeys(_tenants)
-        self._names = LeafNames(settings.aliases)
+        self._tenants = KeyedCache(_tenants)
+        self._names = FieldAliases(settings.aliases)
         self._instant_ms = dates.instant_ms
         self._max_factors = settings.max_factors
         self._forms = (
@@ -69,7 +66,7 @@ class ScoreReader:
             ("scoreDate", dates.instant_ms),
         )
 
-    def read_models(self, unwrapped: Unwrapped, identities: tuple[Identity, ...]) -> Found:
+    def read_models(self, unwrapped: Unwrapped, identities: tuple[Identity, ...]) -> FoundScores:
         """Read every model under `_<tenant>.CustomerAI`; a bad one does not cost the others."""
         models = self._models(unwrapped)
         if not models:
@@ -85,7 +82,7 @@ class ScoreReader:
             if len(scores) + len(rejects) > MAX_MODELS:
                 detail = f"There are more than {MAX_MODELS} models."
                 raise RejectError(Stage.READ, Reason.BAD_SCORE, detail)
-        return Found(tuple(scores), tuple(rejects))
+        return FoundScores(tuple(scores), tuple(rejects))
 
     def are_in(self, unwrapped: Unwrapped) -> bool:
         """Return True where there is any model under `_<tenant>.CustomerAI`, good or bad."""
@@ -136,7 +133,7 @@ class ScoreReader:
         except ValueError as error:
             raise self._refused(model, keys) from error
 
-    def _refused(self, model: _Model, keys: Keys) -> RejectError:
+    def _refused(self, model: _Model, keys: ScoreKeys) -> RejectError:
         """Find the guilty leaf again, slowly, and say what is wrong with it."""
         if model.body.get(keys.score) is None:
             return model.refused("There is no score.")

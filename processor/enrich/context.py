@@ -11,22 +11,20 @@ from typing import Any
 
 import msgspec
 
-from processor.clock import rfc3339
-from processor.enrich.meaning import DAY_MS
-from processor.enrich.prepared import Prepared
-from processor.event import Fact
-from processor.person import (
-    ContextStatus,
-    Limits,
+from processor.domain.clock import rfc3339
+from processor.domain.event import Fact
+from processor.domain.outcome import ContextStatus
+from processor.enrich.prepared_score import PreparedScore
+from processor.enrich.score_rules import DAY_MS
+from processor.settings import JoinSettings
+from processor.state.format.score_history import PreviousScore
+from processor.state.person import (
     Person,
-    PreviousScore,
+    PersonLimits,
     facts_as_of,
     previous_score,
     reaches_forgotten,
 )
-from processor.settings import JoinSettings
-
-__all__ = ["MAX_TEXT", "STANDARD_KINDS", "Lookback", "instant", "movement", "past", "standing"]
 
 MAX_TEXT = 512
 """Text of a context is cut to so many characters; that of factors where it has to be."""
@@ -49,16 +47,18 @@ class Lookback(msgspec.Struct, frozen=True, gc=False):
     """How far back a context looks, the limits of what is kept, and what counts as success."""
 
     ms: int
-    limits: Limits
+    limits: PersonLimits
     success_types: frozenset[str]
 
     @classmethod
     def of(cls, join: JoinSettings) -> "Lookback":
         """Take them from the settings."""
-        return cls(join.lookback_days * DAY_MS, join.limits(), frozenset(join.success_types))
+        return cls(
+            join.lookback_days * DAY_MS, PersonLimits.of(join), frozenset(join.success_types)
+        )
 
 
-def past(prepared: Prepared, known: Person, lookback: Lookback) -> dict[str, Any]:
+def past(prepared: PreparedScore, known: Person, lookback: Lookback) -> dict[str, Any]:
     """Return the fields of `scoreContext` that speak of the past; empty: nothing is known."""
     found: dict[str, Any] = {}
     at_ms = prepared.score.scored_at_ms
@@ -73,7 +73,7 @@ def past(prepared: Prepared, known: Person, lookback: Lookback) -> dict[str, Any
 
 
 def standing(
-    prepared: Prepared, known: Person, lookback: Lookback, *, found: bool
+    prepared: PreparedScore, known: Person, lookback: Lookback, *, found: bool
 ) -> ContextStatus:
     """Return what a context comes to for which the score waited as long as it had to."""
     at_ms = prepared.score.scored_at_ms
@@ -87,7 +87,7 @@ def movement(previous: str, current: str) -> str:
     return f"stayed {current}" if previous == current else f"{previous} to {current}"
 
 
-def _add_history(found: dict[str, Any], prepared: Prepared, previous: PreviousScore) -> None:
+def _add_history(found: dict[str, Any], prepared: PreparedScore, previous: PreviousScore) -> None:
     found["previousScore"] = previous.score
     found["previousBucket"] = previous.bucket
     found["previousScoreDate"] = instant(previous.scored_at_ms)

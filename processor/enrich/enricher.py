@@ -9,21 +9,19 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from processor.domain.errors import RejectError
+from processor.domain.outcome import ContextStatus, Reason, Reject, Stage
+from processor.domain.score import Identity, Score
 from processor.enrich.context import Lookback, past, standing
-from processor.enrich.identities import IdentityChoice, person_key
-from processor.enrich.meaning import DAY_MS, Meaning
-from processor.enrich.naming import digest, event_id
-from processor.enrich.prepared import Prepared
+from processor.enrich.event_id import digest, event_id
+from processor.enrich.event_schema import EventSchema
+from processor.enrich.prepared_score import PreparedScore
+from processor.enrich.primary_identity import PrimaryIdentity, person_key
 from processor.enrich.routing import Router
-from processor.enrich.validation import EventSchema
+from processor.enrich.score_rules import DAY_MS, ScoreRules
 from processor.enrich.xdm import Event, build, tidied, without
-from processor.errors import RejectError
-from processor.outcome import Reason, Reject, Stage
-from processor.person import ContextStatus, Person
-from processor.score import Identity, Score
 from processor.settings import Settings
-
-__all__ = ["Enricher", "Prepared"]
+from processor.state.person import Person
 
 _NOBODY = Person()
 _NOTHING: Event = {}
@@ -43,8 +41,8 @@ class Enricher:
         self._event_type = settings.event.event_type
         self._max_bytes = settings.event.max_event_bytes
         self._router = Router(settings.routes, tenant, schemas)
-        self._choice = IdentityChoice(settings.identity)
-        self._meaning = Meaning.of(settings.event, settings.reading)
+        self._choice = PrimaryIdentity(settings.identity)
+        self._meaning = ScoreRules.of(settings.event, settings.reading)
         self._lookback = Lookback.of(settings.join)
         self._digest = digest if settings.join.enabled else _no_digest
 
@@ -53,7 +51,7 @@ class Enricher:
         usable = self._choice.usable(identities)
         return person_key(usable[0]) if usable else None
 
-    def prepare(self, score: Score, now_ms: int) -> Prepared:
+    def prepare(self, score: Score, now_ms: int) -> PreparedScore:
         """Check, identify and route a score; RejectError where one of them fails."""
         destination = self._router.find(score.model)
         self._meaning.check(score, now_ms, destination.pointer)
@@ -62,7 +60,7 @@ class Enricher:
             raise _nobody(score)
         primary, at_ms = usable[0], score.scored_at_ms
         complete = len(usable) == len(score.identities)
-        return Prepared(
+        return PreparedScore(
             score,
             destination,
             event_id(destination.seed, primary.namespace, primary.id, at_ms),
@@ -74,12 +72,12 @@ class Enricher:
             () if complete else self._choice.left_out(score.identities),
         )
 
-    def event(self, prepared: Prepared, known: Person | None, status: ContextStatus) -> Event:
+    def event(self, prepared: PreparedScore, known: Person | None, status: ContextStatus) -> Event:
         """Return one event as it would be sent; see `events`."""
         return self.events([(prepared, known or _NOBODY)], [status])[0]
 
     def events(
-        self, known: Sequence[tuple[Prepared, Person]], waited: Sequence[ContextStatus]
+        self, known: Sequence[tuple[PreparedScore, Person]], waited: Sequence[ContextStatus]
     ) -> list[Event]:
         """Return events as they would be sent, neither validated nor shortened, in order.
 
@@ -105,7 +103,7 @@ class Enricher:
         return events
 
     def _context(
-        self, prepared: Prepared, person: Person, status: ContextStatus, about: Event
+        self, prepared: PreparedScore, person: Person, status: ContextStatus, about: Event
     ) -> Event:
         if status is _COMPLETE:
             status = standing(prepared, person, self._lookback, found=bool(about))
@@ -116,7 +114,7 @@ class Enricher:
             "contextStatus": status.value,
         }
 
-    def encode(self, drafted: Sequence[tuple[Prepared, Event]]) -> list[bytes | Reject]:
+    def encode(self, drafted: Sequence[tuple[PreparedScore, Event]]) -> list[bytes | Reject]:
         """Hold events against the schemas of their routes and encode them, in order.
 
         An event that is refused for its influential factors, or too large, is mended where leaving
@@ -134,13 +132,13 @@ class Enricher:
         context: Event = event[self._tenant_key].get("scoreContext", _NOTHING)
         return context
 
-    def _mended(self, prepared: Prepared, event: Event) -> bytes | Reject:
+    def _mended(self, prepared: PreparedScore, event: Event) -> bytes | Reject:
         try:
             return self._tidied_body(prepared, event)
         except RejectError as error:
             return error.reject
 
-    def _tidied_body(self, prepared: Prepared, event: Event) -> bytes:
+    def _tidied_body(self, prepared: PreparedScore, event: Event) -> bytes:
         """Clean the influential factors, which come from outside; then it fits or is rejected."""
         leaves = event[self._tenant_key]["CustomerAI"][prepared.destination.model_key]
         if factors := tidied(leaves.pop("influentialFactors", ())):
@@ -151,7 +149,7 @@ class Enricher:
             raise _reject(Reason.SCHEMA_VIOLATION, violation.sentence, prepared, violation.pointer)
         return self._shortened(prepared, event, leaves)
 
-    def _shortened(self, prepared: Prepared, event: Event, leaves: Event) -> bytes:
+    def _shortened(self, prepared: PreparedScore, event: Event, leaves: Event) -> bytes:
         """Leave out influential factors, then audiences, each from the end, until it fits."""
         context = event[self._tenant_key].get("scoreContext", {})
         body = _encode(event)
@@ -173,7 +171,7 @@ def _no_digest(score: Score) -> bytes:
     return b""
 
 
-def _reject(reason: Reason, detail: str, prepared: Prepared, pointer: str = "") -> RejectError:
+def _reject(reason: Reason, detail: str, prepared: PreparedScore, pointer: str = "") -> RejectError:
     model = prepared.score.model
     return RejectError(Stage.VALIDATE, reason, detail, pointer=pointer, model=model)
 

@@ -1,4 +1,7 @@
-"""Which route takes a prediction, and what the route says of it."""
+"""Which route takes a prediction, and what the route says of it.
+
+Names of models: patterns, and the keys that are made of them.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,14 +9,11 @@ from fnmatch import translate
 
 import msgspec
 
-from processor.enrich.models import is_key, is_pattern, reduced
-from processor.enrich.naming import id_seed
-from processor.enrich.validation import EventSchema
-from processor.errors import RejectError
-from processor.outcome import Reason, Stage
+from processor.domain.errors import RejectError
+from processor.domain.outcome import Reason, Stage
+from processor.enrich.event_id import id_seed
+from processor.enrich.event_schema import EventSchema, is_key, is_pattern, reduced
 from processor.settings import RouteSettings
-
-__all__ = ["Destination", "Router"]
 
 _CACHED_NAMES = 4_096
 _MAX_NAME = 256
@@ -21,7 +21,7 @@ _SHOWN_CHARACTERS = 120
 _not_in_pattern = re.compile(r"(\[[^\]]*\]|[*?])|[\W_]").sub
 
 
-class Destination(msgspec.Struct, frozen=True, gc=False):
+class RouteModel(msgspec.Struct, frozen=True, gc=False):
     """Where the scores of one prediction go, and the constants their events share."""
 
     name: str
@@ -47,10 +47,10 @@ class Router:
     ) -> None:
         self._tenant = tenant
         self._schemas = schemas
-        self._rules = [(_Rule(entry), route) for route in routes for entry in route.models]
-        self._known: dict[str, Destination] = {}
+        self._rules = [(_ModelPattern(entry), route) for route in routes for entry in route.models]
+        self._known: dict[str, RouteModel] = {}
 
-    def find(self, model: str) -> Destination:
+    def find(self, model: str) -> RouteModel:
         """Return the destination of a model's scores; RejectError where no route takes it."""
         known = self._known.get(model)
         if known is None:
@@ -60,7 +60,7 @@ class Router:
             self._known[model] = known
         return known
 
-    def _look_up(self, model: str) -> Destination:
+    def _look_up(self, model: str) -> RouteModel:
         if len(model) > _MAX_NAME:
             raise _unknown(model, "No route takes a name as long as that of the prediction")
         shape = _folded(model)
@@ -71,11 +71,11 @@ class Router:
                 return self._destination(route, rule.name or model, model)
         raise _unknown(model, "No route takes the prediction")
 
-    def _destination(self, route: RouteSettings, name: str, model: str) -> Destination:
+    def _destination(self, route: RouteSettings, name: str, model: str) -> RouteModel:
         key = route.model_key or reduced(name)
         if not is_key(key):
             raise _unknown(model, f"Route {route.name} needs a model_key to take the prediction")
-        return Destination(
+        return RouteModel(
             name=route.name,
             model_key=key,
             prediction=route.prediction or name.strip()[:_SHOWN_CHARACTERS],
@@ -86,7 +86,7 @@ class Router:
         )
 
 
-class _Rule:
+class _ModelPattern:
     """One entry of a route's `models`; `name` is set where it is a name rather than a pattern."""
 
     def __init__(self, entry: str) -> None:

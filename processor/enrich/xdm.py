@@ -3,16 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+from processor.domain.score import Factor, Identity
 from processor.enrich.context import MAX_TEXT, instant
-from processor.enrich.prepared import Prepared
-from processor.score import Factor, Identity
-
-__all__ = ["Event", "build", "tidied", "without"]
+from processor.enrich.prepared_score import PreparedScore
 
 Event: TypeAlias = dict[str, Any]
 
 
-def build(prepared: Prepared, context: Event, tenant_key: str, event_type: str) -> Event:
+def build(prepared: PreparedScore, context: Event, tenant_key: str, event_type: str) -> Event:
     """Return the event with `context` as its `scoreContext`; `tenant_key` has its underscore."""
     score = prepared.score
     score_date = instant(score.scored_at_ms)

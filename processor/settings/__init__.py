@@ -7,7 +7,6 @@ from processor.settings.aep import (
     RetrySettings,
     RouteSettings,
 )
-from processor.settings.house import Settings, StopSettings, TelemetrySettings
 from processor.settings.kafka import (
     DeadLetterSettings,
     InputSettings,
@@ -20,6 +19,7 @@ from processor.settings.score import (
     JoinSettings,
     ReadingSettings,
 )
+from processor.settings.settings import Settings, StopSettings, TelemetrySettings
 
 __all__ = [
     "AepSettings",

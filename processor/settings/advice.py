@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 
-from processor.settings.house import Settings
-
-__all__ = ["advice"]
+from processor.settings.settings import Settings
 
 _GRACE_SECONDS = 30.0
 _LANE_REQUESTS, _LANE_MESSAGES = 1_000, 10_000

@@ -5,12 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from processor.settings.page import Page
-
-__all__ = ["AepSettings", "AuthSettings", "LimitSettings", "RetrySettings", "RouteSettings"]
+from processor.settings.section import Section
 
 
-class AuthSettings(Page):
+class AuthSettings(Section):
     """OAuth server-to-server credentials of an Adobe developer project."""
 
     token_url: str = "https://ims-na1.adobelogin.com/ims/token/v3"  # noqa: S105  an address
@@ -29,7 +27,7 @@ class AuthSettings(Page):
     """Scopes of the token, as the developer project lists them."""
 
 
-class LimitSettings(Page):
+class LimitSettings(Section):
     """What one inlet takes (AEP streaming ingestion limits), and how near we go."""
 
     request_bytes: Annotated[int, Field(ge=10_000, le=1_048_576)] = 1_000_000
@@ -44,7 +42,7 @@ class LimitSettings(Page):
     """Requests under way per inlet at most; fewer while the inlet is slow or refuses."""
 
 
-class RetrySettings(Page):
+class RetrySettings(Section):
     """How the sink waits and tries again. Retryable failures never end in the dead-letter topic."""
 
     first_seconds: Annotated[float, Field(gt=0)] = 0.5
@@ -63,7 +61,7 @@ class RetrySettings(Page):
     """A longer answer is cut off and counts as unknown."""
 
 
-class AepSettings(Page):
+class AepSettings(Section):
     """The organisation and the way to its inlets."""
 
     org_id: Annotated[
@@ -94,7 +92,7 @@ class AepSettings(Page):
     retry: RetrySettings = RetrySettings()
 
 
-class RouteSettings(Page):
+class RouteSettings(Section):
     """One prediction and the dataset behind its CJA connection."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", examples=["upgrade"])]

@@ -1,6 +1,6 @@
 """What no single key can say: settings that contradict one another, in plain sentences.
 
-Addresses are for `processor.sink.address` to judge, XDM schemas for `processor.enrich.validation`.
+Addresses are for `processor.sink.address` to judge, XDM schemas for `processor.enrich.event_schema`.
 """
 
 import re
@@ -11,13 +11,11 @@ from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from processor.settings.aep import RouteSettings
-from processor.settings.client import RESERVED
-from processor.settings.house import Settings
 from processor.settings.kafka import InputSettings, means
+from processor.settings.kafka_client import RESERVED
+from processor.settings.messages import meant
 from processor.settings.score import ReadingSettings
-from processor.settings.sentences import meant
-
-__all__ = ["CHECKS", "ENVELOPE_BYTES", "contradictions"]
+from processor.settings.settings import Settings
 
 ENVELOPE_BYTES = 2_048
 """What the inlet's envelope adds to one event at most: header, schema reference, brackets."""

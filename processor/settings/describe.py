@@ -11,11 +11,9 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from processor.settings.house import Settings
 from processor.settings.keys import bare, names, step
-from processor.settings.page import Page
-
-__all__ = ["MASK", "describe", "editor_schema", "reference"]
+from processor.settings.section import Section
+from processor.settings.settings import Settings
 
 MASK = "***"
 _SCHEMA_LINE = "# yaml-language-server: $schema=settings.schema.json\n"
@@ -65,7 +63,7 @@ def _dump(value: Any, *, flow: bool | None = False) -> str:  # noqa: ANN401
     )
 
 
-def _page(page: type[Page], depth: int, default: Page | None = None) -> Iterator[str]:
+def _page(page: type[Section], depth: int, default: Section | None = None) -> Iterator[str]:
     for name, field in page.model_fields.items():
         shape = bare(field.annotation)
         yield "" if depth else "\n"

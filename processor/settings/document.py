@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 from processor.settings.keys import KeyPath, dotted
-
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "Document", "plain", "read_document"]
 
 MAX_BYTES = 256 << 10
 MAX_NODES = 20_000

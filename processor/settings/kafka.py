@@ -6,10 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from processor.settings.client import Client
-from processor.settings.page import Page
-
-__all__ = ["DeadLetterSettings", "InputSettings", "KafkaSettings", "RegistrySettings", "means"]
+from processor.settings.kafka_client import Client
+from processor.settings.section import Section
 
 
 def means(entry: str, topic: str) -> bool:
@@ -17,7 +15,7 @@ def means(entry: str, topic: str) -> bool:
     return re.match(entry, topic) is not None if entry.startswith("^") else entry == topic
 
 
-class InputSettings(Page):
+class InputSettings(Section):
     """One kind of input: where its records are and how their values are written."""
 
     topics: Annotated[list[str], Field(min_length=1)]
@@ -38,7 +36,7 @@ class InputSettings(Page):
         return any(means(entry, topic) for entry in self.topics)
 
 
-class RegistrySettings(Page):
+class RegistrySettings(Section):
     """Where writer schemas of framed records are looked up."""
 
     url: str | None = None
@@ -60,7 +58,7 @@ class RegistrySettings(Page):
     dead-lettered; producers may be ahead of a registry's replicas."""
 
 
-class KafkaSettings(Page):
+class KafkaSettings(Section):
     """The consumer."""
 
     bootstrap_servers: Annotated[str, Field(min_length=1, examples=["kafka-1:9092,kafka-2:9092"])]
@@ -104,7 +102,7 @@ class KafkaSettings(Page):
     `sasl.password.file: /run/secrets/kafka_password`."""
 
 
-class DeadLetterSettings(Page):
+class DeadLetterSettings(Section):
     """Where rejected records go, and when too many of them stop the house."""
 
     topic: str = "customer-ai-dead-letters"

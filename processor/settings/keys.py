@@ -3,9 +3,7 @@
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
-from processor.settings.page import Page
-
-__all__ = ["KeyPath", "bare", "dotted", "known", "names", "step"]
+from processor.settings.section import Section
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
@@ -29,7 +27,7 @@ def bare(shape: Any) -> Any:  # noqa: ANN401  a type as annotations spell it
 def names(shape: Any) -> tuple[str, ...]:  # noqa: ANN401
     """Return the keys a page has; nothing for what is no page."""
     page = bare(shape)
-    if isinstance(page, type) and issubclass(page, Page):
+    if isinstance(page, type) and issubclass(page, Section):
         return tuple(page.model_fields)
     return ()
 

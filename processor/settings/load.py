@@ -8,16 +8,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 from processor.settings.checks import contradictions
 from processor.settings.document import MAX_BYTES, Document, read_document
-from processor.settings.house import Settings
 from processor.settings.keys import KeyPath
+from processor.settings.messages import sentences, unknown_keys
 from processor.settings.overrides import apply_overrides
 from processor.settings.secrets import fill_secrets
-from processor.settings.sentences import sentences, unknown_keys
-
-__all__ = ["load_settings", "parse_settings"]
+from processor.settings.settings import Settings
 
 
 def load_settings(path: Path, env: Mapping[str, str] | None = None) -> Settings:

@@ -6,13 +6,11 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import SecretStr
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 from processor.settings.document import Document, plain
-from processor.settings.house import Settings
 from processor.settings.keys import KeyPath, bare, dotted, names, step
-from processor.settings.sentences import meant
-
-__all__ = ["PREFIX", "apply_overrides"]
+from processor.settings.messages import meant
+from processor.settings.settings import Settings
 
 PREFIX = "CAI__"
 _TEXT = (str, SecretStr, Path)

@@ -4,14 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from processor.delivered import ENTRY_BYTES
-from processor.person import Limits
-from processor.settings.page import Page
-
-__all__ = ["EventSettings", "IdentitySettings", "JoinSettings", "ReadingSettings"]
+from processor.settings.section import Section
 
 
-class ReadingSettings(Page):
+class ReadingSettings(Section):
     """How a score record is read: names and forms vary in the wild."""
 
     containers: list[str] = ["CustomerAI"]
@@ -41,7 +37,7 @@ class ReadingSettings(Page):
     """Older score dates are rejected."""
 
 
-class IdentitySettings(Page):
+class IdentitySettings(Section):
     """Who a record is about."""
 
     order: Annotated[list[str], Field(min_length=1)] = ["ECID", "CRMID", "Email", "AAID"]
@@ -61,7 +57,7 @@ class IdentitySettings(Page):
     """Ids that name nobody, letter case ignored. Blank, all-zero and NIL-UUID ids always do."""
 
 
-class EventSettings(Page):
+class EventSettings(Section):
     """The score event."""
 
     tenant: Annotated[str, Field(pattern=r"^_?[A-Za-z0-9]+$", examples=["acme"])]
@@ -74,7 +70,7 @@ class EventSettings(Page):
     """AEP drops larger events from Profile; factors are left out from the end until it fits."""
 
 
-class JoinSettings(Page):
+class JoinSettings(Section):
     """What is remembered of a person, and how a score waits for it."""
 
     enabled: bool = True
@@ -121,15 +117,3 @@ class JoinSettings(Page):
     """Event types of your own, by name: an event is of one where the path, such as
     `_acme.redemptions`, holds text, a true value, or a measure above zero. They can be success
     types, and the last types of a context; its `eventCounts` are of standard types only."""
-
-    def limits(self) -> Limits:
-        """Return how much is remembered of one person."""
-        half = self.max_person_bytes // 2
-        return Limits(
-            keep_ms=self.keep_days * 86_400_000,
-            facts=self.max_facts,
-            fact_bytes=half,
-            one_fact_bytes=half // 8,
-            scores=self.max_scores,
-            all_scores=half // ENTRY_BYTES,
-        )

@@ -8,12 +8,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from processor.errors import SettingsError
-from processor.settings.house import Settings
+from processor.domain.errors import SettingsError
 from processor.settings.keys import KeyPath, dotted
-from processor.settings.page import Page
-
-__all__ = ["MAX_SECRET_BYTES", "fill_secrets", "read_secret", "secret_texts"]
+from processor.settings.section import Section
+from processor.settings.settings import Settings
 
 MAX_SECRET_BYTES = 64 << 10
 
@@ -79,7 +77,7 @@ def secret_texts(settings: Settings) -> Iterator[str]:
 def _hidden(value: object) -> Iterator[str]:
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
-    elif isinstance(value, Page):
+    elif isinstance(value, Section):
         yield from _hidden(dict(value))
     elif isinstance(value, dict):
         for item in value.values():

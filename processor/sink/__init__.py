@@ -1,6 +1,6 @@
 """The right door: the AEP streaming inlet, its requests, verdicts, tokens and budgets."""
 
-from processor.sink.delivery import Delivery
-from processor.sink.sink import Sink
+from processor.sink.delivery import InletDelivery
+from processor.sink.sink import InletSink
 
-__all__ = ["Delivery", "Sink"]
+__all__ = ["InletDelivery", "InletSink"]

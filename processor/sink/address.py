@@ -5,10 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 from processor.settings import AepSettings, RouteSettings
-
-__all__ = ["batch_url", "check", "is_public", "problems_of"]
 
 # Narrow on purpose: what two parsers could read in two ways (user parts, backslashes, spaces,
 # control characters, non-ASCII hosts) is not an address.

@@ -12,20 +12,18 @@ import msgspec
 
 from processor.sink.verdict import SHAPE, Action, Verdict, judge_item
 
-__all__ = ["Said", "read_items"]
-
 _JSON = msgspec.json.Decoder()
 _TRAILING_INDEX = re.compile(r"-(0|[1-9]\d{0,5})\Z", re.ASCII)
 
 
-class Said(msgspec.Struct, frozen=True):
+class ItemStatus(msgspec.Struct, frozen=True):
     """What the inlet says of one event that it did not simply accept; `words` are its own."""
 
     verdict: Verdict
     words: Any = None
 
 
-def read_items(body: bytes, count: int) -> dict[int, Said] | None:
+def read_items(body: bytes, count: int) -> dict[int, ItemStatus] | None:
     """Return the remarks by position in the request; an event without one was accepted.
 
     None means that the answer cannot be trusted: not JSON, no `responses`, another number of items
@@ -34,7 +32,7 @@ def read_items(body: bytes, count: int) -> dict[int, Said] | None:
     items = _items(body)
     if items is None or len(items) != count:
         return None
-    remarks: dict[int, Said] = {}
+    remarks: dict[int, ItemStatus] = {}
     for place, item in enumerate(items):
         if type(item) is dict and len(item) == 1 and "xactionId" in item:
             continue
@@ -53,15 +51,15 @@ def _items(body: bytes) -> list[Any] | None:
     return items if isinstance(items, list) else None
 
 
-def _said(item: object) -> Said:
+def _said(item: object) -> ItemStatus:
     if not isinstance(item, dict):
-        return Said(SHAPE)
+        return ItemStatus(SHAPE)
     spoken = {_status(item[key]) for key in ("status", "statusCode") if key in item}
     words = item.get("message", item.get("report"))
     if not spoken and words is None and "xactionId" in item:
-        return Said(judge_item(200))
+        return ItemStatus(judge_item(200))
     status = spoken.pop() if len(spoken) == 1 else None
-    return Said(SHAPE if status is None else judge_item(status), words)
+    return ItemStatus(SHAPE if status is None else judge_item(status), words)
 
 
 def _status(value: object) -> int | None:
@@ -70,7 +68,9 @@ def _status(value: object) -> int | None:
     return value if type(value) is int else None
 
 
-def _at_their_places(remarks: dict[int, Said], items: list[Any]) -> dict[int, Said] | None:
+def _at_their_places(
+    remarks: dict[int, ItemStatus], items: list[Any]
+) -> dict[int, ItemStatus] | None:
     """Cross-check positions by the index at the end of each `xactionId`, where there is one.
 
     Items in another order than the events were sent in are put back if every item has an index; a

@@ -5,14 +5,12 @@ from typing import Any
 
 import msgspec
 
-from processor.event import ScoreEvent
-from processor.outcome import Reason, Reject, Stage
-from processor.sink.answer import Said, read_items
+from processor.domain.event import ScoreEvent
+from processor.domain.outcome import Reason, Reject, Stage
+from processor.sink.answer import ItemStatus, read_items
 from processor.sink.redactor import redact
-from processor.sink.reply import Answer, Reply
+from processor.sink.reply import InletResponse, Reply
 from processor.sink.verdict import SHAPE, Action, Cause, Verdict, judge
-
-__all__ = ["Assessment", "assess", "refusal"]
 
 
 class Assessment(msgspec.Struct, frozen=True):
@@ -32,9 +30,9 @@ def assess(reply: Reply, events: list[ScoreEvent]) -> Assessment:
     """Read a reply against the events that were sent."""
     verdict, everything = judge(reply), list(range(len(events)))
     if verdict.action is Action.SPLIT and len(events) == 1:
-        words = _words(reply.body) if isinstance(reply, Answer) else None
+        words = _words(reply.body) if isinstance(reply, InletResponse) else None
         return Assessment(refused=[(0, refusal(events[0], verdict.cause, words))])
-    if verdict.action is not Action.ITEMS or not isinstance(reply, Answer):
+    if verdict.action is not Action.ITEMS or not isinstance(reply, InletResponse):
         return Assessment(again={verdict: everything})
     remarks = read_items(reply.body, len(events))
     if remarks is None:
@@ -54,7 +52,7 @@ def refusal(event: ScoreEvent, cause: Cause, words: Any) -> Reject:  # noqa: ANN
     return Reject(Stage.DELIVER, Reason.REFUSED, detail, pointer, event.model)
 
 
-def _by_item(remarks: dict[int, Said], events: list[ScoreEvent]) -> Assessment:
+def _by_item(remarks: dict[int, ItemStatus], events: list[ScoreEvent]) -> Assessment:
     refused: list[tuple[int, Reject]] = []
     again: defaultdict[Verdict, list[int]] = defaultdict(list)
     for place, said in sorted(remarks.items()):

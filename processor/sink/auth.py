@@ -15,15 +15,13 @@ from urllib.parse import urlencode
 import msgspec
 import structlog
 
-from processor.clock import Clock
-from processor.errors import SettingsError, UnavailableError
+from processor.domain.clock import Clock
+from processor.domain.errors import SettingsError, UnavailableError
 from processor.settings import AuthSettings
 from processor.settings.secrets import read_secret
 from processor.sink.backoff import Backoff
-from processor.sink.reply import Fault, Reply
+from processor.sink.reply import Reply, TransportFault
 from processor.telemetry.metrics import Metrics
-
-__all__ = ["Auth", "Post", "Token"]
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _USABLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
@@ -174,7 +172,7 @@ def _secret(settings: AuthSettings) -> str:
 
 def _granted(reply: Reply) -> tuple[str, float]:
     """Return token and seconds of life, or raise UnavailableError with the reason."""
-    if isinstance(reply, Fault):
+    if isinstance(reply, TransportFault):
         raise UnavailableError("ims", f"the token service cannot be reached ({reply})")
     answer = _object(reply.body)
     if reply.status in _CREDENTIALS:

@@ -6,10 +6,8 @@ from typing import NamedTuple
 from processor.sink.backoff import Backoff
 from processor.sink.verdict import Cause
 
-__all__ = ["Breaker", "Ticket"]
 
-
-class Ticket(NamedTuple):
+class Admission(NamedTuple):
     """Leave to send one request; what comes of it is reported with the ticket.
 
     The news of a request that left before the breaker last changed its mind is stale.
@@ -19,7 +17,7 @@ class Ticket(NamedTuple):
     probe: bool
 
 
-class Breaker:
+class CircuitBreaker:
     """Pure state over monotonic seconds that the caller hands in. `cause` is None while closed."""
 
     def __init__(self, backoff: Backoff, failures: int) -> None:
@@ -38,12 +36,12 @@ class Breaker:
             return 0.0
         return math.inf if self._probing else max(0.0, self._until - now)
 
-    def admit(self) -> Ticket:
+    def admit(self) -> Admission:
         """Let one request go; to be called when `wait` says 0."""
         self._probing = self.cause is not None
-        return Ticket(self._generation, self._probing)
+        return Admission(self._generation, self._probing)
 
-    def succeeded(self, ticket: Ticket) -> None:
+    def succeeded(self, ticket: Admission) -> None:
         """Note that the inlet did its work: a probe closes the breaker."""
         if ticket.generation != self._generation:
             return
@@ -53,12 +51,12 @@ class Breaker:
             self._openings = 0
             self._turn()
 
-    def returned(self, ticket: Ticket) -> None:
+    def returned(self, ticket: Admission) -> None:
         """Note that the request proved nothing; a probe's place is free again."""
         if ticket.generation == self._generation:
             self._probing = False
 
-    def failed(self, ticket: Ticket, now: float, cause: Cause) -> None:
+    def failed(self, ticket: Admission, now: float, cause: Cause) -> None:
         """Note a failure; the last one in a row that is allowed opens the breaker."""
         if ticket.generation != self._generation:
             return
@@ -66,7 +64,9 @@ class Breaker:
         if ticket.probe or self._failures >= self._allowed:
             self._open(now, cause, None)
 
-    def hold(self, ticket: Ticket, now: float, cause: Cause, seconds: float | None = None) -> None:
+    def hold(
+        self, ticket: Admission, now: float, cause: Cause, seconds: float | None = None
+    ) -> None:
         """Open at once, for so many seconds or by back-off; an open one is only held longer."""
         if self.cause is None or ticket.generation == self._generation:
             self._open(now, cause, seconds)

@@ -1,12 +1,10 @@
 """The budget of an inlet: requests a second and messages a second, each evenly paced."""
 
-__all__ = ["Budget", "Pace"]
-
 _BURST_SECONDS = 0.1
 _WINDOW_SECONDS = 1.0
 
 
-class Pace:
+class TokenBucket:
     """An even pace: reservations are granted in the order they are made, each with its wait.
 
     A reservation may be larger than the burst; those after it wait the longer. Over any span of
@@ -38,12 +36,12 @@ class Pace:
         self._spent = 0.0
 
 
-class Budget:
+class RateLimiter:
     """Both paces of one inlet, shared by the routes that lead to it."""
 
     def __init__(self, requests_per_second: float, messages_per_second: float) -> None:
-        self.requests = Pace(requests_per_second)
-        self.messages = Pace(messages_per_second)
+        self.requests = TokenBucket(requests_per_second)
+        self.messages = TokenBucket(messages_per_second)
 
     def reserve(self, now: float, messages: int) -> float:
         """Reserve one request of so many messages and return the seconds to wait for it."""

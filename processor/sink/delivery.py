@@ -4,15 +4,13 @@ import threading
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from processor.event import ScoreEvent
-from processor.outcome import Reject
-from processor.record import Partition
+from processor.domain.event import ScoreEvent
+from processor.domain.outcome import Reject
+from processor.domain.record import Partition
 from processor.sink.verdict import Cause
 
-__all__ = ["Delivery"]
 
-
-class Delivery:
+class InletDelivery:
     """What became of the events handed over in one call.
 
     `accepted`, `refused`, `released` and `in_doubt` are filled by the sink's own thread, so they

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from processor.event import ScoreEvent
+from processor.domain.event import ScoreEvent
 from processor.settings import AepSettings, RouteSettings
-
-__all__ = ["Envelope"]
 
 _OPEN, _CLOSE = b'{"messages":[', b"]}"
 

@@ -4,13 +4,11 @@ import asyncio
 
 import structlog
 
-from processor.clock import Clock
-from processor.sink.breaker import Breaker, Ticket
+from processor.domain.clock import Clock
+from processor.sink.breaker import Admission, CircuitBreaker
 from processor.sink.inlet import Inlet
-from processor.sink.tally import Tally
+from processor.sink.tally import RouteMetrics
 from processor.sink.verdict import Cause
-
-__all__ = ["Gate"]
 
 _REASONS: dict[Cause, str] = {
     Cause.AUTH: "the inlet refuses the access token, or wants one",
@@ -32,7 +30,7 @@ _REASONS: dict[Cause, str] = {
 _LONGEST_REST = 3600.0
 
 
-class Gate:
+class AdmissionGate:
     """Lets requests out in the order they came to it, none while the breaker is open.
 
     `holding` says in plain words why it lets none out; None while it does. `waiting` counts those
@@ -40,7 +38,13 @@ class Gate:
     """
 
     def __init__(
-        self, route: str, inlet: Inlet, breaker: Breaker, *, clock: Clock, tally: Tally
+        self,
+        route: str,
+        inlet: Inlet,
+        breaker: CircuitBreaker,
+        *,
+        clock: Clock,
+        tally: RouteMetrics,
     ) -> None:
         self._route = route
         self._inlet = inlet
@@ -50,10 +54,10 @@ class Gate:
         self._turn = asyncio.Lock()
         self._bell = asyncio.Event()
         self._shown: Cause | None = None
-        self.holding: str | None = None
+        self.unavailable_reason: str | None = None
         self.waiting = 0
 
-    async def enter(self, messages: int) -> Ticket:
+    async def enter(self, messages: int) -> Admission:
         """Wait for leave to send one request; to be followed by one `leave`."""
         self.waiting += 1
         try:
@@ -66,27 +70,27 @@ class Gate:
         """Note that the request is no longer under way."""
         self._inlet.leave()
 
-    def succeeded(self, ticket: Ticket) -> None:
+    def succeeded(self, ticket: Admission) -> None:
         """Note that the inlet did its work."""
         self._breaker.succeeded(ticket)
         self._show()
 
-    def returned(self, ticket: Ticket) -> None:
+    def returned(self, ticket: Admission) -> None:
         """Note that the request proved nothing either way."""
         self._breaker.returned(ticket)
         self._show()
 
-    def failed(self, ticket: Ticket, cause: Cause) -> None:
+    def failed(self, ticket: Admission, cause: Cause) -> None:
         """Note a failure; enough of them in a row close the gate for a while."""
         self._breaker.failed(ticket, self._clock.monotonic(), cause)
         self._show()
 
-    def hold(self, ticket: Ticket, cause: Cause, seconds: float | None = None) -> None:
+    def hold(self, ticket: Admission, cause: Cause, seconds: float | None = None) -> None:
         """Close the gate, for so many seconds or by back-off."""
         self._breaker.hold(ticket, self._clock.monotonic(), cause, seconds)
         self._show()
 
-    async def _admitted(self, messages: int) -> Ticket:
+    async def _admitted(self, messages: int) -> Admission:
         while True:
             await self._breaker_allows()
             await self._inlet.enter(messages)
@@ -113,8 +117,8 @@ class Gate:
         self._tally.held(cause)
         log = structlog.get_logger()
         if cause is None:
-            self.holding = None
+            self.unavailable_reason = None
             log.info("The inlet takes events again.", route=self._route)
         else:
-            self.holding = f"{self._route}: {_REASONS.get(cause, cause.value)}"
+            self.unavailable_reason = f"{self._route}: {_REASONS.get(cause, cause.value)}"
             log.warning("The inlet is held off.", route=self._route, reason=_REASONS.get(cause))

@@ -2,12 +2,10 @@
 
 import asyncio
 
-from processor.clock import Clock
+from processor.domain.clock import Clock
 from processor.settings import LimitSettings
-from processor.sink.budget import Budget
-from processor.sink.slots import Slots
-
-__all__ = ["Inlet"]
+from processor.sink.budget import RateLimiter
+from processor.sink.slots import ConcurrencyLimit
 
 
 class Inlet:
@@ -15,8 +13,8 @@ class Inlet:
 
     def __init__(self, url: str, limits: LimitSettings, clock: Clock) -> None:
         self.url = url
-        self.slots = Slots(limits.max_in_flight)
-        self.budget = Budget(limits.requests_per_second, limits.messages_per_second)
+        self.slots = ConcurrencyLimit(limits.max_in_flight)
+        self.budget = RateLimiter(limits.requests_per_second, limits.messages_per_second)
         self._clock = clock
 
     async def enter(self, messages: int) -> None:

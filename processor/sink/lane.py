@@ -8,19 +8,17 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-from processor.clock import Clock
-from processor.event import ScoreEvent
-from processor.sink.delivery import Delivery
-from processor.sink.gate import Gate
-from processor.sink.packer import Packer, Parcel
+from processor.domain.clock import Clock
+from processor.domain.event import ScoreEvent
+from processor.sink.delivery import InletDelivery
+from processor.sink.gate import AdmissionGate
+from processor.sink.packer import InletRequest, RequestPacker
 from processor.sink.sender import Sender
-
-__all__ = ["Lane"]
 
 _TICK = 0.005
 
 
-class Lane:
+class RouteWorker:
     """Packs events and carries each parcel until every event in it is accepted or refused.
 
     A parcel closes when it is full, or when it has lingered and none before it still waits: while
@@ -29,7 +27,13 @@ class Lane:
     """
 
     def __init__(
-        self, packer: Packer, sender: Sender, gate: Gate, *, clock: Clock, linger: float
+        self,
+        packer: RequestPacker,
+        sender: Sender,
+        gate: AdmissionGate,
+        *,
+        clock: Clock,
+        linger: float,
     ) -> None:
         self._packer = packer
         self._sender = sender
@@ -38,15 +42,15 @@ class Lane:
         self._linger = linger
         self._tasks: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.carrying: dict[asyncio.Task[None], deque[Parcel]] = {}
+        self.carrying: dict[asyncio.Task[None], deque[InletRequest]] = {}
 
     @property
-    def holding(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why nothing is sent now, in plain words; None while it is, or has nothing to send.
 
         An idle lane holds nobody off: only an event can find out that the inlet is well again.
         """
-        return self._gate.holding if self.busy else None
+        return self._gate.unavailable_reason if self.busy else None
 
     @property
     def busy(self) -> bool:
@@ -57,7 +61,7 @@ class Lane:
         """Say where the lane's work runs."""
         self._tasks = tasks
 
-    def take(self, events: Sequence[ScoreEvent], owner: Delivery) -> None:
+    def take(self, events: Sequence[ScoreEvent], owner: InletDelivery) -> None:
         """Take over events of one delivery."""
         for parcel in self._packer.add(events, owner, self._clock.monotonic()):
             self._dispatch(parcel)
@@ -96,14 +100,14 @@ class Lane:
             self.flush()
         self._watch()
 
-    def _dispatch(self, parcel: Parcel) -> None:
+    def _dispatch(self, parcel: InletRequest) -> None:
         assert self._tasks is not None  # noqa: S101  for the type checker: start comes first
         left = deque([parcel])
         task = self._tasks.create_task(self._carry(left))
         self.carrying[task] = left
         task.add_done_callback(self.carrying.pop)
 
-    async def _carry(self, left: deque[Parcel]) -> None:
+    async def _carry(self, left: deque[InletRequest]) -> None:
         """See parcels through; what failed goes to the back, so that no event starves the rest."""
         while left:
             ticket = await self._gate.enter(len(left[0]))

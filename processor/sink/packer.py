@@ -4,13 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from processor.event import ScoreEvent
-from processor.sink.delivery import Delivery
-
-__all__ = ["Packer", "Parcel"]
+from processor.domain.event import ScoreEvent
+from processor.sink.delivery import InletDelivery
 
 
-class Parcel(msgspec.Struct, frozen=True):
+class InletRequest(msgspec.Struct, frozen=True):
     """The events of one request, in the order they are sent, and whose deliveries they are.
 
     `attempts` counts failures in a row, `in_doubt` says that it was sent once without an understood
@@ -18,7 +16,7 @@ class Parcel(msgspec.Struct, frozen=True):
     """
 
     events: list[ScoreEvent]
-    owners: list[Delivery]
+    owners: list[InletDelivery]
     attempts: int = 0
     in_doubt: bool = False
     renewed: bool = False
@@ -26,18 +24,18 @@ class Parcel(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.events)
 
-    def cut(self, place: int) -> "list[Parcel]":
+    def cut(self, place: int) -> "list[InletRequest]":
         """Return the parcels before and from a place on."""
         return [self._slice(slice(place)), self._slice(slice(place, None))]
 
-    def pick(self, places: Sequence[int]) -> "Parcel":
+    def pick(self, places: Sequence[int]) -> "InletRequest":
         """Return a parcel of the events at these places."""
         events, owners = self.events, self.owners
         return msgspec.structs.replace(
             self, events=[events[i] for i in places], owners=[owners[i] for i in places]
         )
 
-    def sifted(self) -> "Parcel":
+    def sifted(self) -> "InletRequest":
         """Release the events that are not to be sent any more; return a parcel of the others."""
         kept: list[int] = []
         for at, (event, owner) in enumerate(zip(self.events, self.owners, strict=True)):
@@ -47,11 +45,11 @@ class Parcel(msgspec.Struct, frozen=True):
                 kept.append(at)
         return self.pick(kept)
 
-    def _slice(self, part: slice) -> "Parcel":
+    def _slice(self, part: slice) -> "InletRequest":
         return msgspec.structs.replace(self, events=self.events[part], owners=self.owners[part])
 
 
-class Packer:
+class RequestPacker:
     """Fills one parcel at a time up to `room` bytes and `most` events.
 
     `extra` is what the envelope adds to every event. An event larger than the room gets a parcel of
@@ -63,11 +61,13 @@ class Packer:
         self._extra = extra
         self._most = most
         self._events: list[ScoreEvent] = []
-        self._owners: list[Delivery] = []
+        self._owners: list[InletDelivery] = []
         self._used = 0
         self.opened: float | None = None
 
-    def add(self, events: Iterable[ScoreEvent], owner: Delivery, now: float) -> Iterator[Parcel]:
+    def add(
+        self, events: Iterable[ScoreEvent], owner: InletDelivery, now: float
+    ) -> Iterator[InletRequest]:
         """Pack the events in order and yield the parcels that this filled."""
         for event in events:
             size = len(event.body) + self._extra
@@ -79,10 +79,10 @@ class Packer:
             self._events.append(event)
             self._owners.append(owner)
 
-    def close(self) -> Iterator[Parcel]:
+    def close(self) -> Iterator[InletRequest]:
         """Yield the open parcel, if there is anything in it."""
         if self._events:
-            parcel = Parcel(self._events, self._owners)
+            parcel = InletRequest(self._events, self._owners)
             self._events, self._owners = [], []
             self._used = 0
             self.opened = None
@@ -90,7 +90,7 @@ class Packer:
 
     def sift(self) -> None:
         """Release what is not to be sent any more."""
-        parcel = Parcel(self._events, self._owners).sifted()
+        parcel = InletRequest(self._events, self._owners).sifted()
         self._events, self._owners = parcel.events, parcel.owners
         self._used = sum(len(event.body) + self._extra for event in parcel.events)
         if not parcel:

@@ -10,8 +10,6 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["redact"]
-
 _LONGEST = 400
 _DEEPEST = 8
 _MOST_TEXTS = 8

@@ -6,10 +6,8 @@ from typing import TypeAlias
 
 import msgspec
 
-__all__ = ["Answer", "Fault", "Reply", "code_of"]
 
-
-class Fault(StrEnum):
+class TransportFault(StrEnum):
     """What went wrong instead of an answer, or in the middle of one."""
 
     CONNECT = "connect"
@@ -36,7 +34,7 @@ class Fault(StrEnum):
     """The answer's body is compressed, which we had not asked for."""
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class InletResponse(msgspec.Struct, frozen=True, gc=False):
     """An HTTP answer. `flaw` says why `body` is missing or cut; the status was read all the same.
 
     `retry_after` is the raw header.
@@ -45,16 +43,16 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     status: int
     body: bytes = b""
     retry_after: str | None = None
-    flaw: Fault | None = None
+    flaw: TransportFault | None = None
 
 
-Reply: TypeAlias = Answer | Fault
+Reply: TypeAlias = InletResponse | TransportFault
 
 _COUNTED = frozenset(status.value for status in HTTPStatus)
 
 
 def code_of(reply: Reply) -> str:
     """Name a reply for a metric: a known status, the class of an unknown one, or the fault."""
-    if isinstance(reply, Fault):
+    if isinstance(reply, TransportFault):
         return reply.value
     return str(reply.status) if reply.status in _COUNTED else f"{reply.status // 100}xx"

@@ -7,28 +7,26 @@ from typing import assert_never
 import msgspec
 from msgspec.structs import replace
 
-from processor.clock import Clock
-from processor.errors import InvariantError, UnavailableError
+from processor.domain.clock import Clock
+from processor.domain.errors import InvariantError, UnavailableError
 from processor.settings import RetrySettings
 from processor.sink.assess import Assessment, assess
 from processor.sink.auth import Auth, Post, Token
 from processor.sink.backoff import Backoff, asked_delay
-from processor.sink.breaker import Ticket
+from processor.sink.breaker import Admission
 from processor.sink.envelope import Envelope
-from processor.sink.gate import Gate
+from processor.sink.gate import AdmissionGate
 from processor.sink.inlet import Inlet
-from processor.sink.packer import Parcel
-from processor.sink.reply import Answer, Fault, Reply
-from processor.sink.tally import Tally
+from processor.sink.packer import InletRequest
+from processor.sink.reply import InletResponse, Reply, TransportFault
+from processor.sink.tally import RouteMetrics
 from processor.sink.verdict import Action, Cause, Verdict
 
-__all__ = ["Sender", "Way"]
-
-_TOO_LARGE = Answer(413)
+_TOO_LARGE = InletResponse(413)
 _AUTH_SECONDS = 4.5
 
 
-class Way(msgspec.Struct, frozen=True):
+class RouteTransport(msgspec.Struct, frozen=True):
     """How a route's requests leave: client, token (None: the inlet wants none), headers, limits."""
 
     post: Post
@@ -42,8 +40,8 @@ class Way(msgspec.Struct, frozen=True):
 class _Sent(msgspec.Struct, frozen=True):
     """An attempt that is over. `seconds` is None where no request was made of it."""
 
-    parcel: Parcel
-    ticket: Ticket
+    parcel: InletRequest
+    ticket: Admission
     reply: Reply
     token: Token | None = None
     seconds: float | None = None
@@ -52,7 +50,15 @@ class _Sent(msgspec.Struct, frozen=True):
 class Sender:
     """Sends the parcels of one lane. Nothing is given up but what the inlet refuses for good."""
 
-    def __init__(self, way: Way, inlet: Inlet, gate: Gate, *, clock: Clock, tally: Tally) -> None:
+    def __init__(
+        self,
+        way: RouteTransport,
+        inlet: Inlet,
+        gate: AdmissionGate,
+        *,
+        clock: Clock,
+        tally: RouteMetrics,
+    ) -> None:
         self._way = way
         self._inlet = inlet
         self._gate = gate
@@ -60,7 +66,7 @@ class Sender:
         self._tally = tally
         self._backoff = Backoff(way.retry.first_seconds, way.retry.max_seconds)
 
-    async def send(self, parcel: Parcel, ticket: Ticket) -> list[Parcel]:
+    async def send(self, parcel: InletRequest, ticket: Admission) -> list[InletRequest]:
         """Send a parcel once and return what remains of it, when it is time to try that again.
 
         The gate gave `ticket`, and is left here. While the breaker probes, one event goes first.
@@ -78,24 +84,24 @@ class Sender:
             self._gate.returned(ticket)
         elif found.moved:
             self._gate.succeeded(ticket)
-        left: list[Parcel] = []
+        left: list[InletRequest] = []
         for verdict, places in found.again.items():
             left += await self._again(sent, parcel.pick(places), verdict, moved=found.moved)
         return later + left
 
-    async def _attempt(self, parcel: Parcel, ticket: Ticket) -> _Sent:
+    async def _attempt(self, parcel: InletRequest, ticket: Admission) -> _Sent:
         body = self._way.envelope.wrap(parcel.events)
         if len(body) > self._way.request_bytes:
             return _Sent(parcel, ticket, _TOO_LARGE)
         try:
             token = await self._way.auth.bearer() if self._way.auth else None
         except UnavailableError:
-            return _Sent(parcel, ticket, Fault.TOKEN)
+            return _Sent(parcel, ticket, TransportFault.TOKEN)
         start = self._clock.monotonic()
         reply = await self._post(parcel, body, token)
         return _Sent(parcel, ticket, reply, token, self._clock.monotonic() - start)
 
-    async def _post(self, parcel: Parcel, body: bytes, token: Token | None) -> Reply:
+    async def _post(self, parcel: InletRequest, body: bytes, token: Token | None) -> Reply:
         headers = self._way.headers | (token.header if token else {})
         self._tally.leaving(len(parcel), len(body), again=parcel.in_doubt)
         try:
@@ -113,7 +119,7 @@ class Sender:
         self._inlet.slots.learn(sent.seconds, good=not failed)
         self._tally.answered(sent.reply, sent.seconds, found, self._inlet.slots.limit)
 
-    def _settle(self, parcel: Parcel, found: Assessment) -> None:
+    def _settle(self, parcel: InletRequest, found: Assessment) -> None:
         """Tell each owner what became of its events, all of one owner's in a row at once."""
         events, owners = parcel.events, parcel.owners
         if found.accepted:
@@ -126,8 +132,8 @@ class Sender:
                 owners[place].refuse(events[place], reject)
 
     async def _again(
-        self, sent: _Sent, part: Parcel, verdict: Verdict, *, moved: bool
-    ) -> list[Parcel]:
+        self, sent: _Sent, part: InletRequest, verdict: Verdict, *, moved: bool
+    ) -> list[InletRequest]:
         """Do what the verdict asks before these events are sent again, and return them."""
         if verdict.doubt:
             part = self._doubt(part, verdict.cause)
@@ -149,14 +155,14 @@ class Sender:
                 assert_never(verdict.action)
 
     async def _rested(
-        self, sent: _Sent, part: Parcel, cause: Cause, *, moved: bool
-    ) -> list[Parcel]:
+        self, sent: _Sent, part: InletRequest, cause: Cause, *, moved: bool
+    ) -> list[InletRequest]:
         """Wait as long as the inlet asks for, or by back-off unless the gate does the waiting.
 
         What fails again and again is halved: one event that makes the inlet fail, or a size that it
         will not even answer to, does not keep the others back.
         """
-        header = sent.reply.retry_after if isinstance(sent.reply, Answer) else None
+        header = sent.reply.retry_after if isinstance(sent.reply, InletResponse) else None
         cap = self._way.retry.retry_after_cap_seconds
         asked = asked_delay(header, self._clock.now_ms(), cap)
         if asked is not None:
@@ -164,12 +170,12 @@ class Sender:
             return [part]
         if not moved:
             self._gate.failed(sent.ticket, cause)
-        if self._gate.holding is None:
+        if self._gate.unavailable_reason is None:
             await asyncio.sleep(self._backoff.delay(part.attempts))
         part = replace(part, attempts=part.attempts + 1)
         return part.cut(len(part) // 2) if part.attempts > 1 and len(part) > 1 else [part]
 
-    async def _renewed(self, sent: _Sent, part: Parcel) -> Parcel:
+    async def _renewed(self, sent: _Sent, part: InletRequest) -> InletRequest:
         if self._way.auth is None or sent.token is None or part.renewed:
             self._hold(sent.ticket, Cause.AUTH)
             return replace(part, renewed=False)
@@ -181,7 +187,7 @@ class Sender:
         self._gate.returned(sent.ticket)
         return replace(part, renewed=True)
 
-    def _hold(self, ticket: Ticket, cause: Cause) -> None:
+    def _hold(self, ticket: Admission, cause: Cause) -> None:
         """Hold by back-off, but look often for what costs the inlet next to nothing to be asked."""
         retry = self._way.retry
         often = {
@@ -191,7 +197,7 @@ class Sender:
         seconds = often.get(cause)
         self._gate.hold(ticket, cause, None if seconds is None else self._backoff.spread(seconds))
 
-    def _doubt(self, parcel: Parcel, cause: Cause) -> Parcel:
+    def _doubt(self, parcel: InletRequest, cause: Cause) -> InletRequest:
         """Count events whose answer is unknown, and list those that were not in doubt before."""
         self._tally.in_doubt(len(parcel), cause)
         if not parcel.in_doubt:

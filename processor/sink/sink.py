@@ -7,27 +7,25 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
-from processor.clock import Clock, Deadline
-from processor.errors import InvariantError
-from processor.event import ScoreEvent
-from processor.record import Partition
+from processor.domain.clock import Clock, Deadline
+from processor.domain.errors import InvariantError
+from processor.domain.event import ScoreEvent
+from processor.domain.record import Partition
 from processor.settings import AepSettings, RouteSettings
 from processor.sink.address import batch_url, check
 from processor.sink.auth import Auth
 from processor.sink.backoff import Backoff
-from processor.sink.breaker import Breaker
-from processor.sink.delivery import Delivery
+from processor.sink.breaker import CircuitBreaker
+from processor.sink.delivery import InletDelivery
 from processor.sink.envelope import Envelope
-from processor.sink.gate import Gate
+from processor.sink.gate import AdmissionGate
 from processor.sink.inlet import Inlet
-from processor.sink.lane import Lane
-from processor.sink.packer import Packer
-from processor.sink.sender import Sender, Way
-from processor.sink.tally import Tally
+from processor.sink.lane import RouteWorker
+from processor.sink.packer import RequestPacker
+from processor.sink.sender import RouteTransport, Sender
+from processor.sink.tally import RouteMetrics
 from processor.sink.transport import Transport
 from processor.telemetry.metrics import Metrics
-
-__all__ = ["Sink"]
 
 _START_SECONDS = 10.0
 _TICK_SECONDS = 1.0
@@ -35,7 +33,7 @@ _GRACE_SECONDS = 1.0
 _TOKEN_SECONDS = 5.0
 
 
-class Sink:
+class InletSink:
     """Sends score events to the inlets of their routes, and says what became of each.
 
     Raises SettingsError for addresses, headers and certificates that may not or cannot be used. An
@@ -53,10 +51,10 @@ class Sink:
             url: Inlet(url, aep.limits, clock)
             for url in (batch_url(route.inlet_url) for route in routes)
         }
-        self._tallies = {route.name: Tally(route.name, metrics, clock) for route in routes}
+        self._tallies = {route.name: RouteMetrics(route.name, metrics, clock) for route in routes}
         self._lanes = {route.name: self._lane(aep, route) for route in routes}
         self._routes = {route.name: batch_url(route.inlet_url) for route in routes}
-        self._open: list[Delivery] = []
+        self._open: list[InletDelivery] = []
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._drain: Deadline | None = None
@@ -65,10 +63,13 @@ class Sink:
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
 
     @property
-    def holding(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why nothing is sent now on some route, in plain words; None while all routes are open."""
         self._raise_crash()
-        return next((lane.holding for lane in self._lanes.values() if lane.holding), None)
+        return next(
+            (lane.unavailable_reason for lane in self._lanes.values() if lane.unavailable_reason),
+            None,
+        )
 
     def start(self) -> None:
         """Start the sink's thread."""
@@ -76,12 +77,12 @@ class Sink:
         self._started.wait(_START_SECONDS)
         self._raise_crash()
 
-    def deliver(self, events: Sequence[ScoreEvent]) -> Delivery:
+    def deliver(self, events: Sequence[ScoreEvent]) -> InletDelivery:
         """Hand events over and return at once; the delivery tells what becomes of them."""
         self._raise_crash()
         if self._drain is not None:
             raise InvariantError("Events were handed to a sink that is closed.")
-        delivery = Delivery(events)
+        delivery = InletDelivery(events)
         by_route: defaultdict[str, list[ScoreEvent]] = defaultdict(list)
         for event in events:
             by_route[event.route].append(event)
@@ -117,7 +118,9 @@ class Sink:
         self._thread.join(seconds + _GRACE_SECONDS)
         self._raise_crash()
 
-    def _take(self, shares: list[tuple[Lane, list[ScoreEvent]]], delivery: Delivery) -> None:
+    def _take(
+        self, shares: list[tuple[RouteWorker, list[ScoreEvent]]], delivery: InletDelivery
+    ) -> None:
         self._open = [each for each in self._open if not each.done]
         self._open.append(delivery)
         for lane, events in shares:
@@ -129,23 +132,23 @@ class Sink:
         for lane in self._lanes.values():
             lane.sift()
 
-    def _lane(self, aep: AepSettings, route: RouteSettings) -> Lane:
+    def _lane(self, aep: AepSettings, route: RouteSettings) -> RouteWorker:
         limits, envelope = aep.limits, Envelope(aep, route)
         inlet, tally = self._inlets[batch_url(route.inlet_url)], self._tallies[route.name]
         headers = {"Content-Type": "application/json", "x-sandbox-name": aep.sandbox_name}
-        way = Way(
+        way = RouteTransport(
             self._transport.post, self._auth, headers, envelope, limits.request_bytes, aep.retry
         )
         backoff = Backoff(aep.retry.first_seconds, aep.retry.max_seconds)
-        breaker = Breaker(backoff, aep.retry.breaker_failures)
-        gate = Gate(route.name, inlet, breaker, clock=self._clock, tally=tally)
-        packer = Packer(
+        breaker = CircuitBreaker(backoff, aep.retry.breaker_failures)
+        gate = AdmissionGate(route.name, inlet, breaker, clock=self._clock, tally=tally)
+        packer = RequestPacker(
             room=limits.request_bytes - envelope.around,
             extra=envelope.between,
             most=max(1, int(limits.messages_per_second)),
         )
         sender = Sender(way, inlet, gate, clock=self._clock, tally=tally)
-        return Lane(packer, sender, gate, clock=self._clock, linger=limits.linger_seconds)
+        return RouteWorker(packer, sender, gate, clock=self._clock, linger=limits.linger_seconds)
 
     def _run(self) -> None:
         try:

@@ -3,8 +3,6 @@
 import asyncio
 from collections import deque
 
-__all__ = ["Slots"]
-
 _START = 4
 _SLOW = 2.0
 _SLOWER = 0.9
@@ -12,7 +10,7 @@ _FAILED = 0.5
 _MEMORY = 0.1
 
 
-class Slots:
+class ConcurrencyLimit:
     """Additive increase, multiplicative decrease, between 1 and `most`; first come, first served.
 
     An answer twice as slow as usual, or a failure, takes slots away; a good one while all slots are

@@ -3,18 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from processor.clock import Clock
-from processor.event import ScoreEvent
-from processor.outcome import Reject
+from processor.domain.clock import Clock
+from processor.domain.event import ScoreEvent
+from processor.domain.outcome import Reject
 from processor.sink.assess import Assessment
 from processor.sink.reply import Reply, code_of
 from processor.sink.verdict import Cause
 from processor.telemetry.metrics import Metrics
 
-__all__ = ["Tally"]
 
-
-class Tally:
+class RouteMetrics:
     """Counts what one lane does, under the names of the catalogue."""
 
     def __init__(self, route: str, metrics: Metrics, clock: Clock) -> None:
@@ -22,8 +20,8 @@ class Tally:
         self._metrics = metrics
         self._clock = clock
         self._held: Cause | None = None
-        for outcome in ("accepted", "refused", "retryable", "unknown"):
-            metrics.counter("items", route, outcome)
+        for result in ("accepted", "refused", "retryable", "unknown"):
+            metrics.counter("items", route, result)
 
     def leaving(self, items: int, size: int, *, again: bool) -> None:
         """Count a request that leaves; `again` says that its events are in doubt."""
@@ -39,9 +37,9 @@ class Tally:
 
     def answered(self, reply: Reply, seconds: float, found: Assessment, limit: int) -> None:
         """Count a reply, what it said of the events, and the requests now allowed at once."""
-        outcome = "moved" if found.moved else next(iter(found.again)).action.value
+        result = "moved" if found.moved else next(iter(found.again)).action.value
         self._metrics.counter("requests", self._route, code_of(reply)).inc()
-        self._metrics.histogram("request_duration_seconds", self._route, outcome).observe(seconds)
+        self._metrics.histogram("request_duration_seconds", self._route, result).observe(seconds)
         self._metrics.gauge("requests_in_flight_limit", self._route).set(limit)
         for verdict, places in found.again.items():
             said = "unknown" if verdict.doubt else "retryable"

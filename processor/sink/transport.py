@@ -17,32 +17,30 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 from processor.settings import AepSettings
 from processor.sink.address import is_public
-from processor.sink.reply import Answer, Fault, Reply
+from processor.sink.reply import InletResponse, Reply, TransportFault
 
-__all__ = ["FAULTS", "Transport"]
-
-FAULTS: dict[type[BaseException], Fault] = {
-    aiohttp.ClientConnectorDNSError: Fault.DNS,
-    aiohttp.ClientProxyConnectionError: Fault.PROXY,
-    aiohttp.ClientHttpProxyError: Fault.PROXY,
-    aiohttp.ClientSSLError: Fault.TLS,
-    aiohttp.ServerFingerprintMismatch: Fault.TLS,
-    aiohttp.ClientConnectorError: Fault.CONNECT,
-    aiohttp.ConnectionTimeoutError: Fault.CONNECT,
-    aiohttp.ServerTimeoutError: Fault.TIMEOUT,
-    TimeoutError: Fault.TIMEOUT,
-    aiohttp.ClientResponseError: Fault.GARBLED,
-    aiohttp.InvalidURL: Fault.GARBLED,
-    aiohttp.RedirectClientError: Fault.GARBLED,
-    aiohttp.NonHttpUrlClientError: Fault.GARBLED,
-    aiohttp.ClientPayloadError: Fault.RESET,
-    aiohttp.UploadAbortedError: Fault.RESET,
-    aiohttp.ServerDisconnectedError: Fault.RESET,
-    aiohttp.ClientConnectionError: Fault.RESET,
-    OSError: Fault.RESET,
+FAULTS: dict[type[BaseException], TransportFault] = {
+    aiohttp.ClientConnectorDNSError: TransportFault.DNS,
+    aiohttp.ClientProxyConnectionError: TransportFault.PROXY,
+    aiohttp.ClientHttpProxyError: TransportFault.PROXY,
+    aiohttp.ClientSSLError: TransportFault.TLS,
+    aiohttp.ServerFingerprintMismatch: TransportFault.TLS,
+    aiohttp.ClientConnectorError: TransportFault.CONNECT,
+    aiohttp.ConnectionTimeoutError: TransportFault.CONNECT,
+    aiohttp.ServerTimeoutError: TransportFault.TIMEOUT,
+    TimeoutError: TransportFault.TIMEOUT,
+    aiohttp.ClientResponseError: TransportFault.GARBLED,
+    aiohttp.InvalidURL: TransportFault.GARBLED,
+    aiohttp.RedirectClientError: TransportFault.GARBLED,
+    aiohttp.NonHttpUrlClientError: TransportFault.GARBLED,
+    aiohttp.ClientPayloadError: TransportFault.RESET,
+    aiohttp.UploadAbortedError: TransportFault.RESET,
+    aiohttp.ServerDisconnectedError: TransportFault.RESET,
+    aiohttp.ClientConnectionError: TransportFault.RESET,
+    OSError: TransportFault.RESET,
 }
 """The first entry that an exception is an instance of, from the top, is its fault."""
 
@@ -134,7 +132,7 @@ class Transport:
 
     async def _exchange(
         self, request: AbstractAsyncContextManager[aiohttp.ClientResponse]
-    ) -> Answer:
+    ) -> InletResponse:
         async with request as response:
             retry_after = response.headers.get("Retry-After")
             try:
@@ -143,23 +141,23 @@ class Transport:
                 body, flaw = b"", _fault(error)
             if flaw is not None:
                 response.close()
-            return Answer(response.status, body, retry_after, flaw)
+            return InletResponse(response.status, body, retry_after, flaw)
 
 
-async def _read(response: aiohttp.ClientResponse, cap: int) -> tuple[bytes, Fault | None]:
+async def _read(response: aiohttp.ClientResponse, cap: int) -> tuple[bytes, TransportFault | None]:
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        return b"", Fault.ENCODED
+        return b"", TransportFault.ENCODED
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > cap:
-            return b"", Fault.TOO_LONG
+            return b"", TransportFault.TOO_LONG
     return bytes(body), None
 
 
-def _fault(error: BaseException) -> Fault:
+def _fault(error: BaseException) -> TransportFault:
     if isinstance(error.__cause__, _AddressError):
-        return Fault.ADDRESS
+        return TransportFault.ADDRESS
     return next(fault for kind, fault in FAULTS.items() if isinstance(error, kind))
 
 

@@ -8,9 +8,7 @@ events may or may not have been taken: AEP keeps duplicates, so each such event 
 from enum import StrEnum
 from typing import NamedTuple
 
-from processor.sink.reply import Fault, Reply
-
-__all__ = ["SHAPE", "Action", "Cause", "Verdict", "judge", "judge_item"]
+from processor.sink.reply import Reply, TransportFault
 
 
 class Action(StrEnum):
@@ -93,24 +91,24 @@ _CLASSES: dict[int, Verdict] = {
     4: _WRONG_INLET,
     5: _BROKEN,
 }
-_FAULTS: dict[Fault, Verdict] = {
-    Fault.CONNECT: Verdict(Action.RETRY, Cause.CONNECT),
-    Fault.DNS: Verdict(Action.RETRY, Cause.DNS),
-    Fault.ADDRESS: Verdict(Action.HOLD, Cause.ADDRESS),
-    Fault.TLS: Verdict(Action.RETRY, Cause.TLS),
-    Fault.TOKEN: Verdict(Action.HOLD, Cause.TOKEN),
-    Fault.PROXY: Verdict(Action.RETRY, Cause.PROXY),
-    Fault.TIMEOUT: Verdict(Action.RETRY, Cause.TIMEOUT, doubt=True),
-    Fault.RESET: Verdict(Action.RETRY, Cause.RESET, doubt=True),
-    Fault.GARBLED: SHAPE,
-    Fault.TOO_LONG: SHAPE,
-    Fault.ENCODED: SHAPE,
+_FAULTS: dict[TransportFault, Verdict] = {
+    TransportFault.CONNECT: Verdict(Action.RETRY, Cause.CONNECT),
+    TransportFault.DNS: Verdict(Action.RETRY, Cause.DNS),
+    TransportFault.ADDRESS: Verdict(Action.HOLD, Cause.ADDRESS),
+    TransportFault.TLS: Verdict(Action.RETRY, Cause.TLS),
+    TransportFault.TOKEN: Verdict(Action.HOLD, Cause.TOKEN),
+    TransportFault.PROXY: Verdict(Action.RETRY, Cause.PROXY),
+    TransportFault.TIMEOUT: Verdict(Action.RETRY, Cause.TIMEOUT, doubt=True),
+    TransportFault.RESET: Verdict(Action.RETRY, Cause.RESET, doubt=True),
+    TransportFault.GARBLED: SHAPE,
+    TransportFault.TOO_LONG: SHAPE,
+    TransportFault.ENCODED: SHAPE,
 }
 
 
 def judge(reply: Reply) -> Verdict:
     """Judge a whole request."""
-    if isinstance(reply, Fault):
+    if isinstance(reply, TransportFault):
         return _FAULTS[reply]
     verdict = _of_status(reply.status)
     if verdict.action is Action.ITEMS and reply.flaw is not None:

@@ -7,34 +7,32 @@ crash it would count as delivered. So each batch keeps its own version of a pers
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from processor.errors import InvariantError
-from processor.event import ScoreEvent
-from processor.person import Limits, Person, merge, without_score
-from processor.state.names import Key
-
-__all__ = ["Overlay"]
+from processor.domain.errors import InvariantError
+from processor.domain.event import ScoreEvent
+from processor.state.format.store import PersonKey
+from processor.state.person import Person, PersonLimits, merge, without_score
 
 
 class Overlay:
     """Staged changes by ticket, tickets ascending, and the newest version of each person."""
 
     def __init__(self) -> None:
-        self._staged: dict[int, dict[Key, Person]] = {}
-        self._newest: dict[Key, Person] = {}
+        self._staged: dict[int, dict[PersonKey, Person]] = {}
+        self._newest: dict[PersonKey, Person] = {}
         self._ticket = 0
 
-    def find(self, key: Key) -> Person | None:
+    def find(self, key: PersonKey) -> Person | None:
         """Return the newest staged version of a person."""
         return self._newest.get(key)
 
-    def stage(self, changes: Mapping[Key, Person]) -> int:
+    def stage(self, changes: Mapping[PersonKey, Person]) -> int:
         """Take a batch's changes; return their ticket."""
         self._ticket += 1
         self._staged[self._ticket] = dict(changes)
         self._newest.update(changes)
         return self._ticket
 
-    def staged(self, ticket: int) -> Mapping[Key, Person]:
+    def staged(self, ticket: int) -> Mapping[PersonKey, Person]:
         """Return what stands under a ticket now."""
         if ticket not in self._staged:
             raise InvariantError(f"No changes are staged under ticket {ticket}.")
@@ -54,7 +52,7 @@ class Overlay:
             for key in [key for key in changes if key[0] in gone]:
                 del changes[key]
 
-    def keys(self, partition: int) -> list[Key]:
+    def keys(self, partition: int) -> list[PersonKey]:
         """Return the persons of a partition that have staged versions."""
         return [key for key in self._newest if key[0] == partition]
 
@@ -62,15 +60,17 @@ class Overlay:
         """Take a score out of a ticket's changes and of all staged since."""
         self._change((event.record.partition, event.person), partial(_without, event), ticket)
 
-    def merge(self, key: Key, other: Person, limits: Limits) -> None:
+    def merge(self, key: PersonKey, other: Person, limits: PersonLimits) -> None:
         """Let each version of a person know what was learned elsewhere."""
         self._change(key, partial(merge, other, limits=limits))
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: PersonKey) -> None:
         """Take a person out of everything that is staged."""
         self._change(key, lambda _: None)
 
-    def _change(self, key: Key, change: Callable[[Person], Person | None], since: int = 0) -> None:
+    def _change(
+        self, key: PersonKey, change: Callable[[Person], Person | None], since: int = 0
+    ) -> None:
         newest = self._newest.get(key)
         for ticket, changes in self._staged.items():
             version = changes.get(key)
@@ -82,7 +82,7 @@ class Overlay:
                 _replace(self._newest, key, changed)
 
 
-def _replace(persons: dict[Key, Person], key: Key, person: Person | None) -> None:
+def _replace(persons: dict[PersonKey, Person], key: PersonKey, person: Person | None) -> None:
     if person is None:
         del persons[key]
     else:

@@ -11,23 +11,21 @@ from typing import Final
 import msgspec
 import structlog
 
-from processor.clock import Clock, Deadline
-from processor.errors import UnavailableError
-from processor.person import Limits
-from processor.state.names import Mark
-from processor.state.reader import Reads, Slice
-from processor.state.store import Store
-from processor.state.wire import merge_wires
+from processor.domain.clock import Clock, Deadline
+from processor.domain.errors import UnavailableError
+from processor.kafka.topic_reader import PartitionReader, PartitionSlice
+from processor.state.format.person import merge_wires
+from processor.state.format.store import ChangelogPosition
+from processor.state.local_store import LocalStore
+from processor.state.person import PersonLimits
 from processor.telemetry.metrics import Metrics
-
-__all__ = ["Restore", "Restored", "absorb"]
 
 _PROGRESS_SECONDS: Final = 5.0
 
 log = structlog.get_logger()
 
 
-class Restored(msgspec.Struct):
+class RestoredPartition(msgspec.Struct):
     """One partition on its way, and in the end with all that the changelog says.
 
     `owed` holds the values that the log's last record of a person falls short of; None where the
@@ -48,24 +46,30 @@ class Restore:
     """Brings partitions back, a slice at a time."""
 
     def __init__(
-        self, reader: Reads, store: Store, limits: Limits, *, metrics: Metrics, clock: Clock
+        self,
+        reader: PartitionReader,
+        store: LocalStore,
+        limits: PersonLimits,
+        *,
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._reader = reader
         self._store = store
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
-        self._jobs: dict[int, Restored] = {}
+        self._jobs: dict[int, RestoredPartition] = {}
         self._progress = Deadline(clock, 0)
         self._begun = 0.0
         self._done = 0
-        self._unstored: dict[int, Slice] = {}
-        self._back: list[Restored] = []
+        self._unstored: dict[int, PartitionSlice] = {}
+        self._back: list[RestoredPartition] = []
 
     @property
-    def holding(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Return why nothing comes back; None while all is well, or nothing is to be done."""
-        return self._reader.holding if self._jobs else None
+        return self._reader.unavailable_reason if self._jobs else None
 
     @property
     def busy(self) -> bool:
@@ -92,8 +96,8 @@ class Restore:
             self._reader.end(partition)
             self._metrics.forget("state_restore_remaining_records", str(partition))
 
-    def step(self, seconds: float) -> list[Restored]:
-        """Store what comes within so many seconds; return the partitions that are back.
+    def step(self, seconds: float) -> list[RestoredPartition]:
+        """LocalStore what comes within so many seconds; return the partitions that are back.
 
         Raises UnavailableError where the store can not be written; the next step goes on there.
         """
@@ -123,10 +127,10 @@ class Restore:
             self._begun, self._done = self._clock.monotonic(), 0
             self._progress = Deadline(self._clock, _PROGRESS_SECONDS)
         self._unstored.pop(partition, None)
-        self._jobs[partition] = Restored(partition, offset or 0, catching_up)
+        self._jobs[partition] = RestoredPartition(partition, offset or 0, catching_up)
         self._reader.begin(partition, offset)
 
-    def _take(self, job: Restored, piece: Slice) -> bool:
+    def _take(self, job: RestoredPartition, piece: PartitionSlice) -> bool:
         if piece.nowhere:
             log.warning("The local store does not fit the changelog.", partition=job.partition)
             self._store.drop(job.partition)
@@ -164,10 +168,10 @@ class Restore:
 
 
 def absorb(
-    store: Store,
-    job: Restored,
+    store: LocalStore,
+    job: RestoredPartition,
     records: Sequence[tuple[bytes, bytes | None]],
-    limits: Limits,
+    limits: PersonLimits,
     *,
     now_ms: int,
 ) -> None:
@@ -192,7 +196,9 @@ def absorb(
         else:
             job.owed[key] = now[key]
     changed = {key: value for key, value in now.items() if value != known.get(key)}
-    store.write({job.partition: changed}, {job.partition: Mark(job.next_offset, now_ms)})
+    store.write(
+        {job.partition: changed}, {job.partition: ChangelogPosition(job.next_offset, now_ms)}
+    )
     job.records += len(records)
 
 

@@ -1,4 +1,10 @@
-"""Every metric, declared once: name, kind, labels with their values, meaning.
+"""The catalogue as a table for people.
+
+The closed sets of label values: what is known before anything happens begins at 0.
+
+A label that is not listed has values that only running shows: partitions, namespaces, error codes.
+
+Every metric, declared once: name, kind, labels with their values, meaning.
 
 The table in `deploy/observability/README.md` is generated from it, and a test holds them together.
 """
@@ -6,7 +12,32 @@ The table in `deploy/observability/README.md` is generated from it, and a test h
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["CATALOGUE", "DELAY_BUCKETS", "Kind", "MetricRow"]
+from processor.domain.outcome import ContextStatus, FilterRule, Outcome
+
+PREFIX = "cai_"
+
+CLOSED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("records_settled", "outcome"): tuple(Outcome),
+    ("records_released", "cause"): ("revoked", "lost", "shutdown", "rewound"),
+    ("records_filtered", "rule"): tuple(FilterRule),
+    ("score_waits", "result"): ("none", "ok", "timeout"),
+    ("rebalances", "kind"): ("assigned", "revoked", "lost"),
+    ("commits", "result"): ("ok", "failed"),
+    ("items", "result"): ("accepted", "refused", "retryable", "unknown"),
+    ("token_refreshes", "result"): ("ok", "failed"),
+    ("dead_letter_writes", "result"): ("ok", "failed"),
+    ("changelog_writes", "result"): ("ok", "failed"),
+    ("repartition_writes", "result"): ("ok", "failed"),
+    ("corrections", "result"): ("sent", "suppressed"),
+    ("join_lookups", "result"): tuple(ContextStatus),
+    ("quota_used_ratio", "quota"): ("requests", "messages"),
+}
+
+
+def values_of(metric: str, label: str) -> tuple[str, ...]:
+    """Return the values a label of a metric can have, nothing where they are open."""
+    return CLOSED.get((metric, label), ())
+
 
 DELAY_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 21600, 86400)
 
@@ -38,7 +69,9 @@ _AGE_SECONDS = (60, 3600, 21600, 86400, 2 * 86400, 7 * 86400, 30 * 86400, 90 * 8
 CATALOGUE: tuple[MetricRow, ...] = (
     # Conservation: consumed = settled + released + unsettled, per process life.
     MetricRow("records_consumed", _C, "Records handed to us by Kafka.", ("topic",)),
-    MetricRow("records_settled", _C, "Records that reached their final fate.", ("topic", "fate")),
+    MetricRow(
+        "records_settled", _C, "Records that reached their final fate.", ("topic", "outcome")
+    ),
     MetricRow(
         "records_released",
         _C,
@@ -86,12 +119,12 @@ CATALOGUE: tuple[MetricRow, ...] = (
     ),
     MetricRow("assigned_partitions", _G, "Partitions this replica owns.", ("topic",)),
     MetricRow("rebalances", _C, "Changes of the assignment.", ("kind",)),
-    MetricRow("commits", _C, "Offset commits.", ("outcome",)),
+    MetricRow("commits", _C, "Offset commits.", ("result",)),
     MetricRow("last_commit_timestamp_seconds", _G, "When a commit was last acknowledged."),
     MetricRow("kafka_errors", _C, "Errors the Kafka client reported.", ("code", "fatal")),
     MetricRow("callback_errors", _C, "Exceptions caught inside client callbacks.", ("callback",)),
     MetricRow("paused_partitions", _G, "Partitions paused on purpose.", ("cause",)),
-    MetricRow("score_waits", _C, "Scores that waited for earlier experience events.", ("outcome",)),
+    MetricRow("score_waits", _C, "Scores that waited for earlier experience events.", ("result",)),
     MetricRow("score_wait_seconds", _H, "How long they waited.", (), DELAY_BUCKETS),
     # Destination.
     MetricRow(
@@ -101,12 +134,12 @@ CATALOGUE: tuple[MetricRow, ...] = (
         "request_duration_seconds",
         _H,
         "Time to the answer.",
-        ("route", "outcome"),
+        ("route", "result"),
         _REQUEST_SECONDS,
     ),
     MetricRow("request_bytes", _H, "Size of a request body.", ("route",), _REQUEST_BYTES),
     MetricRow("request_items", _H, "Events in a request.", ("route",), _REQUEST_ITEMS),
-    MetricRow("items", _C, "Events by what the inlet said of them.", ("route", "outcome")),
+    MetricRow("items", _C, "Events by what the inlet said of them.", ("route", "result")),
     MetricRow("item_refusals", _C, "Events refused for good.", ("route", "reason")),
     MetricRow("retries", _C, "Requests sent again.", ("route", "cause")),
     MetricRow("requests_in_flight", _G, "Requests under way.", ("route",)),
@@ -116,10 +149,10 @@ CATALOGUE: tuple[MetricRow, ...] = (
     MetricRow("items_in_doubt", _C, "Events sent whose answer is unknown.", ("route", "cause")),
     MetricRow("items_resent", _C, "Events sent again after doubt.", ("route",)),
     MetricRow("token_expiry_timestamp_seconds", _G, "When the access token ends."),
-    MetricRow("token_refreshes", _C, "Token requests.", ("outcome",)),
+    MetricRow("token_refreshes", _C, "Token requests.", ("result",)),
     # Rejects.
     MetricRow("dead_letters", _C, "Dead letters acknowledged by Kafka.", ("stage", "reason")),
-    MetricRow("dead_letter_writes", _C, "Attempts to write one.", ("outcome",)),
+    MetricRow("dead_letter_writes", _C, "Attempts to write one.", ("result",)),
     MetricRow(
         "misplaced_records",
         _C,
@@ -129,26 +162,26 @@ CATALOGUE: tuple[MetricRow, ...] = (
     ),
     MetricRow("placeholder_identities", _C, "Identities that name nobody.", ("namespace",)),
     # Join and state.
-    MetricRow("join_lookups", _C, "Contexts looked up for a score.", ("outcome",)),
+    MetricRow("join_lookups", _C, "Contexts looked up for a score.", ("result",)),
     MetricRow(
         "join_match_age_seconds", _H, "Age of the newest event in a context.", (), _AGE_SECONDS
     ),
     MetricRow("late_events", _C, "Experience events older than a score already sent."),
     MetricRow("scores_before_late_event", _C, "Scores that had gone out before such an event."),
-    MetricRow("merged_scores", _C, "Scores delivered before with the same content.", ("route",)),
+    MetricRow("duplicate_scores", _C, "Scores delivered before with the same content.", ("route",)),
     MetricRow(
         "corrections",
         _C,
         "Delivered scores that came again with other content.",
-        ("route", "outcome"),
+        ("route", "result"),
     ),
     MetricRow("state_entries", _G, "Persons in the local store."),
     MetricRow("state_bytes", _G, "Bytes in use in the local store."),
     MetricRow(
         "state_restore_remaining_records", _G, "Changelog records still to restore.", ("partition",)
     ),
-    MetricRow("changelog_writes", _C, "State records written to the changelog.", ("outcome",)),
-    MetricRow("forward_writes", _C, "Facts written to the repartition topic.", ("outcome",)),
+    MetricRow("changelog_writes", _C, "State records written to the changelog.", ("result",)),
+    MetricRow("repartition_writes", _C, "Facts written to the repartition topic.", ("result",)),
     MetricRow(
         "changelog_disturbances", _C, "Times somebody else had written to a changelog partition."
     ),
@@ -181,3 +214,24 @@ CATALOGUE: tuple[MetricRow, ...] = (
         ("route", "dataset", "schema"),
     ),
 )
+
+
+def metric_table() -> str:
+    """Render the catalogue as a Markdown table, in the catalogue's order."""
+    head = "| Metric | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n"
+    return head + "".join(_line(row) for row in CATALOGUE)
+
+
+def exposed_name(row: MetricRow) -> str:
+    """Return the name under which Prometheus sees a metric."""
+    return f"{PREFIX}{row.name}{'_total' if row.kind is Kind.COUNTER else ''}"
+
+
+def _line(row: MetricRow) -> str:
+    labels = "; ".join(_label(row, label) for label in row.labels)
+    return f"| `{exposed_name(row)}` | {row.kind} | {labels} | {row.meaning} |\n"
+
+
+def _label(row: MetricRow, label: str) -> str:
+    values = values_of(row.name, label)
+    return f"{label}: {', '.join(values)}" if values else label

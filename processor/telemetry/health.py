@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from processor.clock import Clock
+from processor.domain.clock import Clock
 from processor.telemetry.metrics import Metrics
-
-__all__ = ["Health", "State", "Verdict"]
 
 _UNREADY = frozenset({"dead_letters", "state", "forward"})
 
@@ -24,13 +22,13 @@ class State(StrEnum):
     """No partition is assigned yet."""
     RESTORING = "restoring"
     """State is being read back from the changelog."""
-    HOLDING = "holding"
+    PAUSED = "paused"
     """Letters, state or facts cannot be written, so nothing is taken in."""
     STOPPING = "stopping"
     READY = "ready"
 
 
-class Verdict(NamedTuple):
+class ProbeResult(NamedTuple):
     """The answer to a probe: yes or no, the state behind it, and a sentence for people."""
 
     ok: bool
@@ -62,7 +60,7 @@ class Health:
         self._stands = (state, reason)
         self._ready = self._judge()
 
-    def hold(self, causes: Mapping[str, str]) -> None:
+    def paused(self, causes: Mapping[str, str]) -> None:
         """Hear what intake is held for, by part; only some parts make a replica unready.
 
         A destination that is down does not: every replica would be unready, and no rollout could
@@ -71,21 +69,21 @@ class Health:
         self._held = "; ".join(reason for part, reason in causes.items() if part in _UNREADY)
         self._ready = self._judge()
 
-    def live(self) -> Verdict:
+    def live(self) -> ProbeResult:
         """Answer the liveness probe."""
         age = self._clock.monotonic() - self._beat
         if age <= self._live_seconds:
-            return Verdict(True, "live", f"The main loop turned {age:.1f} s ago.")
-        return Verdict(False, "stalled", f"The main loop has not turned for {age:.0f} s.")
+            return ProbeResult(True, "live", f"The main loop turned {age:.1f} s ago.")
+        return ProbeResult(False, "stalled", f"The main loop has not turned for {age:.0f} s.")
 
-    def ready(self) -> Verdict:
+    def ready(self) -> ProbeResult:
         """Answer the readiness probe; it gates rollouts and nothing else."""
         return self._ready
 
-    def _judge(self) -> Verdict:
+    def _judge(self) -> ProbeResult:
         state, reason = self._stands
         if state is State.READY and self._held:
-            state, reason = State.HOLDING, f"Intake is held: {self._held}."
+            state, reason = State.PAUSED, f"Intake is held: {self._held}."
         for each in State:
             self._metrics.gauge("ready", each).set(each is state)
-        return Verdict(state is State.READY, state, reason)
+        return ProbeResult(state is State.READY, state, reason)

@@ -6,17 +6,15 @@ from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from processor.errors import UnavailableError
-from processor.telemetry.metrics import PREFIX
-
-__all__ = ["Reading", "scrape"]
+from processor.domain.errors import UnavailableError
+from processor.telemetry.catalogue import PREFIX
 
 _SECONDS = 5.0
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Never through a proxy the environment names."""
 
 
-class Reading(NamedTuple):
+class MetricSamples(NamedTuple):
     """Every sample of one scrape, by sample name."""
 
     samples: dict[str, list[tuple[dict[str, str], float]]]
@@ -42,7 +40,7 @@ class Reading(NamedTuple):
         return {key: value for key, value in sums.items() if value}
 
 
-def scrape(url: str) -> Reading:
+def scrape(url: str) -> MetricSamples:
     """Return what `<url>/metrics` says now; UnavailableError where nobody answers."""
     try:
         with _direct.open(f"{url}/metrics", timeout=_SECONDS) as answer:
@@ -53,4 +51,4 @@ def scrape(url: str) -> Reading:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             samples[sample.name].append((dict(sample.labels), sample.value))
-    return Reading(samples)
+    return MetricSamples(samples)

@@ -2,23 +2,86 @@
 
 It only reads, binds to loopback unless told otherwise, serves few clients at a time, and drops
 those that dawdle. There is nothing to control here: control takes rights on Kafka or the machine.
+
+The page for people: is it well, what has become of the records, where are the numbers.
 """
 
 import json
 import threading
 from collections.abc import Callable
+from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6, SHUT_RDWR, socket
+from string import Template
 from typing import Any, NamedTuple
 
 from prometheus_client.exposition import choose_encoder
 
-from processor.telemetry.health import Health, Verdict
+from processor.telemetry.health import Health, ProbeResult
 from processor.telemetry.metrics import Metrics
-from processor.telemetry.page import page
 
-__all__ = ["TelemetryServer"]
+_PAGE = Template("""\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Customer AI events</title>
+<style>
+  body { font: 16px/1.5 system-ui, sans-serif; max-width: 34rem; margin: 3rem auto; padding: 0 1rem;
+         color: #1d2433; background: #fff }
+  h1 { font-size: 1.25rem; margin: 0 }
+  p { margin: .25rem 0 1.5rem; color: #57606f }
+  table { border-collapse: collapse; width: 100% }
+  td { padding: .4rem 0; border-bottom: 1px solid #e4e7ec }
+  td:last-child { text-align: right; font-variant-numeric: tabular-nums }
+  nav { margin-top: 1.5rem } a { margin-right: 1rem }
+  .yes { color: #0b6b3a } .no { color: #a61b1b }
+  @media (prefers-color-scheme: dark) {
+    body { color: #e6e9ef; background: #14181f } p { color: #9aa4b2 }
+    td { border-color: #2a313c } a { color: #8ab4ff } .yes { color: #5fd08f } .no { color: #ff8f8f }
+  }
+</style>
+<h1 class="$mood">$state</h1>
+<p>$reason $live</p>
+<table>
+$rows</table>
+<nav>
+  <a href="/metrics">Metrics</a><a href="/livez">Liveness</a><a href="/readyz">Readiness</a>
+</nav>
+</html>
+""")
+
+_ROWS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("Records consumed", "records_consumed", {}),
+    ("delivered", "records_settled", {"outcome": "delivered"}),
+    ("stored", "records_settled", {"outcome": "stored"}),
+    ("duplicate", "records_settled", {"outcome": "duplicate"}),
+    ("filtered", "records_settled", {"outcome": "filtered"}),
+    ("dead-lettered", "records_settled", {"outcome": "dead_lettered"}),
+    ("given back", "records_released", {}),
+    ("under way", "records_unsettled", {}),
+    ("unaccounted for", "unaccounted_records", {}),
+    ("Requests sent", "requests", {}),
+    ("Events accepted", "items", {"result": "accepted"}),
+    ("Lag in Kafka", "lag_records", {}),
+)
+
+
+def page(metrics: Metrics, live: ProbeResult, ready: ProbeResult) -> str:
+    """Render the page; everything in it is ours, and escaped all the same."""
+    rows = "".join(
+        f"<tr><td>{escape(words)}</td><td>{metrics.total(name, **labels):,.0f}</td></tr>\n"
+        for words, name, labels in _ROWS
+    )
+    return _PAGE.substitute(
+        mood="yes" if live.ok and ready.ok else "no",
+        state=escape(ready.state.capitalize() if live.ok else "Stalled"),
+        reason=escape(ready.reason),
+        live=escape(live.reason),
+        rows=rows,
+    )
+
 
 _MAX_CLIENTS = 16
 _CLIENT_SECONDS = 10.0
@@ -82,7 +145,7 @@ class TelemetryServer:
                 return _Answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"Not found.\n")
 
 
-def _probe(verdict: Verdict) -> _Answer:
+def _probe(verdict: ProbeResult) -> _Answer:
     status = HTTPStatus.OK if verdict.ok else HTTPStatus.SERVICE_UNAVAILABLE
     body = json.dumps(verdict._asdict()).encode()
     return _Answer(status, "application/json", body + b"\n")

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from processor.clock import SystemClock
+from processor.domain.clock import SystemClock
 from tests.bench import load, paced, race, report
 from tests.bench.contestants import Contestant, Task, contestants, prepare
 from tests.bench.paced import Pace

@@ -39,7 +39,7 @@ class Contestant(NamedTuple):
 
 def contestants() -> list[Contestant]:
     """Return the processor and every peer that is installed."""
-    ours = [Contestant("this processor", _ours)]
+    ours = [Contestant("this processor", _is_ours)]
     here = [name for name in PEERS if _python(name).exists()]
     return ours + [Contestant(name, _peer(name), joins=name != "Faust") for name in here]
 
@@ -57,7 +57,7 @@ def prepare() -> None:
         )
 
 
-def _ours(task: Task) -> tuple[list[str], dict[str, str]]:
+def _is_ours(task: Task) -> tuple[list[str], dict[str, str]]:
     settings = recipe(
         task.bootstrap,
         task.inlet,

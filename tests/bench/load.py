@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from confluent_kafka import Producer
 
-from processor.clock import rfc3339
+from processor.domain.clock import rfc3339
 
 __all__ = ["MODEL", "Row", "encode_json", "fill", "fresh", "joined", "scores"]
 

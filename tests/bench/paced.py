@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Producer
 
-from processor.clock import SystemClock
+from processor.domain.clock import SystemClock
 from tests.bench import load, meter
 from tests.bench.contestants import Contestant, Task
 from tests.bench.stage import Sink

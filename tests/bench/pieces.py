@@ -11,13 +11,13 @@ from pathlib import Path
 from timeit import repeat
 from typing import Any
 
-from processor.app import pipeline_of, reader_of
-from processor.clock import SystemClock
-from processor.person import Person
-from processor.ports import Key
-from processor.record import Record
+from processor.app import build_planner, build_reader
+from processor.components import PersonKey
+from processor.domain.clock import SystemClock
+from processor.domain.record import Record
 from processor.settings import Settings
-from processor.state.wire import decode, encode
+from processor.state.format.person import decode, encode
+from processor.state.person import Person
 from tests.bench import load
 from tests.support.framed import SCORE_ROW, framed_avro
 from tests.support.recipe import recipe
@@ -36,18 +36,20 @@ def _main() -> None:
     rows = list(load.joined(_SCORES, _EVENTS, _COUNT, now_ms))
     with tempfile.TemporaryDirectory() as folder, FakeRegistry() as registry:
         number = registry.register("pieces", SCORE_ROW)
-        reader = reader_of(_settings(Path(folder), registry.url), clock)
-        pipeline = pipeline_of(_settings(Path(folder), registry.url), reader)
+        reader = build_reader(_settings(Path(folder), registry.url), clock)
+        planner = build_planner(_settings(Path(folder), registry.url), reader)
         scores = _records(rows, _SCORES, load.encode_json)
         events = _records(rows, _EVENTS, load.encode_json)[:_COUNT]
         avro = _records(rows, _SCORES, framed_avro(number))
-        reader.learn(avro)
-        known = pipeline.plan(pipeline.survey(events, now_ms), {}).changes
+        reader.fetch_schemas(avro)
+        known = planner.plan(planner.decode(events, now_ms), {}).changes
         persons = list(known.values())
         wires = [encode(person) for person in persons]
 
-        def planned(records: Sequence[Record], known: Mapping[Key, Person]) -> Callable[[], object]:
-            return lambda: pipeline.plan(pipeline.survey(records, now_ms), known)
+        def planned(
+            records: Sequence[Record], known: Mapping[PersonKey, Person]
+        ) -> Callable[[], object]:
+            return lambda: planner.plan(planner.decode(records, now_ms), known)
 
         _show("read a JSON score", lambda: list(map(reader.read, scores)))
         _show("read an Avro score", lambda: list(map(reader.read, avro)))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from threading import Event
 from typing import NamedTuple
 
-from processor.clock import SystemClock
+from processor.domain.clock import SystemClock
 from tests.bench import meter
 from tests.bench.contestants import Contestant, Task
 from tests.bench.stage import Sink

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from processor.clock import SystemClock, rfc3339
+from processor.domain.clock import SystemClock, rfc3339
 from tests.bench.paced import Paced
 from tests.bench.race import Result
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from processor.clock import Clock, SystemClock
-from processor.event import Fact
-from processor.person import DeliveredScore, Limits, Person, with_fact, with_score
+from processor.domain.clock import Clock, SystemClock
+from processor.domain.event import Fact
 from processor.settings import JoinSettings, KafkaSettings
-from processor.state.memory import Memory
-from processor.state.opening import open_memory
-from processor.state.wire import encode
+from processor.state.format.person import encode
+from processor.state.format.score_history import DeliveredScore
+from processor.state.person import Person, PersonLimits, with_fact, with_score
+from processor.state.state_store import ChangelogStateStore, open_state_store
 from processor.telemetry.metrics import Metrics
 from tests.bench import meter
 from tests.support.kafka_cluster import RealKafka
@@ -50,37 +50,37 @@ def _main() -> None:
 def _race(bootstrap: str, folder: Path, persons: int, clock: Clock) -> None:
     join = JoinSettings(directory=str(folder), changelog_replication=1)
     kafka = KafkaSettings(bootstrap_servers=bootstrap, events=None)
-    open_memory(join, kafka, Metrics(), clock).close(10)  # makes the topic
-    octets = _fill(bootstrap, _wires(persons, clock.now_ms(), join.limits()))
+    open_state_store(join, kafka, Metrics(), clock).close(10)  # makes the topic
+    octets = _fill(bootstrap, _wires(persons, clock.now_ms(), PersonLimits.of(join)))
     _say(f"{persons:,} persons in the changelog, {octets / persons:.0f} bytes each")
     for told in ("a new owner, empty disk", "a restart on the same disk"):
         before, began = meter.read_self(), clock.monotonic()
-        memory = open_memory(join, kafka, Metrics(), clock)
-        _restore(memory, clock)
+        state_store = open_state_store(join, kafka, Metrics(), clock)
+        _restore(state_store, clock)
         seconds, after = clock.monotonic() - began, meter.read_self()
         cpu = after.cpu_seconds - before.cpu_seconds
         _say(f"{told}: {seconds:.1f} s, {cpu:.1f} s of CPU, {after.rss_mb:.0f} MiB resident")
-        memory.close(10)
+        state_store.close(10)
     disk = sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
     _say(f"on disk: {disk / persons:.0f} bytes per person")
 
 
-def _restore(memory: Memory, clock: Clock) -> None:
-    memory.assign(range(_PARTITIONS))
-    memory.poll()
-    while memory.restoring:
-        memory.poll()
+def _restore(state_store: ChangelogStateStore, clock: Clock) -> None:
+    state_store.assign(range(_PARTITIONS))
+    state_store.poll()
+    while state_store.restoring:
+        state_store.poll()
         clock.wait(0.001)
 
 
-def _wires(persons: int, now_ms: int, limits: Limits) -> Iterator[tuple[bytes, bytes]]:
+def _wires(persons: int, now_ms: int, limits: PersonLimits) -> Iterator[tuple[bytes, bytes]]:
     """Yield keys and wires; the values differ as those of people do, the shapes repeat."""
     shapes = [_person(number, now_ms, limits) for number in range(1_000)]
     for number in range(persons):
         yield b"ECID|%038d" % number, encode(shapes[number % len(shapes)])
 
 
-def _person(number: int, now_ms: int, limits: Limits) -> Person:
+def _person(number: int, now_ms: int, limits: PersonLimits) -> Person:
     person = Person()
     for day in range(8):
         fact = Fact(

@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from datetime import datetime
 
-from processor.clock import SystemClock
+from processor.domain.clock import SystemClock
 
 __all__: list[str] = []
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from processor.sandbox.broker import EmbeddedBroker
+from processor.simulator.broker import EmbeddedBroker
 from tests.support import java
 from tests.support.kafka_cluster import RealKafka
 from tests.support.waiting import until

@@ -27,9 +27,9 @@ def _main() -> int:
         for seed in range(asked.seed, asked.seed + asked.campaigns):
             protocol = "consumer" if seed % 2 == 0 else "classic"
             plan = Plan(seed, asked.seconds, asked.people, 4, asked.replicas, protocol)
-            outcome = campaign.run(plan, kafka, Path(folder))
-            sys.stdout.write(f"{outcome}\n")
-            passed &= outcome.passed
+            result = campaign.run(plan, kafka, Path(folder))
+            sys.stdout.write(f"{result}\n")
+            passed &= result.passed
     return 0 if passed else 1
 
 

@@ -12,9 +12,9 @@ from threading import Event
 from typing import NamedTuple
 from uuid import uuid4
 
-from processor.clock import Deadline, SystemClock
-from processor.sandbox.aep.faults import Act, Fault
-from processor.sandbox.broker import EmbeddedBroker
+from processor.domain.clock import Deadline, SystemClock
+from processor.simulator.aep.faults import FaultAction, ScriptedFault
+from processor.simulator.broker import EmbeddedBroker
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.watch import CommitWatch
 from tests.support import java
@@ -31,7 +31,7 @@ _PARTITIONS = 6
 _UNCOMMITTED = 1_000
 _SETTLE_SECONDS = 120
 _SLICES = 12
-_SLOW = Fault(Act.LATENCY, delay=0.2)
+_SLOW = ScriptedFault(FaultAction.LATENCY, delay=0.2)
 _SMALL = {"max_in_flight": 1, "request_bytes": 25_000}
 """Together they keep work under way all the time, so that strikes hit something."""
 

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
 
-from processor.sandbox.aep.faults import Act, Fault
-from processor.sandbox.aep.simulator import AepSimulator
+from processor.simulator.aep.faults import FaultAction, ScriptedFault
+from processor.simulator.aep.simulator import AepSimulator
 from tests.support.kafka_cluster import RealKafka
 from tests.support.replica import Replica
 
@@ -13,16 +13,16 @@ __all__ = ["Nemesis"]
 
 _STOP_SECONDS = 30
 _FAULTS = (
-    Fault(Act.STATUS, status=503, count=3),
-    Fault(Act.STATUS, status=503, retry_after="1", count=2),
-    Fault(Act.STATUS, status=500, count=2),
-    Fault(Act.STATUS, status=429, retry_after="1", count=2),
-    Fault(Act.ITEMS, item_status=503, share=0.3, count=2),
-    Fault(Act.RESET, count=2),
-    Fault(Act.RESET, count=1, accept=True),
-    Fault(Act.HALF, count=1),
-    Fault(Act.SHORT, count=1),
-    Fault(Act.LATENCY, delay=1.0, seconds=2),
+    ScriptedFault(FaultAction.STATUS, status=503, count=3),
+    ScriptedFault(FaultAction.STATUS, status=503, retry_after="1", count=2),
+    ScriptedFault(FaultAction.STATUS, status=500, count=2),
+    ScriptedFault(FaultAction.STATUS, status=429, retry_after="1", count=2),
+    ScriptedFault(FaultAction.ITEMS, item_status=503, share=0.3, count=2),
+    ScriptedFault(FaultAction.RESET, count=2),
+    ScriptedFault(FaultAction.RESET, count=1, accept=True),
+    ScriptedFault(FaultAction.HALF, count=1),
+    ScriptedFault(FaultAction.SHORT, count=1),
+    ScriptedFault(FaultAction.LATENCY, delay=1.0, seconds=2),
 )
 
 
@@ -71,7 +71,7 @@ class Nemesis:
     def _fault(self) -> str:
         fault = self._dice.choice(_FAULTS)
         self._aep.faults.add(fault)  # beside the constant latency, which goes with any other
-        doubt = fault.accept or fault.act in (Act.HALF, Act.SHORT)
+        doubt = fault.accept or fault.act in (FaultAction.HALF, FaultAction.SHORT)
         return f"inlet {fault.act}{' after accepting' if doubt else ''}"
 
     def _break(self) -> str:

@@ -17,6 +17,6 @@ def test_nothing_is_lost_wrong_or_committed_too_early_while_everything_breaks(
 ) -> None:
     java.require()
     with campaign.broker(tmp_path) as kafka:
-        outcome = campaign.run(Plan(seed=1, seconds=20), kafka, tmp_path)
+        result = campaign.run(Plan(seed=1, seconds=20), kafka, tmp_path)
 
-    assert outcome.passed, str(outcome)
+    assert result.passed, str(result)

@@ -1,4 +1,4 @@
-"""What the dead-letter topic promises (`Buries`), of the fake and of the real one on a broker."""
+"""What the dead-letter topic promises (`DeadLetterSink`), of the fake and of the real one on a broker."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -6,17 +6,16 @@ from typing import Protocol
 import pytest
 from confluent_kafka import KafkaError
 
-from processor.clock import Deadline, SystemClock
-from processor.dead_letter.guard import Guard
-from processor.dead_letter.letter import read
-from processor.dead_letter.writer import DeadLetters
-from processor.errors import StopError
-from processor.outcome import Reason, Reject, Stage
-from processor.ports import Buries, Pending
-from processor.record import Record
-from processor.sandbox.broker import Api, EmbeddedBroker
+from processor.components import DeadLetterSink, Pending
+from processor.dead_letter.dead_letter import read
+from processor.dead_letter.sink import DeadLetterLimit, KafkaDeadLetterSink
+from processor.domain.clock import Deadline, SystemClock
+from processor.domain.errors import StopError
+from processor.domain.outcome import Reason, Reject, Stage
+from processor.domain.record import Record
+from processor.simulator.broker import Api, EmbeddedBroker
 from processor.telemetry.metrics import Metrics
-from tests.support.doors import FakeDeadLetters
+from tests.support.fakes import FakeDeadLetters
 from tests.support.kafka_io import read_all
 from tests.support.settings import settings_with
 from tests.support.waiting import until
@@ -29,7 +28,7 @@ class Cemetery(Protocol):
     """The door, and the topic behind it."""
 
     @property
-    def door(self) -> Buries:
+    def door(self) -> DeadLetterSink:
         """Return the door."""
         ...
 
@@ -50,17 +49,17 @@ class FakeCemetery:
     """The fake, which knows no topic."""
 
     def __init__(self) -> None:
-        self.door = FakeDeadLetters([], Guard(settings_with(SMALL).dead_letter))
+        self.door = FakeDeadLetters([], DeadLetterLimit(settings_with(SMALL).dead_letter))
 
     def written(self, count: int) -> list[int]:
         assert len(self.door.buried) >= count
         return self.door.buried
 
     def refuse(self) -> None:
-        self.door.holding = "the topic is not writable"
+        self.door.unavailable_reason = "the topic is not writable"
 
     def heal(self) -> None:
-        self.door.holding = None
+        self.door.unavailable_reason = None
 
 
 class RealCemetery:
@@ -69,11 +68,11 @@ class RealCemetery:
     def __init__(self, broker: EmbeddedBroker) -> None:
         self._broker = broker
         settings = settings_with({"kafka/bootstrap_servers": broker.bootstrap, **SMALL})
-        self.door = DeadLetters(settings, Metrics(), SystemClock())
+        self.door = KafkaDeadLetterSink(settings, Metrics(), SystemClock())
 
     def written(self, count: int) -> list[int]:
-        letters = [read(found) for found in read_all(self._broker, TOPIC, count)]
-        return [letter.record.offset for letter in letters if letter]
+        dead_letters = [read(found) for found in read_all(self._broker, TOPIC, count)]
+        return [dead_letter.record.offset for dead_letter in dead_letters if dead_letter]
 
     def refuse(self) -> None:
         self._broker.fail_requests(Api.PRODUCE, *[KafkaError.TOPIC_AUTHORIZATION_FAILED] * 1000)
@@ -93,25 +92,31 @@ def cemetery(request: pytest.FixtureRequest) -> Iterator[Cemetery]:
         real.door.close(0.1)
 
 
-def letters(*offsets: int) -> list[tuple[Record, Reject]]:
+def dead_letters(*offsets: int) -> list[tuple[Record, Reject]]:
     reject = Reject(Stage.READ, Reason.BAD_SCORE, "The score is 101.")
     return [(Record("scores", 1, offset, 1, b"key", b"value"), reject) for offset in offsets]
 
 
-def finished(door: Buries, *sendings: Pending) -> None:
+def finished(door: DeadLetterSink, *sendings: Pending) -> None:
     def done() -> bool:
         door.poll()
         return all(sending.done for sending in sendings)
 
-    until(done, seconds=9, every=0.005, what="the letters are written", tell=lambda: door.holding)
+    until(
+        done,
+        seconds=9,
+        every=0.005,
+        what="the letters are written",
+        tell=lambda: door.unavailable_reason,
+    )
 
 
-def held(door: Buries) -> None:
-    def holding() -> bool:
+def held(door: DeadLetterSink) -> None:
+    def unavailable_reason() -> bool:
         door.poll()
-        return door.holding is not None
+        return door.unavailable_reason is not None
 
-    until(holding, seconds=9, every=0.005, what="the door holds")
+    until(unavailable_reason, seconds=9, every=0.005, what="the door holds")
 
 
 def test_nothing_to_write_is_done_at_once(cemetery: Cemetery) -> None:
@@ -119,16 +124,16 @@ def test_nothing_to_write_is_done_at_once(cemetery: Cemetery) -> None:
 
 
 def test_letters_that_are_done_are_in_the_topic_in_order(cemetery: Cemetery) -> None:
-    first, second = cemetery.door.send(letters(1, 2, 3)), cemetery.door.send(letters(4))
+    first, second = cemetery.door.send(dead_letters(1, 2, 3)), cemetery.door.send(dead_letters(4))
 
     finished(cemetery.door, first, second)
 
     assert cemetery.written(4) == [1, 2, 3, 4]
-    assert cemetery.door.holding is None
+    assert cemetery.door.unavailable_reason is None
 
 
 def test_letters_are_written_though_nobody_asks(cemetery: Cemetery) -> None:
-    cemetery.door.send(letters(1))
+    cemetery.door.send(dead_letters(1))
     assert cemetery.door.close(5)
 
     assert cemetery.written(1) == [1]
@@ -136,24 +141,24 @@ def test_letters_are_written_though_nobody_asks(cemetery: Cemetery) -> None:
 
 def test_a_topic_that_refuses_is_held_for_and_no_letter_is_lost(cemetery: Cemetery) -> None:
     cemetery.refuse()
-    sendings = [cemetery.door.send(letters(1, 2)), cemetery.door.send(letters(3))]
+    sendings = [cemetery.door.send(dead_letters(1, 2)), cemetery.door.send(dead_letters(3))]
     held(cemetery.door)
-    sendings.append(cemetery.door.send(letters(4)))
+    sendings.append(cemetery.door.send(dead_letters(4)))
     assert not any(sending.done for sending in sendings)
 
     cemetery.heal()
     finished(cemetery.door, *sendings)
 
     assert set(cemetery.written(4)) == {1, 2, 3, 4}
-    assert cemetery.door.holding is None
+    assert cemetery.door.unavailable_reason is None
 
 
 def test_what_is_done_stays_so(cemetery: Cemetery) -> None:
-    sending = cemetery.door.send(letters(1))
+    sending = cemetery.door.send(dead_letters(1))
     finished(cemetery.door, sending)
 
     cemetery.refuse()
-    cemetery.door.send(letters(2))
+    cemetery.door.send(dead_letters(2))
     held(cemetery.door)
 
     assert sending.done
@@ -161,7 +166,7 @@ def test_what_is_done_stays_so(cemetery: Cemetery) -> None:
 
 def test_closing_says_that_letters_are_left_and_is_over_in_time(cemetery: Cemetery) -> None:
     cemetery.refuse()
-    sending = cemetery.door.send(letters(1))
+    sending = cemetery.door.send(dead_letters(1))
     held(cemetery.door)
 
     deadline = Deadline(SystemClock(), 3)
@@ -172,7 +177,7 @@ def test_closing_says_that_letters_are_left_and_is_over_in_time(cemetery: Cemete
 
 
 def test_closing_with_nothing_left_says_so(cemetery: Cemetery) -> None:
-    finished(cemetery.door, cemetery.door.send(letters(1)))
+    finished(cemetery.door, cemetery.door.send(dead_letters(1)))
 
     assert cemetery.door.close(5)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from processor.sandbox.aep.limits import Limits
-from processor.sandbox.aep.simulator import AepSimulator, SimulatorSettings
+from processor.simulator.aep.limits import RateLimits
+from processor.simulator.aep.simulator import AepSimulator, SimulatorSettings
 from tests.support.aep_caller import AepCaller, Json, message, row, with_dataset
 
 NAMED = "inletId: [in] imsOrgId: [SANDBOX0000000000000000@AdobeOrg]"
@@ -175,8 +175,10 @@ def test_more_than_one_megabyte_is_a_413_and_nothing_is_taken(aep: AepCaller) ->
     assert aep.simulator.ledger.accepted() == 0
 
 
-@pytest.mark.parametrize("limits", [Limits(requests_per_second=2), Limits(messages_per_second=4)])
-def test_a_rate_limit_is_a_429_with_retry_after(limits: Limits) -> None:
+@pytest.mark.parametrize(
+    "limits", [RateLimits(requests_per_second=2), RateLimits(messages_per_second=4)]
+)
+def test_a_rate_limit_is_a_429_with_retry_after(limits: RateLimits) -> None:
     settings = SimulatorSettings(limits=limits)
     with with_dataset(AepSimulator(settings=settings)) as simulator:
         aep = AepCaller(simulator)
@@ -219,8 +221,8 @@ def test_sync_validation_stops_after_five_violations(aep: AepCaller) -> None:
 
 def test_sync_validation_is_limited_by_the_minute_and_by_region() -> None:
     for limits, statuses in (
-        (Limits(sync_validations_per_minute=2), [200, 200, 429]),
-        (Limits(sync_validation_supported=False), [501, 501, 501]),
+        (RateLimits(sync_validations_per_minute=2), [200, 200, 429]),
+        (RateLimits(sync_validation_supported=False), [501, 501, 501]),
     ):
         settings = SimulatorSettings(limits=limits)
         with with_dataset(AepSimulator(settings=settings)) as simulator:

@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 import pytest
 
-from processor.sandbox.aep.simulator import AepSimulator, SimulatorSettings
+from processor.simulator.aep.simulator import AepSimulator, SimulatorSettings
 from tests.support.aep_caller import CLOSED, AepCaller, message, row, with_dataset
 
 FOUNDATION = "/data/foundation"

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import structlog
 
-from processor.clock import SystemClock
-from processor.errors import InvariantError
-from processor.event import ScoreEvent
-from processor.outcome import Reason
-from processor.record import Partition
+from processor.domain.clock import SystemClock
+from processor.domain.errors import InvariantError
+from processor.domain.event import ScoreEvent
+from processor.domain.outcome import Reason
+from processor.domain.record import Partition
 from processor.settings import AepSettings, RouteSettings
-from processor.sink import Delivery, Sink
+from processor.sink import InletDelivery, InletSink
 from processor.telemetry.metrics import Metrics
 from tests.support.inlet import (
     Act,
@@ -49,13 +49,13 @@ class Rig:
     """A sink with one route to a scripted inlet."""
 
     inlet: FakeInlet
-    sink: Sink
+    sink: InletSink
     metrics: Metrics
 
-    def deliver(self, count: int = 5, *, size: int = 0, within: float = 10) -> Delivery:
+    def deliver(self, count: int = 5, *, size: int = 0, within: float = 10) -> InletDelivery:
         events = score_events(count, size=size)
         delivery = self.sink.deliver(events)
-        assert delivery.wait(within), self.sink.holding
+        assert delivery.wait(within), self.sink.unavailable_reason
         ends = {event.id for event in delivery.accepted} | {e.id for e, _ in delivery.refused}
         assert delivery.released == []
         assert ends == {event.id for event in events}
@@ -88,7 +88,7 @@ def rig(
         }
         routes = [_route("upgrade", inlet.url), _route("churn", inlet.url)]
         metrics = Metrics()
-        sink = Sink(AepSettings.model_validate(page), routes, metrics, SystemClock())
+        sink = InletSink(AepSettings.model_validate(page), routes, metrics, SystemClock())
         sink.start()
         try:
             yield Rig(inlet, sink, metrics)
@@ -103,10 +103,10 @@ def _route(name: str, url: str) -> RouteSettings:
 
 
 def test_events_go_out_in_one_request_with_the_headers_adobe_asks_for() -> None:
-    with rig() as house:
-        delivery = house.deliver(5)
+    with rig() as processor:
+        delivery = processor.deliver(5)
 
-        (request,) = house.inlet.requests
+        (request,) = processor.inlet.requests
         assert request.path == "/collection/batch/inlet"
         assert request.headers["content-type"] == "application/json"
         assert request.headers["x-sandbox-name"] == "prod"
@@ -116,27 +116,27 @@ def test_events_go_out_in_one_request_with_the_headers_adobe_asks_for() -> None:
 
 
 def test_requests_are_filled_by_bytes_across_deliveries() -> None:
-    with rig(limits={"linger_seconds": 0.2, "request_bytes": 100_000}) as house:
-        deliveries = [house.sink.deliver(score_events(10, size=5_000)) for _ in range(9)]
+    with rig(limits={"linger_seconds": 0.2, "request_bytes": 100_000}) as processor:
+        deliveries = [processor.sink.deliver(score_events(10, size=5_000)) for _ in range(9)]
 
         assert all(delivery.wait(5) for delivery in deliveries)
-        *full, _ = [len(request.body) for request in house.inlet.requests]
+        *full, _ = [len(request.body) for request in processor.inlet.requests]
         assert all(94_000 < size <= 100_000 for size in full)
 
 
 def test_nothing_to_deliver_is_done_at_once() -> None:
-    with rig() as house:
-        assert house.sink.deliver([]).done
+    with rig() as processor:
+        assert processor.sink.deliver([]).done
 
 
 def test_events_of_several_routes_share_a_delivery_and_not_a_request() -> None:
-    with rig() as house:
+    with rig() as processor:
         events = [score_event("a"), score_event("b", route="churn"), score_event("c")]
 
-        delivery = house.sink.deliver(events)
+        delivery = processor.sink.deliver(events)
 
         assert delivery.wait(5)
-        assert sorted(request.ids for request in house.inlet.requests) == [["a", "c"], ["b"]]
+        assert sorted(request.ids for request in processor.inlet.requests) == [["a", "c"], ["b"]]
 
 
 _TRANSIENT: dict[str, tuple[Act, bool]] = {
@@ -192,30 +192,30 @@ _TRANSIENT: dict[str, tuple[Act, bool]] = {
 @pytest.mark.parametrize("name", list(_TRANSIENT))
 def test_trouble_that_passes_ends_in_every_event_accepted_once(name: str) -> None:
     act, doubt = _TRANSIENT[name]
-    with rig(act) as house:
-        delivery = house.deliver(5)
+    with rig(act) as processor:
+        delivery = processor.deliver(5)
 
         assert delivery.refused == []
-        assert house.inlet.repeats == []
+        assert processor.inlet.repeats == []
         assert len(delivery.in_doubt) == (5 if doubt else 0)
-        assert house.metrics.value("items", "upgrade", "accepted") == 5
+        assert processor.metrics.value("items", "upgrade", "accepted") == 5
 
 
 def test_a_reset_after_the_events_were_taken_repeats_them_once_and_lists_each() -> None:
-    with rig(cuts(taken=True)) as house:
-        delivery = house.deliver(5)
+    with rig(cuts(taken=True)) as processor:
+        delivery = processor.deliver(5)
 
         doubted = {event.id for event, _ in delivery.in_doubt}
-        assert set(house.inlet.repeats) == doubted
-        assert house.metrics.value("items_in_doubt", "upgrade", "reset") == 5
-        assert house.metrics.value("items_resent", "upgrade") == 5
+        assert set(processor.inlet.repeats) == doubted
+        assert processor.metrics.value("items_in_doubt", "upgrade", "reset") == 5
+        assert processor.metrics.value("items_resent", "upgrade") == 5
 
 
 @pytest.mark.parametrize("key", ["status", "statusCode"])
 def test_refused_items_end_with_adobes_words_and_without_values(key: str) -> None:
     words = "DCVS-1104-400 expected type: String, found: 'john.smith@example.com'"
-    with rig(accepts({1: {key: 400, "message": words}, 3: {key: "400"}})) as house:
-        delivery = house.deliver(5)
+    with rig(accepts({1: {key: 400, "message": words}, 3: {key: "400"}})) as processor:
+        delivery = processor.deliver(5)
 
         assert [event.id for event, _ in delivery.refused] == ["e1", "e3"]
         reject = delivery.refused[0][1]
@@ -223,12 +223,12 @@ def test_refused_items_end_with_adobes_words_and_without_values(key: str) -> Non
         assert "DCVS-1104-400 expected type: String" in reject.detail
         assert "john" not in reject.detail
         assert reject.model == "Churn"
-        assert house.sizes == [5]
+        assert processor.sizes == [5]
 
 
 def test_permuted_items_are_told_by_their_index() -> None:
-    with rig(accepts({0: {"status": 400}}, order=lambda said: said[::-1])) as house:
-        assert [event.id for event, _ in house.deliver(4).refused] == ["e0"]
+    with rig(accepts({0: {"status": 400}}, order=lambda said: said[::-1])) as processor:
+        assert [event.id for event, _ in processor.deliver(4).refused] == ["e0"]
 
 
 def test_only_the_items_that_failed_are_sent_again() -> None:
@@ -237,22 +237,22 @@ def test_only_the_items_that_failed_are_sent_again() -> None:
         2: {"status": 503},
         4: {"statusCode": "429", "message": "slow"},
     }
-    with rig(accepts(mixed)) as house:
-        delivery = house.deliver(5)
+    with rig(accepts(mixed)) as processor:
+        delivery = processor.deliver(5)
 
         assert [event.id for event, _ in delivery.refused] == ["e0"]
-        assert house.inlet.repeats == []
-        again = [id_ for request in house.inlet.requests[1:] for id_ in request.ids]
+        assert processor.inlet.repeats == []
+        again = [id_ for request in processor.inlet.requests[1:] for id_ in request.ids]
         assert sorted(again) == ["e2", "e4"]
 
 
 def test_a_refused_request_is_split_until_the_guilty_events_stand_alone() -> None:
-    with rig(default=refuses(lambda id_: id_ in {"e3", "e77"})) as house:
-        delivery = house.deliver(100)
+    with rig(default=refuses(lambda id_: id_ in {"e3", "e77"})) as processor:
+        delivery = processor.deliver(100)
 
         assert sorted(event.id for event, _ in delivery.refused) == ["e3", "e77"]
-        assert house.inlet.repeats == []
-        assert len(house.inlet.requests) < 40
+        assert processor.inlet.repeats == []
+        assert len(processor.inlet.requests) < 40
 
 
 def test_a_request_that_is_too_large_is_split_and_an_event_alone_refused() -> None:
@@ -263,78 +263,78 @@ def test_a_request_that_is_too_large_is_split_and_an_event_alone_refused() -> No
 
         return act
 
-    with rig(default=too_large(30_000)) as house:
+    with rig(default=too_large(30_000)) as processor:
         events = [*score_events(20, size=3_000), score_event("big", size=40_000)]
 
-        delivery = house.sink.deliver(events)
+        delivery = processor.sink.deliver(events)
 
         assert delivery.wait(5)
         ((event, reject),) = delivery.refused
         assert (event.id, reject.reason) == ("big", Reason.EVENT_TOO_LARGE)
-        assert len(house.inlet.taken) == 20
+        assert len(processor.inlet.taken) == 20
 
 
 def test_an_event_that_can_never_fit_is_refused_without_being_sent() -> None:
-    with rig(limits={"request_bytes": 10_000}) as house:
-        delivery = house.deliver(1, size=20_000)
+    with rig(limits={"request_bytes": 10_000}) as processor:
+        delivery = processor.deliver(1, size=20_000)
 
         assert delivery.refused[0][1].reason is Reason.EVENT_TOO_LARGE
-        assert house.inlet.requests == []
+        assert processor.inlet.requests == []
 
 
 def test_an_event_that_can_never_fit_is_no_proof_that_the_inlet_is_well() -> None:
-    with rig(default=answers(500), limits={"request_bytes": 10_000}) as house:
-        well = house.sink.deliver(score_events(1))
-        until(lambda: house.sink.holding, seconds=5, what="the sink holds")
+    with rig(default=answers(500), limits={"request_bytes": 10_000}) as processor:
+        well = processor.sink.deliver(score_events(1))
+        until(lambda: processor.sink.unavailable_reason, seconds=5, what="the sink holds")
 
-        delivery = house.sink.deliver([score_event("big", size=20_000)])
+        delivery = processor.sink.deliver([score_event("big", size=20_000)])
 
         assert delivery.wait(5)
-        assert house.sink.holding is not None
+        assert processor.sink.unavailable_reason is not None
         assert not well.done
 
 
 def test_an_answer_that_comes_before_the_body_was_read_is_an_answer() -> None:
-    with rig(limits={"request_bytes": 1_000_000}, auth=False) as house:
-        house.inlet.early.append(answers(413, Connection="close"))
+    with rig(limits={"request_bytes": 1_000_000}, auth=False) as processor:
+        processor.inlet.early.append(answers(413, Connection="close"))
         start = time.monotonic()
 
-        delivery = house.deliver(4, size=240_000)
+        delivery = processor.deliver(4, size=240_000)
 
         assert time.monotonic() - start < 0.35
         assert delivery.refused == []
         assert delivery.in_doubt == []
-        assert house.sizes == [2, 2]
+        assert processor.sizes == [2, 2]
 
 
 def test_a_retry_after_is_waited_for_and_nothing_is_sent_meanwhile() -> None:
-    with rig(answers(503, Retry_After="1")) as house:
+    with rig(answers(503, Retry_After="1")) as processor:
         start = time.monotonic()
-        first = house.sink.deliver(score_events(3))
-        until(lambda: house.sink.holding, seconds=3, what="the sink holds")
-        second = house.sink.deliver(score_events(3))
+        first = processor.sink.deliver(score_events(3))
+        until(lambda: processor.sink.unavailable_reason, seconds=3, what="the sink holds")
+        second = processor.sink.deliver(score_events(3))
 
         assert first.wait(5)
         assert second.wait(5)
         assert 1.0 <= time.monotonic() - start < 1.6
-        assert len(house.inlet.requests) <= 4
-        assert house.sink.holding is None
+        assert len(processor.inlet.requests) <= 4
+        assert processor.sink.unavailable_reason is None
 
 
 def test_a_dead_inlet_is_probed_with_one_event_and_costs_next_to_nothing() -> None:
-    with rig(default=answers(500), retry={"max_seconds": 0.02, "breaker_failures": 3}) as house:
-        delivery = house.sink.deliver(score_events(500))
+    with rig(default=answers(500), retry={"max_seconds": 0.02, "breaker_failures": 3}) as processor:
+        delivery = processor.sink.deliver(score_events(500))
 
-        until(lambda: len(house.inlet.requests) > 30, seconds=10, what="many probes")
-        holding = house.sink.holding
-        probes = house.sizes[-20:]
-        house.inlet.default = accepts()
+        until(lambda: len(processor.inlet.requests) > 30, seconds=10, what="many probes")
+        unavailable_reason = processor.sink.unavailable_reason
+        probes = processor.sizes[-20:]
+        processor.inlet.default = accepts()
 
         assert delivery.wait(10)
-        assert holding == "upgrade: the inlet fails"
+        assert unavailable_reason == "upgrade: the inlet fails"
         assert set(probes) == {1}
-        assert house.sink.holding is None
-        assert house.metrics.value("circuit_open", "upgrade", "server_error") == 0
+        assert processor.sink.unavailable_reason is None
+        assert processor.metrics.value("circuit_open", "upgrade", "server_error") == 0
 
 
 def test_one_event_that_makes_the_inlet_fail_does_not_keep_the_others_back() -> None:
@@ -345,62 +345,64 @@ def test_one_event_that_makes_the_inlet_fail_does_not_keep_the_others_back() -> 
 
         return act
 
-    with rig(default=fails_on("e13")) as house:
-        delivery = house.sink.deliver(score_events(64))
+    with rig(default=fails_on("e13")) as processor:
+        delivery = processor.sink.deliver(score_events(64))
 
-        until(lambda: len(set(house.inlet.taken)) == 63, seconds=10, what="the others are taken")
+        until(
+            lambda: len(set(processor.inlet.taken)) == 63, seconds=10, what="the others are taken"
+        )
         assert not delivery.done
 
 
 def test_an_expired_token_is_renewed_once_for_all_requests_in_flight() -> None:
-    with rig(limits={"request_bytes": 10_000}) as house:
-        house.deliver(2)
-        house.inlet.token = "token-2"
+    with rig(limits={"request_bytes": 10_000}) as processor:
+        processor.deliver(2)
+        processor.inlet.token = "token-2"
 
-        delivery = house.deliver(200, size=4_000)
+        delivery = processor.deliver(200, size=4_000)
 
-        assert len(house.inlet.token_requests) == 2
+        assert len(processor.inlet.token_requests) == 2
         assert delivery.refused == []
         assert delivery.in_doubt == []
 
 
 def test_a_token_that_is_refused_for_good_holds_and_dead_letters_nothing() -> None:
-    with rig(default=answers(403), retry={"max_seconds": 0.02}) as house:
-        delivery = house.sink.deliver(score_events(5))
+    with rig(default=answers(403), retry={"max_seconds": 0.02}) as processor:
+        delivery = processor.sink.deliver(score_events(5))
 
-        until(lambda: house.sink.holding, seconds=5, what="the sink holds")
-        assert "token" in (house.sink.holding or "")
-        house.inlet.default = accepts()
+        until(lambda: processor.sink.unavailable_reason, seconds=5, what="the sink holds")
+        assert "token" in (processor.sink.unavailable_reason or "")
+        processor.inlet.default = accepts()
 
         assert delivery.wait(10)
         assert delivery.refused == []
 
 
 def test_a_token_service_that_is_down_holds_and_recovers() -> None:
-    with rig() as house:
-        house.inlet.ims_script.extend([answers(503), answers(400, {"error": "invalid_client"})])
+    with rig() as processor:
+        processor.inlet.ims_script.extend([answers(503), answers(400, {"error": "invalid_client"})])
 
-        delivery = house.deliver(5)
+        delivery = processor.deliver(5)
 
         assert delivery.refused == []
         assert delivery.in_doubt == []
 
 
 def test_an_inlet_without_authentication_gets_no_token() -> None:
-    with rig(auth=False) as house:
-        house.deliver(2)
+    with rig(auth=False) as processor:
+        processor.deliver(2)
 
-        assert "authorization" not in house.inlet.requests[0].headers
-        assert house.inlet.token_requests == []
+        assert "authorization" not in processor.inlet.requests[0].headers
+        assert processor.inlet.token_requests == []
 
 
 def test_neither_secrets_nor_identities_reach_the_log() -> None:
     with (
         structlog.testing.capture_logs() as log,
-        rig(answers(500), resets(), answers(401)) as house,
+        rig(answers(500), resets(), answers(401)) as processor,
     ):
-        house.inlet.ims_script.append(answers(401, {"error": "canary-secret"}))
-        house.deliver(3)
+        processor.inlet.ims_script.append(answers(401, {"error": "canary-secret"}))
+        processor.deliver(3)
 
     text = json.dumps(log, default=str)
     assert "held off" in text or "token" in text
@@ -412,40 +414,40 @@ def test_neither_secrets_nor_identities_reach_the_log() -> None:
     "act", [hangs(), drips(b"HTTP/1.1 207 M\r\n" * 500, 0.05), answers(404), answers(503)]
 )
 def test_closing_takes_its_seconds_and_no_more_whatever_the_inlet_does(act: Act) -> None:
-    with rig(default=act, retry={"request_deadline_seconds": 60}) as house:
-        delivery = house.sink.deliver(score_events(3))
-        until(lambda: house.inlet.requests, seconds=5, what="a request is out")
+    with rig(default=act, retry={"request_deadline_seconds": 60}) as processor:
+        delivery = processor.sink.deliver(score_events(3))
+        until(lambda: processor.inlet.requests, seconds=5, what="a request is out")
 
         start = time.monotonic()
-        house.sink.close(0.3)
+        processor.sink.close(0.3)
 
         assert time.monotonic() - start < 1.5
         assert not delivery.done
 
 
 def test_what_was_under_way_when_it_closed_is_in_doubt() -> None:
-    with rig(default=hangs(), retry={"request_deadline_seconds": 60}) as house:
-        delivery = house.sink.deliver(score_events(3))
-        until(lambda: house.inlet.requests, seconds=5, what="a request is out")
+    with rig(default=hangs(), retry={"request_deadline_seconds": 60}) as processor:
+        delivery = processor.sink.deliver(score_events(3))
+        until(lambda: processor.inlet.requests, seconds=5, what="a request is out")
 
-        house.sink.close(0)
+        processor.sink.close(0)
 
         assert [cause for _, cause in delivery.in_doubt] == ["stopped"] * 3
 
 
 def test_closing_sends_what_lingers() -> None:
-    with rig(limits={"linger_seconds": 9}) as house:
-        delivery = house.sink.deliver(score_events(3))
-        house.sink.close(5)
+    with rig(limits={"linger_seconds": 9}) as processor:
+        delivery = processor.sink.deliver(score_events(3))
+        processor.sink.close(5)
 
         assert delivery.done
         with pytest.raises(InvariantError):
-            house.sink.deliver(score_events(1))
+            processor.sink.deliver(score_events(1))
 
 
 def test_a_sink_that_never_started_closes_too() -> None:
     aep = AepSettings(org_id="A@AdobeOrg")
-    sink = Sink(
+    sink = InletSink(
         aep, [_route("a", "https://dcs.adobedc.net/collection/a")], Metrics(), SystemClock()
     )
 
@@ -457,15 +459,15 @@ def test_an_error_of_our_own_reaches_the_main_thread(monkeypatch: pytest.MonkeyP
         raise ZeroDivisionError
 
     monkeypatch.setattr("processor.sink.sender.assess", broken)
-    with rig() as house:
-        house.sink.deliver(score_events(1))
+    with rig() as processor:
+        processor.sink.deliver(score_events(1))
 
         with pytest.raises(InvariantError):
-            until(lambda: house.sink.holding, seconds=5, what="the sink says so")
+            until(lambda: processor.sink.unavailable_reason, seconds=5, what="the sink says so")
         monkeypatch.undo()
         with pytest.raises(InvariantError):
-            house.sink.close(0)
-        house.sink._crash = None  # noqa: SLF001  for the rig's own close
+            processor.sink.close(0)
+        processor.sink._crash = None  # noqa: SLF001  for the rig's own close
 
 
 def _takes_then(act: Act) -> Act:
@@ -495,50 +497,54 @@ def _of_two_partitions() -> list[ScoreEvent]:
 
 
 def test_what_waits_for_a_dead_inlet_is_released_at_once_and_never_sent() -> None:
-    with rig(default=answers(503), retry={"max_seconds": 0.02, "breaker_failures": 1}) as house:
-        mixed = house.sink.deliver(_of_two_partitions())
-        until(lambda: house.sink.holding, seconds=5, what="the sink holds")
-        alone = house.sink.deliver(_of_two_partitions()[1:])
+    with rig(default=answers(503), retry={"max_seconds": 0.02, "breaker_failures": 1}) as processor:
+        mixed = processor.sink.deliver(_of_two_partitions())
+        until(lambda: processor.sink.unavailable_reason, seconds=5, what="the sink holds")
+        alone = processor.sink.deliver(_of_two_partitions()[1:])
 
-        house.sink.forget(_LEFT)
+        processor.sink.forget(_LEFT)
 
         assert alone.wait(5)
         assert [event.id for event in alone.released] == ["e1"]
         until(lambda: mixed.released, seconds=5, what="what a probe had out is released too")
-        house.inlet.default = accepts()
+        processor.inlet.default = accepts()
         assert mixed.wait(5)
-        assert [event.id for event in mixed.accepted] == house.inlet.taken == ["e0"]
+        assert [event.id for event in mixed.accepted] == processor.inlet.taken == ["e0"]
         assert [event.id for event in mixed.released] == ["e1"]
 
 
 def test_a_held_sink_that_has_nothing_left_to_send_lets_a_probe_in() -> None:
-    with rig(default=answers(503)) as house:
-        gone = house.sink.deliver(_of_two_partitions()[1:])
-        until(lambda: house.sink.holding, seconds=5, what="the sink holds")
-        house.sink.forget(_LEFT)
+    with rig(default=answers(503)) as processor:
+        gone = processor.sink.deliver(_of_two_partitions()[1:])
+        until(lambda: processor.sink.unavailable_reason, seconds=5, what="the sink holds")
+        processor.sink.forget(_LEFT)
         assert gone.wait(5)
 
-        until(lambda: house.sink.holding is None, seconds=5, what="the idle sink holds nobody off")
-        house.inlet.default = accepts()
+        until(
+            lambda: processor.sink.unavailable_reason is None,
+            seconds=5,
+            what="the idle sink holds nobody off",
+        )
+        processor.inlet.default = accepts()
 
-        assert house.sink.deliver(_of_two_partitions()[:1]).wait(5)
+        assert processor.sink.deliver(_of_two_partitions()[:1]).wait(5)
 
 
 def test_what_lingers_is_released_without_being_sent() -> None:
-    with rig(limits={"linger_seconds": 0.3}) as house:
-        delivery = house.sink.deliver(_of_two_partitions())
-        house.sink.forget(_LEFT)
+    with rig(limits={"linger_seconds": 0.3}) as processor:
+        delivery = processor.sink.deliver(_of_two_partitions())
+        processor.sink.forget(_LEFT)
 
         assert delivery.wait(5)
-        assert house.inlet.taken == ["e0"]
+        assert processor.inlet.taken == ["e0"]
 
 
 def test_what_is_under_way_counts_as_accepted_where_the_inlet_takes_it() -> None:
-    with rig(default=accepts(wait=0.2)) as house:
-        delivery = house.sink.deliver(_of_two_partitions())
-        until(lambda: house.inlet.requests, seconds=5, what="a request is out")
+    with rig(default=accepts(wait=0.2)) as processor:
+        delivery = processor.sink.deliver(_of_two_partitions())
+        until(lambda: processor.inlet.requests, seconds=5, what="a request is out")
 
-        house.sink.forget(_LEFT)
+        processor.sink.forget(_LEFT)
 
         assert delivery.wait(5)
         assert [event.id for event in delivery.accepted] == ["e0", "e1"]
@@ -546,33 +552,33 @@ def test_what_is_under_way_counts_as_accepted_where_the_inlet_takes_it() -> None
 
 
 def test_what_is_under_way_is_released_where_it_would_be_sent_again_and_stays_in_doubt() -> None:
-    with rig(_takes_then(answers(500, wait=0.2))) as house:
-        delivery = house.sink.deliver(_of_two_partitions())
-        until(lambda: house.inlet.requests, seconds=5, what="a request is out")
+    with rig(_takes_then(answers(500, wait=0.2))) as processor:
+        delivery = processor.sink.deliver(_of_two_partitions())
+        until(lambda: processor.inlet.requests, seconds=5, what="a request is out")
 
-        house.sink.forget(_LEFT)
+        processor.sink.forget(_LEFT)
 
         assert delivery.wait(5)
         assert [event.id for event in delivery.released] == ["e1"]
         assert [event.id for event, _ in delivery.in_doubt] == ["e0", "e1"]
-        assert house.inlet.taken == ["e0", "e1", "e0"]
+        assert processor.inlet.taken == ["e0", "e1", "e0"]
 
 
 def test_a_partition_that_comes_back_is_sent_again() -> None:
-    with rig() as house:
-        house.sink.forget(_LEFT)
+    with rig() as processor:
+        processor.sink.forget(_LEFT)
 
-        delivery = house.sink.deliver(_of_two_partitions())
+        delivery = processor.sink.deliver(_of_two_partitions())
 
         assert delivery.wait(5)
         assert delivery.released == []
 
 
 def test_a_closed_sink_has_nothing_to_forget() -> None:
-    with rig() as house:
-        house.sink.close(1)
+    with rig() as processor:
+        processor.sink.close(1)
 
-        house.sink.forget(_LEFT)
+        processor.sink.forget(_LEFT)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -581,14 +587,14 @@ def test_whatever_is_forgotten_under_any_mix_of_faults_every_event_has_one_end(s
     swift = [act for name, (act, _) in _TRANSIENT.items() if name not in _SLOW_OR_LYING]
     script = [chance.choice([*swift, *_LOSES_THE_ANSWER, accepts()]) for _ in range(40)]
     limits = {"request_bytes": 10_000}
-    with rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as house:
+    with rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as processor:
         deliveries = []
         for batch in range(10):
             names = [f"{batch}-{i}" for i in range(40)]
             events = [score_event(each, size=900, partition=i % 2) for i, each in enumerate(names)]
-            deliveries.append(house.sink.deliver(events))
+            deliveries.append(processor.sink.deliver(events))
             if chance.random() < 0.4:
-                house.sink.forget(_LEFT)
+                processor.sink.forget(_LEFT)
 
         assert all(delivery.wait(20) for delivery in deliveries)
         accepted = [event.id for delivery in deliveries for event in delivery.accepted]
@@ -597,44 +603,44 @@ def test_whatever_is_forgotten_under_any_mix_of_faults_every_event_has_one_end(s
         assert len({*accepted, *(event.id for event in released)}) == 400
         assert len(accepted) + len(released) == 400
         assert all(event.record.partition == 1 for event in released)
-        assert {event.id for event in released} & set(house.inlet.taken) <= doubted
+        assert {event.id for event in released} & set(processor.inlet.taken) <= doubted
 
 
 def test_the_budget_paces_requests() -> None:
-    with rig(limits={"messages_per_second": 100}) as house:
+    with rig(limits={"messages_per_second": 100}) as processor:
         start = time.monotonic()
-        house.deliver(250)
+        processor.deliver(250)
 
         assert 1.0 < time.monotonic() - start < 3.0
-        assert max(house.sizes) <= 100
+        assert max(processor.sizes) <= 100
 
 
 def test_no_more_requests_are_under_way_than_allowed() -> None:
     with rig(
         default=accepts(wait=0.02), limits={"max_in_flight": 3, "request_bytes": 10_000}
-    ) as house:
-        house.deliver(120, size=4_000)
+    ) as processor:
+        processor.deliver(120, size=4_000)
 
-        assert house.inlet.most_at_once == 3
+        assert processor.inlet.most_at_once == 3
 
 
 def test_requests_first_leave_in_the_order_of_the_events() -> None:
-    with rig(limits={"max_in_flight": 1, "request_bytes": 10_000}) as house:
-        delivery = house.deliver(60, size=3_000)
+    with rig(limits={"max_in_flight": 1, "request_bytes": 10_000}) as processor:
+        delivery = processor.deliver(60, size=3_000)
 
-        assert house.inlet.taken == [f"e{i}" for i in range(60)]
-        assert [event.id for event in delivery.accepted] == house.inlet.taken
+        assert processor.inlet.taken == [f"e{i}" for i in range(60)]
+        assert [event.id for event in delivery.accepted] == processor.inlet.taken
 
 
 def test_every_sent_event_is_counted_once_by_its_end() -> None:
-    with rig(accepts({0: {"status": 400}, 1: {"status": 503}})) as house:
-        house.deliver(10)
+    with rig(accepts({0: {"status": 400}, 1: {"status": 503}})) as processor:
+        processor.deliver(10)
 
-        count: Callable[[str], float] = lambda end: house.metrics.value("items", "upgrade", end)  # noqa: E731
+        count: Callable[[str], float] = lambda end: processor.metrics.value("items", "upgrade", end)  # noqa: E731
         assert (count("accepted"), count("refused"), count("retryable")) == (9, 1, 1)
-        assert house.metrics.value("item_refusals", "upgrade", "refused") == 1
-        assert house.metrics.value("requests_in_flight", "upgrade") == 0
-        delays, _ = house.metrics.histogram("delivery_delay_seconds", "upgrade").snapshot()
+        assert processor.metrics.value("item_refusals", "upgrade", "refused") == 1
+        assert processor.metrics.value("requests_in_flight", "upgrade") == 0
+        delays, _ = processor.metrics.histogram("delivery_delay_seconds", "upgrade").snapshot()
         assert delays[-1] == 9
 
 
@@ -660,9 +666,9 @@ def test_any_mix_of_faults_loses_nothing_and_lists_every_repeat(seed: int) -> No
     swift = [act for name, (act, _) in _TRANSIENT.items() if name not in _SLOW_OR_LYING]
     script = [chance.choice([*swift, *_LOSES_THE_ANSWER, accepts()]) for _ in range(60)]
     limits = {"request_bytes": 10_000}
-    with rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as house:
+    with rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as processor:
         deliveries = [
-            house.sink.deliver([score_event(f"{batch}-{i}", size=900) for i in range(40)])
+            processor.sink.deliver([score_event(f"{batch}-{i}", size=900) for i in range(40)])
             for batch in range(10)
         ]
 
@@ -672,6 +678,6 @@ def test_any_mix_of_faults_loses_nothing_and_lists_every_repeat(seed: int) -> No
         doubted = [event.id for delivery in deliveries for event, _ in delivery.in_doubt]
         assert len(accepted) == len(set(accepted)) == 400
         assert refused == []
-        assert set(house.inlet.taken) == set(accepted)
-        assert set(house.inlet.repeats) <= set(doubted)
+        assert set(processor.inlet.taken) == set(accepted)
+        assert set(processor.inlet.repeats) <= set(doubted)
         assert len(doubted) == len(set(doubted))

@@ -1,19 +1,19 @@
-"""What the right door promises (`Delivers`), of the fake and of the real one before an inlet."""
+"""What the right door promises (`InletSink`), of the fake and of the real one before an inlet."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import pytest
 
-from processor.clock import Deadline, SystemClock
-from processor.event import ScoreEvent
-from processor.outcome import Reason, Stage
-from processor.ports import Delivers, Delivery
-from processor.record import Partition
+from processor.components import Delivery, Sink
+from processor.domain.clock import Deadline, SystemClock
+from processor.domain.event import ScoreEvent
+from processor.domain.outcome import Reason, Stage
+from processor.domain.record import Partition
 from processor.settings import AepSettings, RouteSettings
-from processor.sink import Sink
+from processor.sink import InletSink
 from processor.telemetry.metrics import Metrics
-from tests.support.doors import FakeSink
+from tests.support.fakes import FakeSink
 from tests.support.inlet import FakeInlet, accepts, answers, cuts, hangs
 from tests.support.score_events import score_event, score_events
 from tests.support.waiting import until
@@ -25,7 +25,7 @@ class Destination(Protocol):
     """A sink, and the inlet behind it."""
 
     @property
-    def sink(self) -> Delivers:
+    def sink(self) -> Sink:
         """Return the door."""
         ...
 
@@ -77,13 +77,13 @@ class FakeDestination:
         self.sink.doubt_next = 99
 
     def down(self) -> None:
-        self.sink.holding = "upgrade: the inlet is unavailable"
+        self.sink.unavailable_reason = "upgrade: the inlet is unavailable"
 
     def hang(self) -> None:
         self.sink.slow = True
 
     def up(self) -> None:
-        self.sink.holding, self.sink.slow = None, False
+        self.sink.unavailable_reason, self.sink.slow = None, False
 
     def wait_out(self) -> None:
         """Nothing takes time."""
@@ -109,7 +109,7 @@ class RealDestination:
             dataset_id="d",
             schema_id="s",
         )
-        self.sink = Sink(AepSettings.model_validate(page), [upgrade], Metrics(), SystemClock())
+        self.sink = InletSink(AepSettings.model_validate(page), [upgrade], Metrics(), SystemClock())
         self.sink.start()
 
     @property
@@ -153,8 +153,8 @@ def finished(delivery: Delivery) -> Delivery:
     return delivery
 
 
-def held(sink: Delivers) -> None:
-    until(lambda: sink.holding, seconds=9, what="the sink holds", every=0.005)
+def held(sink: Sink) -> None:
+    until(lambda: sink.unavailable_reason, seconds=9, what="the sink holds", every=0.005)
 
 
 def ids(events: Sequence[ScoreEvent]) -> list[str]:
@@ -205,7 +205,7 @@ def test_an_outage_holds_and_delays_and_ends_no_delivery(inlet: Destination) -> 
     assert ids(first.accepted) == ["e0", "e1", "e2"]
     assert ids(second.accepted) == ["e7"]
     assert (list(first.refused), list(first.in_doubt)) == ([], [])
-    until(lambda: inlet.sink.holding is None, seconds=9, what="the sink holds no more")
+    until(lambda: inlet.sink.unavailable_reason is None, seconds=9, what="the sink holds no more")
 
 
 def test_taking_events_does_not_wait_for_a_dead_inlet(inlet: Destination) -> None:

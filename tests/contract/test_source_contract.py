@@ -1,4 +1,4 @@
-"""What the left door promises (`Supplies`), of the fake and of the real one on a broker."""
+"""What the left door promises (`KafkaSource`), of the fake and of the real one on a broker."""
 
 import threading
 from collections import defaultdict
@@ -8,12 +8,12 @@ from typing import Protocol
 import pytest
 from confluent_kafka import KafkaError
 
-from processor.clock import Deadline, SystemClock
-from processor.ports import Polled, Supplies
-from processor.record import Partition, Record
-from processor.sandbox.broker import Api, EmbeddedBroker
-from processor.source.source import Source
-from tests.support.doors import FakeSource
+from processor.components import Poll, Source
+from processor.domain.clock import Deadline, SystemClock
+from processor.domain.record import Partition, Record
+from processor.simulator.broker import Api, EmbeddedBroker
+from processor.source.source import KafkaSource
+from tests.support.fakes import FakeSource
 from tests.support.kafka_io import EVENTS, SCORES, Follower, Replica, produce
 from tests.support.waiting import until
 
@@ -27,11 +27,11 @@ class Group(Protocol):
         """Write records."""
         ...
 
-    def member(self, follower: Follower) -> Supplies:
+    def member(self, follower: Follower) -> Source:
         """Return a member that has joined; the one before it is closed."""
         ...
 
-    def lose(self, member: Supplies, follower: Follower) -> None:
+    def lose(self, member: Source, follower: Follower) -> None:
         """Take all partitions from the member without a word, and give them back."""
         ...
 
@@ -60,7 +60,7 @@ class FakeGroup:
         member.start(follower)
         return member
 
-    def lose(self, member: Supplies, follower: Follower) -> None:
+    def lose(self, member: Source, follower: Follower) -> None:
         assert isinstance(member, FakeSource)
         member.lose(follower)
 
@@ -74,7 +74,7 @@ class RealGroup:
     def __init__(self, broker: EmbeddedBroker) -> None:
         self._before = set(threading.enumerate())
         self._broker = broker
-        self._members: list[Source] = []
+        self._members: list[KafkaSource] = []
 
     def feed(self, partition: int, *values: bytes) -> None:
         produce(self._broker, SCORES, values, partition=partition)
@@ -85,7 +85,7 @@ class RealGroup:
         self._members.append(member)
         return member
 
-    def lose(self, member: Supplies, follower: Follower) -> None:
+    def lose(self, member: Source, follower: Follower) -> None:
         self._broker.fail_requests(Api.CONSUMER_GROUP_HEARTBEAT, KafkaError.UNKNOWN_MEMBER_ID)
         gathered(member, lambda _: any(word == "gone" for word, _ in follower.told))
 
@@ -115,9 +115,9 @@ def group(request: pytest.FixtureRequest) -> Iterator[Group]:
         real.end()
 
 
-def gathered(member: Supplies, enough: Callable[[list[Polled]], object]) -> list[Polled]:
+def gathered(member: Source, enough: Callable[[list[Poll]], object]) -> list[Poll]:
     """Poll until it is enough; returns the polls that had records."""
-    polls: list[Polled] = []
+    polls: list[Poll] = []
 
     def seen() -> bool:
         if (polled := member.poll(0.02)).records:
@@ -128,16 +128,16 @@ def gathered(member: Supplies, enough: Callable[[list[Polled]], object]) -> list
     return polls
 
 
-def taken(member: Supplies, count: int) -> list[Polled]:
+def taken(member: Source, count: int) -> list[Poll]:
     """Poll until so many records came."""
     return gathered(member, lambda polls: len(values_of(polls)) >= count)
 
 
-def values_of(polls: list[Polled]) -> list[bytes | None]:
+def values_of(polls: list[Poll]) -> list[bytes | None]:
     return [record.value for polled in polls for record in polled.records]
 
 
-def nothing_comes(member: Supplies) -> bool:
+def nothing_comes(member: Source) -> bool:
     return not any(member.poll(0.05).records for _ in range(5))
 
 
@@ -154,7 +154,7 @@ def test_records_come_in_kafkas_order_per_partition(group: Group) -> None:
             offsets[record.partition].append((record.offset, record.value))
     assert offsets[0] == [(0, b"a0"), (1, b"a1"), (2, b"a2"), (3, b"a3")]
     assert offsets[1] == [(0, b"b0"), (1, b"b1")]
-    assert all(polled.overdue == frozenset() for polled in polls)
+    assert all(polled.timed_out == frozenset() for polled in polls)
 
 
 def test_partitions_are_told_inside_a_poll_and_before_their_records(group: Group) -> None:
@@ -173,17 +173,17 @@ def test_partitions_are_told_inside_a_poll_and_before_their_records(group: Group
 
 def test_nothing_comes_while_any_cause_holds_and_all_of_it_afterwards(group: Group) -> None:
     member = group.member(Follower())
-    member.hold("destination")
+    member.pause("destination")
     gathered(member, lambda _: member.assigned)
     group.feed(0, b"a0", b"a1")
-    member.hold("state")
+    member.pause("state")
     assert nothing_comes(member)
 
-    member.release("destination")
+    member.resume("destination")
     assert nothing_comes(member)
     assert {P0, P1} <= set(member.assigned)
 
-    member.release("state")
+    member.resume("state")
     assert values_of(taken(member, 2)) == [b"a0", b"a1"]
 
 
@@ -195,7 +195,7 @@ def test_an_empty_poll_is_over_in_time(group: Group) -> None:
     assert not member.poll(0.05).records
 
     assert not deadline.over()
-    assert (member.kept_back, member.overdue) == (0, None)
+    assert (member.waiting_records, member.commit_overdue) == (0, None)
 
 
 def test_what_is_settled_and_committed_is_not_read_again(group: Group) -> None:

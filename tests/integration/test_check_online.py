@@ -11,34 +11,33 @@ import yaml
 from confluent_kafka import Producer
 from rich.console import Console
 
-from processor.clock import SystemClock
-from processor.commands.check import check_settings
-from processor.commands.check_online import sample_findings
-from processor.finding import Finding, Mark
-from processor.record import Record
-from processor.sandbox.aep.faults import read_script
-from processor.sandbox.aep.simulator import AepSimulator
-from processor.sandbox.sandbox import (
+from processor.cli.check import check_settings, sample_results
+from processor.domain.check_result import CheckResult, CheckStatus
+from processor.domain.clock import SystemClock
+from processor.domain.record import Record
+from processor.kafka.partitioner import PARTITIONERS
+from processor.settings.load import parse_settings
+from processor.simulator.aep.faults import read_script
+from processor.simulator.aep.simulator import AepSimulator
+from processor.simulator.environment import (
     CHANGELOG_TOPIC,
     DEAD_LETTER_TOPIC,
     EVENTS_TOPIC,
     REPARTITION_TOPIC,
     SCORES_TOPIC,
-    Sandbox,
-    SandboxSettings,
+    EnvironmentSettings,
+    SimulatedEnvironment,
 )
-from processor.settings.load import parse_settings
-from processor.sink.probe import reached
-from processor.sink.reply import Answer, Fault
-from processor.source.partitioner import PARTITIONERS
+from processor.sink.check import reached
+from processor.sink.reply import InletResponse, TransportFault
 from tests.support.registry import FakeRegistry
 
-Box = Sandbox[AepSimulator]
+Box = SimulatedEnvironment[AepSimulator]
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Box]:
-    with Sandbox(AepSimulator(), SandboxSettings(partitions=2)) as running:
+    with SimulatedEnvironment(AepSimulator(), EnvironmentSettings(partitions=2)) as running:
         yield running
 
 
@@ -148,9 +147,9 @@ def test_a_person_on_two_partitions_is_noticed(sandbox: Box, tmp_path: Path) -> 
       "identityMap": {"Email": [{"id": "ann@example.org"}]}}"""
     records = [Record(EVENTS_TOPIC, number, 0, 0, b"k", event) for number in (0, 1)]
 
-    found = {f.name: f for f in sample_findings(settings, records, SystemClock())}
+    found = {f.name: f for f in sample_results(settings, records, SystemClock())}
 
-    assert found["keys"].mark is Mark.WARN
+    assert found["keys"].mark is CheckStatus.WARN
     assert found["keys"].sentence.startswith("Persons on more than one partition: 1")
     assert "ann" not in str(found)
 
@@ -163,25 +162,27 @@ def test_scores_and_events_that_share_nobody_are_noticed(sandbox: Box, tmp_path:
     event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "identityMap": %b}"""
     apart, joined = b'{"CRMID": [{"id": "C4"}]}', b'{"Email": [{"id": "ann@example.org"}]}'
 
-    def keys(*who: bytes) -> Finding:
+    def keys(*who: bytes) -> CheckResult:
         records = [
             Record(SCORES_TOPIC, 0, 0, 0, b"k", score.replace(b"Churn", b"Likelihood to churn")),
             *(Record(EVENTS_TOPIC, 0, at, 0, b"k", event % one) for at, one in enumerate(who)),
         ]
-        found = {f.name: f for f in sample_findings(settings, records, SystemClock())}
+        found = {f.name: f for f in sample_results(settings, records, SystemClock())}
         return found["keys"]
 
     noticed = keys(apart)
-    assert noticed.mark is Mark.WARN
+    assert noticed.mark is CheckStatus.WARN
     assert "by Email" in noticed.sentence
     assert "by CRMID" in noticed.sentence
     assert "identity.order" in str(noticed)
     assert "ann" not in str(noticed)
-    assert keys().mark is keys(joined, apart).mark is Mark.OK
+    assert keys().mark is keys(joined, apart).mark is CheckStatus.OK
 
 
 def test_events_keyed_otherwise_are_well_with_a_repartition_topic(tmp_path: Path) -> None:
-    with Sandbox(AepSimulator(), SandboxSettings(partitions=2, event_partitions=3)) as sandbox:
+    with SimulatedEnvironment(
+        AepSimulator(), EnvironmentSettings(partitions=2, event_partitions=3)
+    ) as sandbox:
         code, rows = checked(sandbox, tmp_path)
 
     assert code == 0
@@ -190,10 +191,12 @@ def test_events_keyed_otherwise_are_well_with_a_repartition_topic(tmp_path: Path
     assert rows[f"topic {CHANGELOG_TOPIC}"]["mark"] == "ok"
 
 
-@pytest.mark.parametrize(("key", "mark"), [(b"ann@example.org", Mark.OK), (b"C4", Mark.FAIL)])
-def test_scores_must_be_where_facts_are_forwarded_to(key: bytes, mark: Mark) -> None:
-    size = SandboxSettings(partitions=64, event_partitions=3)
-    with Sandbox(AepSimulator(), size) as sandbox:
+@pytest.mark.parametrize(
+    ("key", "mark"), [(b"ann@example.org", CheckStatus.OK), (b"C4", CheckStatus.FAIL)]
+)
+def test_scores_must_be_where_facts_are_forwarded_to(key: bytes, mark: CheckStatus) -> None:
+    size = EnvironmentSettings(partitions=64, event_partitions=3)
+    with SimulatedEnvironment(AepSimulator(), size) as sandbox:
         settings = parse_settings(yaml.safe_dump(sandbox.settings(Path("state"))), {})
     score = b"""{"identityMap": {"Email": [{"id": "ann@example.org"}]}, "prediction": "Likelihood to
       churn", "score": 1, "scoreDate": "2026-01-01"}""".replace(b"\n      ", b" ")
@@ -204,10 +207,10 @@ def test_scores_must_be_where_facts_are_forwarded_to(key: bytes, mark: Mark) -> 
         Record(EVENTS_TOPIC, 2, 0, 0, b"any", event),
     ]
 
-    findings = sample_findings(settings, records, SystemClock(), {SCORES_TOPIC: 64})
-    found = {finding.name: finding for finding in findings}
+    results = sample_results(settings, records, SystemClock(), {SCORES_TOPIC: 64})
+    found = {result.name: result for result in results}
 
-    assert found["sample"].mark is found["keys"].mark is Mark.OK
+    assert found["sample"].mark is found["keys"].mark is CheckStatus.OK
     assert found["repartitioning"].mark is mark
     assert "ann" not in str(found)
 
@@ -215,18 +218,20 @@ def test_scores_must_be_where_facts_are_forwarded_to(key: bytes, mark: Mark) -> 
 @pytest.mark.parametrize(
     ("reply", "mark"),
     [
-        (Answer(207), Mark.OK),
-        (Answer(400), Mark.OK),
-        (Answer(401), Mark.FAIL),
-        (Answer(403), Mark.FAIL),
-        (Answer(404), Mark.FAIL),
-        (Answer(301), Mark.FAIL),
-        (Answer(429), Mark.WARN),
-        (Answer(503), Mark.WARN),
-        (Fault.DNS, Mark.FAIL),
-        (Fault.TLS, Mark.FAIL),
-        (Fault.TIMEOUT, Mark.FAIL),
+        (InletResponse(207), CheckStatus.OK),
+        (InletResponse(400), CheckStatus.OK),
+        (InletResponse(401), CheckStatus.FAIL),
+        (InletResponse(403), CheckStatus.FAIL),
+        (InletResponse(404), CheckStatus.FAIL),
+        (InletResponse(301), CheckStatus.FAIL),
+        (InletResponse(429), CheckStatus.WARN),
+        (InletResponse(503), CheckStatus.WARN),
+        (TransportFault.DNS, CheckStatus.FAIL),
+        (TransportFault.TLS, CheckStatus.FAIL),
+        (TransportFault.TIMEOUT, CheckStatus.FAIL),
     ],
 )
-def test_an_inlets_answer_is_judged(reply: Answer | Fault, mark: Mark) -> None:
+def test_an_inlets_answer_is_judged(
+    reply: InletResponse | TransportFault, mark: CheckStatus
+) -> None:
     assert reached("inlet", reply).mark is mark

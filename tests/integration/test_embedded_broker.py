@@ -3,9 +3,9 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from processor.clock import Deadline, SystemClock
-from processor.errors import UnavailableError
-from processor.sandbox.broker import Api, EmbeddedBroker
+from processor.domain.clock import Deadline, SystemClock
+from processor.domain.errors import UnavailableError
+from processor.simulator.broker import Api, EmbeddedBroker
 
 
 @pytest.fixture

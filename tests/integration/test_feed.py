@@ -5,10 +5,10 @@ from itertools import islice
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-from processor.errors import UnavailableError
-from processor.sandbox.broker import Api, EmbeddedBroker
-from processor.sandbox.feed import Feed
-from processor.sandbox.history.sent import Sent
+from processor.domain.errors import UnavailableError
+from processor.simulator.broker import Api, EmbeddedBroker
+from processor.simulator.feed import Feed
+from processor.simulator.history.sent import Sent
 
 
 @pytest.fixture

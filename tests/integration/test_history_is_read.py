@@ -5,22 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from processor.clock import SystemClock
-from processor.codec.reader import Reader
-from processor.codec.sources import schema_source
+from processor.codec.input_reader import InputReader
+from processor.codec.registry import schema_source
+from processor.domain.clock import SystemClock
+from processor.domain.errors import RejectError, UnavailableError
+from processor.domain.outcome import ContextStatus, Reason
+from processor.domain.record import Record
 from processor.enrich.enricher import Enricher
-from processor.enrich.validation import compile_schemas
-from processor.errors import RejectError, UnavailableError
-from processor.outcome import Reason
-from processor.person import ContextStatus
-from processor.record import Record
-from processor.sandbox.aep.simulator import AepSimulator
-from processor.sandbox.history.figures import Figures
-from processor.sandbox.history.history import history
-from processor.sandbox.history.poison import EXPECTED, Poison
-from processor.sandbox.history.sent import Sent
-from processor.sandbox.sandbox import Sandbox
+from processor.enrich.event_schema import compile_schemas
 from processor.settings import Settings
+from processor.simulator.aep.simulator import AepSimulator
+from processor.simulator.environment import SimulatedEnvironment
+from processor.simulator.history.figures import Figures
+from processor.simulator.history.history import history
+from processor.simulator.history.poison import EXPECTED, Poison
+from processor.simulator.history.sent import Sent
 from tests.support.enriching import body_of
 
 
@@ -28,14 +27,14 @@ class Rooms:
     """Codec and enrich as the processor has them, with a sandbox's settings."""
 
     def __init__(self, settings: Settings, now_ms: int) -> None:
-        self.reader = Reader(settings, schema_source(settings.registry, SystemClock()))
+        self.reader = InputReader(settings, schema_source(settings.registry, SystemClock()))
         self.enricher = Enricher(settings, compile_schemas(settings))
         self.now_ms = now_ms
 
     def events(self, sent: Sent) -> list[str]:
         """Return the routes of a score record's events; RejectError where anything is bad."""
         record = Record(sent.topic, 0, 0, sent.timestamp_ms, sent.key, sent.value)
-        self.reader.learn([record])
+        self.reader.fetch_schemas([record])
         reading = self.reader.read(record)
         assert reading.rejects == () or len(reading.scores) == 0
         if reading.rejects:
@@ -62,7 +61,7 @@ def figures() -> Figures:
 
 @pytest.fixture(scope="module")
 def rooms() -> Rooms:
-    with Sandbox(AepSimulator()) as sandbox:
+    with SimulatedEnvironment(AepSimulator()) as sandbox:
         settings = Settings.model_validate(sandbox.settings(Path("state")))
     return Rooms(settings, SystemClock().now_ms())
 

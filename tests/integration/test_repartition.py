@@ -10,43 +10,43 @@ from pathlib import Path
 
 import pytest
 
-from processor.app import House, Watch, dry_house, live_house
-from processor.clock import SystemClock
-from processor.commands.letters import Unburied
-from processor.sandbox.aep.simulator import AepSimulator
-from processor.sandbox.history.figures import PREDICTIONS, Figures
-from processor.sandbox.history.history import history
-from processor.sandbox.history.sent import Sent
-from processor.sandbox.sandbox import (
+from processor.app import Processor, Telemetry, build_dry_run, build_processor
+from processor.domain.clock import SystemClock
+from processor.replay import CollectedDeadLetters
+from processor.settings import Settings
+from processor.simulator.aep.simulator import AepSimulator
+from processor.simulator.environment import (
     EVENTS_TOPIC,
     REPARTITION_TOPIC,
     SCORES_TOPIC,
-    Sandbox,
-    SandboxSettings,
+    EnvironmentSettings,
+    SimulatedEnvironment,
 )
-from processor.settings import Settings
+from processor.simulator.history.figures import PREDICTIONS, Figures
+from processor.simulator.history.history import history
+from processor.simulator.history.sent import Sent
 from tests.support.waiting import until
 
 PARTITIONS, EVENT_PARTITIONS, CUSTOMERS, RUNS = 3, 5, 40, 3
 
 
 @contextmanager
-def running(house: House) -> Iterator[House]:
+def running(processor: Processor) -> Iterator[Processor]:
     """Run a house on a thread; it must end in order."""
     ends: list[bool] = []
-    thread = threading.Thread(target=lambda: ends.append(house.run()))
+    thread = threading.Thread(target=lambda: ends.append(processor.run()))
     thread.start()
     try:
-        yield house
+        yield processor
     finally:
-        house.stream.stop()
+        processor.stream.stop()
         thread.join(30)
         assert ends == [True]
 
 
-def shared(houses: Sequence[House]) -> bool:
+def shared(houses: Sequence[Processor]) -> bool:
     """Return whether every house has partitions of scores and of experience events."""
-    topics = [{partition.topic for partition in each.doors.source.assigned} for each in houses]
+    topics = [{partition.topic for partition in each.components.source.assigned} for each in houses]
     return all({SCORES_TOPIC, EVENTS_TOPIC} <= each for each in topics)
 
 
@@ -64,17 +64,17 @@ def rekeyed(sent: Sent) -> Sent:
 
 def played(
     records: Sequence[Sent], folder: Path, event_partitions: int | None, replicas: int
-) -> tuple[dict[str, bytes], list[Watch]]:
+) -> tuple[dict[str, bytes], list[Telemetry]]:
     """Return the events accepted, by `_id`, and the watches of the replicas."""
-    size = SandboxSettings(partitions=PARTITIONS, event_partitions=event_partitions)
-    with Sandbox(AepSimulator(), size) as sandbox, ExitStack() as stack:
+    size = EnvironmentSettings(partitions=PARTITIONS, event_partitions=event_partitions)
+    with SimulatedEnvironment(AepSimulator(), size) as sandbox, ExitStack() as stack:
         watches, houses = [], []
         for number in range(replicas):
             tree = sandbox.settings(folder / str(number))
             tree["kafka"] |= {"group_protocol": "consumer", "commit_seconds": 0.1}
             settings = Settings.model_validate(tree)
-            watches.append(Watch.over(settings, SystemClock()))
-            houses.append(stack.enter_context(running(live_house(settings, watches[-1]))))
+            watches.append(Telemetry.over(settings, SystemClock()))
+            houses.append(stack.enter_context(running(build_processor(settings, watches[-1]))))
         until(lambda: shared(houses), seconds=20, what="all have partitions of every topic")
         feed = sandbox.feed()
         for _, some in groupby(records, key=lambda sent: sent.topic):
@@ -116,16 +116,19 @@ def test_contexts_are_those_of_events_keyed_alike(
     assert other == alike
     statuses = [json.loads(body)["_sandbox"]["scoreContext"] for body in alike.values()]
     assert sum("lastEventType" in context for context in statuses) > len(alike) // 2
-    forwarded = sum(
-        watch.metrics.value("records_settled", EVENTS_TOPIC, "forwarded") for watch in watches
+    repartitioned = sum(
+        telemetry.metrics.value("records_settled", EVENTS_TOPIC, "repartitioned")
+        for telemetry in watches
     )
     remembered = sum(
-        watch.metrics.value("records_settled", REPARTITION_TOPIC, "remembered") for watch in watches
+        telemetry.metrics.value("records_settled", REPARTITION_TOPIC, "stored")
+        for telemetry in watches
     )
-    assert forwarded == remembered == sum(sent.topic == EVENTS_TOPIC for sent in records)
-    assert sum(watch.metrics.total("misplaced_records") for watch in watches) == 0
+    assert repartitioned == remembered == sum(sent.topic == EVENTS_TOPIC for sent in records)
+    assert sum(telemetry.metrics.total("misplaced_records") for telemetry in watches) == 0
     assert all(
-        watch.metrics.value("records_settled", EVENTS_TOPIC, "forwarded") for watch in watches
+        telemetry.metrics.value("records_settled", EVENTS_TOPIC, "repartitioned")
+        for telemetry in watches
     )
 
 
@@ -133,20 +136,20 @@ def test_a_dry_run_has_the_contexts_of_what_was_forwarded(
     records: list[Sent], tmp_path: Path
 ) -> None:
     lines = io.StringIO()
-    size = SandboxSettings(partitions=PARTITIONS, event_partitions=EVENT_PARTITIONS)
-    with Sandbox(AepSimulator(), size) as sandbox:
+    size = EnvironmentSettings(partitions=PARTITIONS, event_partitions=EVENT_PARTITIONS)
+    with SimulatedEnvironment(AepSimulator(), size) as sandbox:
         settings = Settings.model_validate(sandbox.settings(tmp_path))
-        with running(live_house(settings, Watch.over(settings, SystemClock()))):
+        with running(build_processor(settings, Telemetry.over(settings, SystemClock()))):
             feed = sandbox.feed()
             for _, some in groupby(map(rekeyed, records), key=lambda sent: sent.topic):
                 feed.send(some)
             until(lambda: not feed.lag(), seconds=60, what="all is committed", tell=feed.lag)
             feed.close()
         accepted = {one.id: one.event() for one in sandbox.simulator.ledger.events()}
-        watch = Watch.over(settings, SystemClock())
-        dry = dry_house(settings, watch, lines, Unburied())
-        assert dry.run(lambda: watch.metrics.total("score_run_records") >= len(accepted))
+        telemetry = Telemetry.over(settings, SystemClock())
+        dry = build_dry_run(settings, telemetry, lines, CollectedDeadLetters())
+        assert dry.run(lambda: telemetry.metrics.total("score_run_records") >= len(accepted))
 
     printed = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert {event["_id"]: event for event in printed} == accepted
-    assert watch.metrics.total("forward_writes") == 0
+    assert telemetry.metrics.total("repartition_writes") == 0

@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from processor.clock import SystemClock
-from processor.sandbox.aep.faults import Act, Door, Fault
-from processor.sandbox.aep.simulator import AepSimulator
+from processor.domain.clock import SystemClock
+from processor.simulator.aep.faults import Endpoint, FaultAction, ScriptedFault
+from processor.simulator.aep.simulator import AepSimulator
 from tests.support.aep_caller import AepCaller, message, row, with_dataset
 
 
@@ -28,7 +28,7 @@ def aep(simulator: AepSimulator) -> AepCaller:
 def test_a_scripted_status_takes_nothing_and_is_over_after_its_count(
     aep: AepCaller, status: int
 ) -> None:
-    aep.simulator.add_faults(Fault(Act.STATUS, status=status, count=1))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.STATUS, status=status, count=1))
 
     assert [aep.batch(message()).status for _ in range(2)] == [status, 207]
     assert aep.simulator.ledger.accepted() == 1
@@ -36,8 +36,8 @@ def test_a_scripted_status_takes_nothing_and_is_over_after_its_count(
 
 def test_retry_after_comes_in_seconds_or_as_a_date(aep: AepCaller) -> None:
     aep.simulator.add_faults(
-        Fault(Act.STATUS, status=429, retry_after="7", count=1),
-        Fault(Act.STATUS, status=503, retry_after="date:30", count=1),
+        ScriptedFault(FaultAction.STATUS, status=429, retry_after="7", count=1),
+        ScriptedFault(FaultAction.STATUS, status=503, retry_after="date:30", count=1),
     )
 
     seconds, date = (aep.batch(message()).headers["Retry-After"] for _ in range(2))
@@ -67,7 +67,7 @@ def test_items_are_refused_in_both_shapes(aep: AepCaller, shape: str, keys: set[
 
 
 def test_a_reset_before_acceptance_leaves_nothing(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.RESET, count=1))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.RESET, count=1))
 
     with pytest.raises(ConnectionError):
         aep.batch(message())
@@ -76,7 +76,7 @@ def test_a_reset_before_acceptance_leaves_nothing(aep: AepCaller) -> None:
 
 
 def test_a_reset_after_acceptance_leaves_the_events_in_doubt(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.RESET, accept=True, count=1))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.RESET, accept=True, count=1))
 
     with pytest.raises(ConnectionError):
         aep.batch(message(row(5)))
@@ -85,14 +85,14 @@ def test_a_reset_after_acceptance_leaves_the_events_in_doubt(aep: AepCaller) -> 
 
 
 def test_a_status_after_acceptance_leaves_the_events_in_doubt(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.STATUS, status=504, accept=True, count=1))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.STATUS, status=504, accept=True, count=1))
 
     assert aep.batch(message()).status == 504
     assert len(aep.simulator.ledger.in_doubt()) == 1
 
 
 def test_half_an_answer_ends_in_a_broken_read(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.HALF, count=1))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.HALF, count=1))
 
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         aep.batch(message())
@@ -101,7 +101,7 @@ def test_half_an_answer_ends_in_a_broken_read(aep: AepCaller) -> None:
 
 
 def test_a_hang_says_nothing_and_then_cuts(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.HANG, delay=0.3, count=1))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.HANG, delay=0.3, count=1))
     clock = SystemClock()
     started = clock.monotonic()
 
@@ -112,7 +112,7 @@ def test_a_hang_says_nothing_and_then_cuts(aep: AepCaller) -> None:
 
 
 def test_a_dripping_answer_comes_whole_but_late(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.DRIP, delay=0.3, count=1))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.DRIP, delay=0.3, count=1))
     clock = SystemClock()
     started = clock.monotonic()
 
@@ -123,7 +123,7 @@ def test_a_dripping_answer_comes_whole_but_late(aep: AepCaller) -> None:
 
 
 def test_a_huge_answer_is_still_the_answer(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.HUGE, size=3_000_000, count=1))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.HUGE, size=3_000_000, count=1))
 
     answer = aep.batch(message())
 
@@ -132,20 +132,22 @@ def test_a_huge_answer_is_still_the_answer(aep: AepCaller) -> None:
 
 
 def test_a_short_answer_leaves_out_the_last_message(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.SHORT, count=1))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.SHORT, count=1))
 
     assert len(aep.batch(message(row(1)), message(row(2))).json["responses"]) == 1
     assert aep.simulator.ledger.accepted() == 2
 
 
 def test_an_answer_may_be_anything(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.ANSWER, status=207, body="<html>", count=1))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.ANSWER, status=207, body="<html>", count=1))
 
     assert aep.batch(message())[::2] == (207, b"<html>")
 
 
 def test_latency_goes_together_with_another_fault(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.LATENCY, delay=0.2), Fault(Act.STATUS, status=500))
+    aep.simulator.add_faults(
+        ScriptedFault(FaultAction.LATENCY, delay=0.2), ScriptedFault(FaultAction.STATUS, status=500)
+    )
     clock = SystemClock()
     started = clock.monotonic()
 
@@ -154,14 +156,16 @@ def test_latency_goes_together_with_another_fault(aep: AepCaller) -> None:
 
 
 def test_tokens_expire_in_the_middle_of_a_run(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.EXPIRE, skip=1, count=1))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.EXPIRE, skip=1, count=1))
 
     assert [aep.batch(message()).status for _ in range(3)] == [207, 401, 401]
     assert AepCaller(aep.simulator).batch(message()).status == 207
 
 
 def test_the_token_service_can_be_out(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.STATUS, on=Door.IMS, status=503, count=1))
+    aep.simulator.add_faults(
+        ScriptedFault(FaultAction.STATUS, on=Endpoint.IMS, status=503, count=1)
+    )
 
     assert aep.call("POST", "/ims/token/v3").status == 503
     assert aep.call("POST", "/ims/token/v3").status == 400
@@ -175,7 +179,7 @@ def test_a_bad_script_is_refused_with_the_reason(aep: AepCaller) -> None:
 
 
 def test_the_control_paths_tell_and_forget(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.LATENCY, delay=0.0))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.LATENCY, delay=0.0))
     aep.batch(message(row(1)), message(row(1)), {})
 
     counts = aep.get("/_sandbox/ledger").json
@@ -192,7 +196,7 @@ def test_the_control_paths_tell_and_forget(aep: AepCaller) -> None:
 
 
 def test_the_page_shows_counts_faults_and_events_without_trusting_them(aep: AepCaller) -> None:
-    aep.simulator.add_faults(Fault(Act.LATENCY, delay=0.001))
+    aep.simulator.add_faults(ScriptedFault(FaultAction.LATENCY, delay=0.001))
     aep.batch(message(row(1, note="<script>alert(1)</script>")))
 
     page = aep.get("/").body.decode()

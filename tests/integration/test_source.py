@@ -3,12 +3,12 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import KafkaError
 
-from processor.clock import Deadline, SystemClock
-from processor.errors import StopError
-from processor.record import Partition
-from processor.sandbox.broker import Api, EmbeddedBroker
+from processor.domain.clock import Deadline, SystemClock
+from processor.domain.errors import StopError
+from processor.domain.record import Partition
+from processor.kafka.partitioner import PARTITIONERS
 from processor.settings import JoinSettings
-from processor.source.partitioner import PARTITIONERS
+from processor.simulator.broker import Api, EmbeddedBroker
 from tests.support.kafka_io import (
     EVENTS,
     SCORES,
@@ -203,15 +203,15 @@ def test_records_deleted_before_they_were_read_are_counted_and_passed_by(
 
 def test_a_held_source_polls_nothing_and_stays_a_member(broker: EmbeddedBroker) -> None:
     replica = Replica(broker).start()
-    replica.source.hold("destination")
+    replica.source.pause("destination")
     replica.turn_until(lambda: replica.source.assigned, "an assignment")
     produce(broker, SCORES, numbered(0, 5))
-    replica.source.hold("state")
-    replica.source.release("destination")
+    replica.source.pause("state")
+    replica.source.resume("destination")
     for _ in range(5):
         assert not replica.turn().records
 
-    replica.source.release("state")
+    replica.source.resume("state")
     replica.read(5)
 
     assert replica.values == numbered(0, 5)
@@ -245,7 +245,7 @@ def test_a_failed_commit_is_tried_again(broker: EmbeddedBroker) -> None:
     replica.turn_until(lambda: committed(broker, GROUP, P0) == [3], "the commit")
 
     assert replica.metrics.value("commits", "failed") >= 1
-    assert replica.source.overdue is None
+    assert replica.source.commit_overdue is None
     assert replica.source.close(5)
 
 
@@ -255,9 +255,9 @@ def test_commits_that_never_succeed_are_said_to_be_overdue(broker: EmbeddedBroke
     replica.turn_until(lambda: replica.source.assigned, "an assignment")
     broker.fail_requests(Api.OFFSET_COMMIT, *[KafkaError.INVALID_COMMIT_OFFSET_SIZE] * 1000)
 
-    replica.turn_until(lambda: replica.source.overdue, "the guard")
+    replica.turn_until(lambda: replica.source.commit_overdue, "the guard")
     broker.heal_requests(Api.OFFSET_COMMIT)
-    replica.turn_until(lambda: replica.source.overdue is None, "the all-clear")
+    replica.turn_until(lambda: replica.source.commit_overdue is None, "the all-clear")
 
     assert replica.source.close(5)
 
@@ -295,7 +295,7 @@ def test_brokers_that_go_and_come_back_lose_nothing(broker: EmbeddedBroker) -> N
 def test_lag_and_watermark_are_shown_and_taken_back(broker: EmbeddedBroker) -> None:
     produce(broker, SCORES, numbered(0, 3))
     replica = Replica(broker).start()
-    replica.source.hold("destination")
+    replica.source.pause("destination")
     labels = (SCORES, "0")
 
     replica.turn_until(

@@ -8,18 +8,17 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from processor.commands.forget import forget_person
-from processor.commands.state import rebuild_state, show_person, verify_state
-from processor.dead_letter.letter import Letter, headers
-from processor.errors import SettingsError, UnavailableError
-from processor.event import Fact
-from processor.outcome import Reason, Reject, Stage
-from processor.person import with_fact
-from processor.record import Record
-from processor.sandbox.broker import EmbeddedBroker
+from processor.cli.state import forget_person, rebuild_state, show_person, verify_state
+from processor.dead_letter.dead_letter import DeadLetter, headers
+from processor.domain.errors import SettingsError, UnavailableError
+from processor.domain.event import Fact
+from processor.domain.outcome import Reason, Reject, Stage
+from processor.domain.record import Record
 from processor.settings import Settings
-from processor.state.memory import Memory
-from processor.state.wire import encode
+from processor.simulator.broker import EmbeddedBroker
+from processor.state.format.person import encode
+from processor.state.person import with_fact
+from processor.state.state_store import ChangelogStateStore
 from tests.support.settings import settings_with
 from tests.support.state import (
     CHANGELOG,
@@ -59,19 +58,19 @@ def settings(broker: EmbeddedBroker, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def memory(broker: EmbeddedBroker, settings: Settings) -> Iterator[Memory]:
-    memory = ready(opened(broker.bootstrap, Path(settings.join.directory)), *ALL)
-    remembered(memory, memory.stage({ANN: KNOWN, BOB: knows(1)}))
-    yield memory
-    memory.close(5)
+def state_store(broker: EmbeddedBroker, settings: Settings) -> Iterator[ChangelogStateStore]:
+    state_store = ready(opened(broker.bootstrap, Path(settings.join.directory)), *ALL)
+    remembered(state_store, state_store.stage({ANN: KNOWN, BOB: knows(1)}))
+    yield state_store
+    state_store.close(5)
 
 
 @pytest.fixture
 def stopped(broker: EmbeddedBroker, settings: Settings) -> None:
     """Remember two persons, and stop."""
-    memory = ready(opened(broker.bootstrap, Path(settings.join.directory)), *ALL)
-    remembered(memory, memory.stage({ANN: KNOWN, BOB: knows(1)}))
-    memory.close(5)
+    state_store = ready(opened(broker.bootstrap, Path(settings.join.directory)), *ALL)
+    remembered(state_store, state_store.stage({ANN: KNOWN, BOB: knows(1)}))
+    state_store.close(5)
 
 
 def verified_elsewhere(settings: Settings) -> int | None:
@@ -129,8 +128,10 @@ def test_a_sound_store_is_verified(settings: Settings, capsys: pytest.CaptureFix
     assert "differs" not in capsys.readouterr().out
 
 
-def test_a_store_is_verified_beside_its_processor(settings: Settings, memory: Memory) -> None:
-    assert memory.ready(2)
+def test_a_store_is_verified_beside_its_processor(
+    settings: Settings, state_store: ChangelogStateStore
+) -> None:
+    assert state_store.ready(2)
 
     assert verified_elsewhere(settings) == 0
 
@@ -141,46 +142,48 @@ OTHER = {BOB[1]: encode(knows(1, 2))}
 
 @pytest.mark.parametrize("lie", [LESS, MORE, OTHER])
 def test_a_store_that_says_something_else_than_the_changelog_is_found_out(
-    settings: Settings, memory: Memory, lie: dict[bytes, bytes | None]
+    settings: Settings, state_store: ChangelogStateStore, lie: dict[bytes, bytes | None]
 ) -> None:
-    memory._store.write({2: lie}, {})  # noqa: SLF001  nothing in the house tells lies to it
+    state_store._store.write({2: lie}, {})  # noqa: SLF001  nothing in the house tells lies to it
 
     assert verified_elsewhere(settings) == 1
 
 
-def test_a_store_in_use_is_not_deleted(settings: Settings, memory: Memory) -> None:
+def test_a_store_in_use_is_not_deleted(
+    settings: Settings, state_store: ChangelogStateStore
+) -> None:
     with pytest.raises(SettingsError):
         rebuild_state(settings)
 
-    assert set(memory.recall([ANN, BOB])) == {ANN, BOB}
+    assert set(state_store.load([ANN, BOB])) == {ANN, BOB}
 
 
 def test_a_deleted_store_comes_back_from_the_changelog(
     broker: EmbeddedBroker, settings: Settings
 ) -> None:
     folder = Path(settings.join.directory)
-    memory = ready(opened(broker.bootstrap, folder), *ALL)
-    remembered(memory, memory.stage({ANN: KNOWN}))
-    memory.close(5)
+    state_store = ready(opened(broker.bootstrap, folder), *ALL)
+    remembered(state_store, state_store.stage({ANN: KNOWN}))
+    state_store.close(5)
 
     assert rebuild_state(settings) == 0
     with pytest.raises(UnavailableError):
         show_person(settings, "Email", NAME, reveal=False, changelog=False)
 
-    memory = ready(opened(broker.bootstrap, folder), *ALL)
-    assert memory.recall([ANN]) == {ANN: KNOWN}
-    memory.close(5)
+    state_store = ready(opened(broker.bootstrap, folder), *ALL)
+    assert state_store.load([ANN]) == {ANN: KNOWN}
+    state_store.close(5)
 
 
 def test_a_forgotten_person_is_gone_from_a_running_replica_and_from_the_changelog(
-    settings: Settings, memory: Memory, capsys: pytest.CaptureFixture[str]
+    settings: Settings, state_store: ChangelogStateStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert forget_person(settings, "email", NAME) == 0
 
-    remembered(memory, memory.stage({BOB: knows(1, 2)}))
-    settled(memory)
+    remembered(state_store, state_store.stage({BOB: knows(1, 2)}))
+    settled(state_store)
 
-    assert set(memory.recall([ANN, BOB])) == {BOB}
+    assert set(state_store.load([ANN, BOB])) == {BOB}
     assert show_person(settings, "Email", NAME, reveal=True, changelog=True) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "0 dead letters" in said
@@ -193,12 +196,12 @@ def test_dead_letters_that_name_a_forgotten_person_are_listed(
     producer = Producer({"bootstrap.servers": broker.bootstrap})
     for value in (NAME.encode(), b"somebody else"):
         record = Record(INPUTS[0], 1, 7, T0, b"key", b'{"id": "' + value + b'"}')
-        letter = Letter(record, Reject(Stage.READ, Reason.NO_SCORE, "No score."), T0, "1")
+        dead_letter = DeadLetter(record, Reject(Stage.READ, Reason.NO_SCORE, "No score."), T0, "1")
         producer.produce(
             settings.dead_letter.topic,
             record.value,
             record.key,
-            headers=list(headers(letter)),
+            headers=list(headers(dead_letter)),
             partition=1,
         )
     assert producer.flush(10) == 0

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from processor.clock import SystemClock
-from processor.sandbox.aep.simulator import AepSimulator
+from processor.domain.clock import SystemClock
+from processor.simulator.aep.simulator import AepSimulator
 from tests.support import java
 from tests.support.apicurio import RealRegistry
 from tests.support.job import Job, Topics, new_simulator

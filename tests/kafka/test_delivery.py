@@ -5,7 +5,7 @@ from collections.abc import Callable
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
-from processor.sandbox.aep.simulator import AepSimulator
+from processor.simulator.aep.simulator import AepSimulator
 from tests.support.job import Job
 from tests.support.judge import judge
 from tests.support.kafka_cluster import RealKafka
@@ -47,10 +47,12 @@ def test_poison_reaches_the_dead_letter_topic_with_its_bytes_untouched(
     one.wait_accepted(len(wanted))
     one.wait_caught_up()
 
-    letters = one.letters()
-    assert {letter.value() for letter in letters} == set(poison)
-    assert {letter.key() for letter in letters} == {b"poison-%d" % n for n in range(len(poison))}
-    assert len(letters) == len(poison)
+    dead_letters = one.dead_letters()
+    assert {dead_letter.value() for dead_letter in dead_letters} == set(poison)
+    assert {dead_letter.key() for dead_letter in dead_letters} == {
+        b"poison-%d" % n for n in range(len(poison))
+    }
+    assert len(dead_letters) == len(poison)
     assert judge(wanted, one.accepted()).clean
 
 
@@ -88,7 +90,7 @@ def test_a_second_copy_of_every_score_is_merged(job: Callable[..., Job], past: H
     judgement = judge(wanted, one.accepted())
     assert judgement.clean, judgement
     assert not judgement.repeated
-    assert replica.metric("cai_merged_scores_total") == len(wanted)
+    assert replica.metric("cai_duplicate_scores_total") == len(wanted)
 
 
 def test_state_is_restored_from_a_compacted_changelog_when_the_disk_is_lost(

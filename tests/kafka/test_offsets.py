@@ -6,10 +6,10 @@ from threading import Event, Thread
 
 from confluent_kafka import Producer
 
-from processor.clock import SystemClock
-from processor.record import Partition
+from processor.domain.clock import SystemClock
+from processor.domain.record import Partition
+from processor.kafka.offsets import OffsetQueries
 from processor.settings import KafkaSettings
-from processor.source.offsets import Offsets
 from tests.support.kafka_cluster import RealKafka
 
 _TOPIC = "offsets-under-fire"
@@ -41,7 +41,7 @@ def _asking(kafka: RealKafka, ends: set[int], starts: set[int]) -> Iterator[None
 
     def ask() -> None:
         settings = KafkaSettings(bootstrap_servers=kafka.bootstrap)
-        offsets = Offsets(settings, SystemClock())
+        offsets = OffsetQueries(settings, SystemClock())
         while not over.is_set():
             ends.update(offsets.ends_within([_PLACE], 0.2).values())
             starts.update(offsets.starts_within([_PLACE], 0.2).values())

@@ -8,12 +8,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from processor.clock import SystemClock
-from processor.codec.folder import SchemaFolder
 from processor.codec.registry import RegistrySchemas
-from processor.errors import UnavailableError
+from processor.codec.schemas import SchemaFolder
+from processor.domain.clock import SystemClock
+from processor.domain.errors import UnavailableError
+from processor.domain.schema_files import schemas_folder
 from processor.settings import RegistrySettings
-from processor.shipped import schemas_folder
 from tests.support.framed import SCORE_ROW, framed_avro
 from tests.support.job import Job
 from tests.support.judge import judge
@@ -44,7 +44,7 @@ def test_a_registered_schema_is_learned(either: Registry) -> None:
     number = _register(either, "learned-value", {"schema": SCORE_ROW})
     schemas = _schemas(either)
 
-    schemas.learn({number})
+    schemas.fetch_schemas({number})
 
     assert schemas.get(number) is not None
 
@@ -55,17 +55,17 @@ def test_references_are_followed(either: Registry) -> None:
     number = _register(either, "order-value", {"schema": _ORDER, "references": [reference]})
     schemas = _schemas(either)
 
-    schemas.learn({number})
+    schemas.fetch_schemas({number})
 
     assert schemas.get(number) is not None
 
 
 def test_an_unknown_id_is_waited_for_and_then_given_up(either: Registry) -> None:
     with pytest.raises(UnavailableError, match=str(_NO_SUCH_ID)):
-        _schemas(either, unknown_id_seconds=30).learn({_NO_SUCH_ID})
+        _schemas(either, unknown_id_seconds=30).fetch_schemas({_NO_SUCH_ID})
 
     impatient = _schemas(either, unknown_id_seconds=0)
-    impatient.learn({_NO_SUCH_ID})
+    impatient.fetch_schemas({_NO_SUCH_ID})
     assert impatient.get(_NO_SUCH_ID) is None
 
 
@@ -74,13 +74,13 @@ def test_a_registry_that_fails_is_an_outage_and_credentials_are_sent() -> None:
         number = fake.register("s", SCORE_ROW)
         fake.credentials = ("reader", "opens-it")
         with pytest.raises(UnavailableError):
-            _schemas(fake).learn({number})
+            _schemas(fake).fetch_schemas({number})
         known = _schemas(fake, username="reader", password="opens-it")
         fake.status = 503
         with pytest.raises(UnavailableError):
-            known.learn({number})
+            known.fetch_schemas({number})
         fake.status = None
-        known.learn({number})
+        known.fetch_schemas({number})
         assert known.get(number) is not None
 
 
@@ -101,7 +101,7 @@ def test_framed_avro_is_delivered_and_an_unknown_schema_is_quarantined(
 
     judgement = judge(wanted, one.accepted())
     assert judgement.clean, judgement
-    assert [letter.value() for letter in one.letters()] == [stray]
+    assert [dead_letter.value() for dead_letter in one.dead_letters()] == [stray]
 
 
 def _row(person: int) -> dict[str, object]:

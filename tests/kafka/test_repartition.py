@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
-from processor.sandbox.aep.faults import Act, Fault
-from processor.sandbox.aep.simulator import AepSimulator
+from processor.simulator.aep.faults import FaultAction, ScriptedFault
+from processor.simulator.aep.simulator import AepSimulator
 from tests.support.job import Job
 from tests.support.judge import judge
 from tests.support.kafka_cluster import RealKafka
@@ -19,7 +19,7 @@ from tests.support.workload import History
 
 _EVENT_PARTITIONS = 7
 _UNCOMMITTED = 1_000
-_SLOW = Fault(Act.LATENCY, delay=0.2)
+_SLOW = ScriptedFault(FaultAction.LATENCY, delay=0.2)
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def shares(replica: Replica) -> bool:
     return replica.metric("cai_assigned_partitions") > 0
 
 
-def forwarded(replica: Replica) -> float:
-    return replica.metric("cai_records_settled_total", fate="forwarded")
+def repartitioned_records(replica: Replica) -> float:
+    return replica.metric("cai_records_settled_total", outcome="repartitioned")
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
@@ -80,7 +80,7 @@ def test_a_replica_that_is_killed_loses_no_fact_and_no_context(
     rows = [row._replace(key=row.content["_id"]) for row in past.events]
     events, scores = one.feed_events(rows), one.feed_scores(past.scores)
     until(lambda: one.aep.ledger.distinct() > 20, seconds=30, what="some events", tell=one.story)
-    assert forwarded(replicas[1]) > 0
+    assert repartitioned_records(replicas[1]) > 0
     replicas[0].kill()
 
     wanted = expected(events, scores, tenant=TENANT, cohort=COHORT)
@@ -107,4 +107,4 @@ def test_scores_wait_for_events_of_other_replicas_in_transactions_too(
 
     assert judgement.clean, judgement
     assert judgement.repetitions == 0
-    assert sum(each.metric("cai_score_waits_total", outcome="timeout") for each in replicas) == 0
+    assert sum(each.metric("cai_score_waits_total", result="timeout") for each in replicas) == 0

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from processor.clock import SystemClock
-from processor.sandbox.aep.faults import Act, Fault
-from processor.sandbox.aep.simulator import AepSimulator
+from processor.domain.clock import SystemClock
+from processor.simulator.aep.faults import FaultAction, ScriptedFault
+from processor.simulator.aep.simulator import AepSimulator
 from tests.support.job import Job
 from tests.support.judge import Judgement, judge
 from tests.support.kafka_cluster import RealKafka
@@ -17,7 +17,7 @@ from tests.support.waiting import until
 from tests.support.workload import History
 
 _UNCOMMITTED = 1_000
-_SLOW = Fault(Act.LATENCY, delay=0.2)
+_SLOW = ScriptedFault(FaultAction.LATENCY, delay=0.2)
 _SMALL = {"limits": {"max_in_flight": 1, "request_bytes": 50_000}}
 """Together they make the work last for some seconds, so that a fault strikes in the middle."""
 _SHORT_STOP = {"drain_seconds": 2, "commit_seconds": 1, "close_seconds": 2}
@@ -88,7 +88,7 @@ def test_a_stop_is_over_in_time_although_the_inlet_hangs(
     job: Callable[..., Job], past: History, aep: AepSimulator
 ) -> None:
     one = job(stop=_SHORT_STOP)
-    aep.faults.add(Fault(Act.HANG))
+    aep.faults.add(ScriptedFault(FaultAction.HANG))
     scores = one.feed_scores(past.scores)
     replica = _started(one, "one")
     until(lambda: replica.metric("cai_requests_in_flight") > 0, seconds=20, what="requests hang")
@@ -132,7 +132,7 @@ def test_a_listener_with_tls_and_a_password_is_read_with_settings_passed_through
     _started(one, "one")
 
     assert _settled(one, [], scores).clean
-    assert [letter.value() for letter in one.letters()] == [b"{"]
+    assert [dead_letter.value() for dead_letter in one.dead_letters()] == [b"{"]
 
 
 def _started(one: Job, name: str) -> Replica:

@@ -7,11 +7,10 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]
 
-from processor.clock import SystemClock
-from processor.errors import SettingsError, UnavailableError
+from processor.domain.clock import SystemClock
+from processor.domain.errors import SettingsError, UnavailableError
 from processor.settings import KafkaSettings
-from processor.state.memory import Memory
-from processor.state.opening import open_memory
+from processor.state.state_store import ChangelogStateStore, open_state_store
 from processor.telemetry.metrics import Metrics
 from tests.support.kafka_cluster import RealKafka
 from tests.support.state import joined, knows, ready, remembered
@@ -21,15 +20,17 @@ ALL = (0, 1, 2, 3)
 
 
 @pytest.fixture
-def opened(kafka: RealKafka, tmp_path: Path) -> Callable[..., Memory]:
+def opened(kafka: RealKafka, tmp_path: Path) -> Callable[..., ChangelogStateStore]:
     name = f"state-{uuid4().hex[:8]}"
     kafka.create_topics({f"{name}-scores": 4, f"{name}-events": 4})
 
-    def open_(folder: str = "mine", **join: object) -> Memory:
+    def open_(folder: str = "mine", **join: object) -> ChangelogStateStore:
         topics = {kind: {"topics": [f"{name}-{kind}"]} for kind in ("scores", "events")}
         settings = KafkaSettings.model_validate({"bootstrap_servers": kafka.bootstrap, **topics})
         page = {"changelog_topic": f"{name}-state", "changelog_replication": 1, **join}
-        return open_memory(joined(tmp_path / folder, **page), settings, Metrics(), SystemClock())
+        return open_state_store(
+            joined(tmp_path / folder, **page), settings, Metrics(), SystemClock()
+        )
 
     open_.name = f"{name}-state"  # type: ignore[attr-defined]
     return open_
@@ -43,7 +44,7 @@ def config_of(kafka: RealKafka, topic: str) -> dict[str, str]:
 
 
 def test_a_missing_changelog_is_created_compacted_and_numbered_like_the_inputs(
-    kafka: RealKafka, opened: Callable[..., Memory]
+    kafka: RealKafka, opened: Callable[..., ChangelogStateStore]
 ) -> None:
     opened().close(5)
 
@@ -56,7 +57,7 @@ def test_a_missing_changelog_is_created_compacted_and_numbered_like_the_inputs(
 
 
 def test_a_missing_repartition_topic_is_created_and_numbered_like_the_scores(
-    kafka: RealKafka, opened: Callable[..., Memory]
+    kafka: RealKafka, opened: Callable[..., ChangelogStateStore]
 ) -> None:
     changelog: str = opened.name  # type: ignore[attr-defined]
     topic = changelog.replace("-state", "-facts")
@@ -69,7 +70,7 @@ def test_a_missing_repartition_topic_is_created_and_numbered_like_the_scores(
 
 
 def test_a_repartition_topic_of_another_size_is_refused(
-    kafka: RealKafka, opened: Callable[..., Memory]
+    kafka: RealKafka, opened: Callable[..., ChangelogStateStore]
 ) -> None:
     kafka.create_topics({"odd-facts": 3})
 
@@ -78,20 +79,20 @@ def test_a_repartition_topic_of_another_size_is_refused(
 
 
 def test_what_is_remembered_comes_back_with_and_without_the_disk(
-    opened: Callable[..., Memory],
+    opened: Callable[..., ChangelogStateStore],
 ) -> None:
-    memory = ready(opened(), *ALL)
-    remembered(memory, memory.stage({ANN: knows(1, scores=(1,))}))
-    memory.close(5)
+    state_store = ready(opened(), *ALL)
+    remembered(state_store, state_store.stage({ANN: knows(1, scores=(1,))}))
+    state_store.close(5)
 
     for folder in ("mine", "another"):
-        memory = ready(opened(folder), *ALL)
-        assert memory.recall([ANN]) == {ANN: knows(1, scores=(1,))}
-        memory.close(5)
+        state_store = ready(opened(folder), *ALL)
+        assert state_store.load([ANN]) == {ANN: knows(1, scores=(1,))}
+        state_store.close(5)
 
 
 def test_a_changelog_that_is_not_to_be_created_must_be_there(
-    opened: Callable[..., Memory],
+    opened: Callable[..., ChangelogStateStore],
 ) -> None:
     with pytest.raises(UnavailableError, match="does not exist"):
         opened(create_changelog=False)
@@ -99,7 +100,7 @@ def test_a_changelog_that_is_not_to_be_created_must_be_there(
 
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])
 def test_a_changelog_that_forgets_with_time_is_refused(
-    kafka: RealKafka, opened: Callable[..., Memory], policy: str
+    kafka: RealKafka, opened: Callable[..., ChangelogStateStore], policy: str
 ) -> None:
     kafka.create_topics({opened.name: 4}, {"cleanup.policy": policy})  # type: ignore[attr-defined]
 
@@ -108,15 +109,15 @@ def test_a_changelog_that_forgets_with_time_is_refused(
 
 
 def test_the_store_of_a_changelog_that_was_deleted_and_made_again_is_not_used(
-    kafka: RealKafka, opened: Callable[..., Memory]
+    kafka: RealKafka, opened: Callable[..., ChangelogStateStore]
 ) -> None:
-    memory = ready(opened(), *ALL)
-    remembered(memory, memory.stage({ANN: knows(1)}))
-    memory.close(5)
+    state_store = ready(opened(), *ALL)
+    remembered(state_store, state_store.stage({ANN: knows(1)}))
+    state_store.close(5)
     admin = kafka.admin()
     admin.delete_topics([opened.name])[opened.name].result(10)  # type: ignore[attr-defined]
 
-    memory = ready(opened(), *ALL)
+    state_store = ready(opened(), *ALL)
 
-    assert memory.recall([ANN]) == {}
-    memory.close(5)
+    assert state_store.load([ANN]) == {}
+    state_store.close(5)

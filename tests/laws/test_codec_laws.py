@@ -12,13 +12,13 @@ from fastavro import parse_schema, schemaless_writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.codec import Reader
+from processor.codec import InputReader
 from processor.codec.avro import decode_avro, ready_schema, resolved_by
+from processor.codec.avro_limits import UnsafeSchemaError
 from processor.codec.dates import Dates
-from processor.codec.weight import UnsafeSchemaError
-from processor.errors import RejectError
-from processor.outcome import Reject
-from tests.support.places import ROOT
+from processor.domain.errors import RejectError
+from processor.domain.outcome import Reject
+from tests.support.paths import ROOT
 from tests.support.reading import EVENTS, SCORES, a_model, a_profile, json_record, reader_with
 
 Json: TypeAlias = Any
@@ -228,9 +228,9 @@ def _check(reject: Reject) -> None:
     assert len(reject.pointer) < 1_000  # names of keys are cut
 
 
-def _read(reader: Reader, value: bytes, topic: str) -> None:
+def _read(reader: InputReader, value: bytes, topic: str) -> None:
     record = json_record(value, topic)
-    reader.learn([record])
+    reader.fetch_schemas([record])
     try:
         reading = reader.read(record)
     except RejectError as error:

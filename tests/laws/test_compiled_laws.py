@@ -12,9 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from processor.codec.avro import decode_avro, ready_schema
-from processor.codec.weight import UnsafeSchemaError
-from processor.errors import RejectError
-from tests.support.places import ROOT
+from processor.codec.avro_limits import UnsafeSchemaError
+from processor.domain.errors import RejectError
+from tests.support.paths import ROOT
 
 Json: TypeAlias = Any
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from processor.sink.answer import read_items
 from processor.sink.assess import assess
-from processor.sink.reply import Answer
+from processor.sink.reply import InletResponse
 from processor.sink.verdict import Action
 from tests.support.score_events import score_events
 
@@ -34,7 +34,7 @@ def test_any_bytes_are_read_without_a_crash_and_mean_nothing(body: bytes) -> Non
 def test_every_event_is_in_exactly_one_place_of_an_assessment(items: list[Any], count: int) -> None:
     body = json.dumps({"responses": items}).encode()
 
-    found = assess(Answer(207, body), score_events(count))
+    found = assess(InletResponse(207, body), score_events(count))
 
     places = [*found.accepted, *(place for place, _ in found.refused)]
     places += [place for group in found.again.values() for place in group]

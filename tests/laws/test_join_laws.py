@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from processor.person import Person
-from processor.ports import Key
-from processor.record import Record
-from tests.support.corridor import EVENTS, SCORES, Corridor, event_record, score_record
+from processor.components import PersonKey
+from processor.domain.record import Record
+from processor.state.person import Person
+from tests.support.stream_run import EVENTS, SCORES, Corridor, event_record, score_record
 
 _PERSONS = 2
 
@@ -23,7 +23,7 @@ _PERSONS = 2
 class Outcome(NamedTuple):
     """What a whole history came to: persons, and for each `_id` every body that was accepted."""
 
-    persons: dict[Key, Person]
+    persons: dict[PersonKey, Person]
     bodies: dict[str, set[bytes]]
     accepted: int
 
@@ -77,14 +77,14 @@ def _numbered(records: list[Record]) -> list[Record]:
 
 def _play(records: list[Record], cuts: list[int], crashes: list[int]) -> Outcome:
     """Run records through the corridor in batches, with crashes after so many turns."""
-    durable: dict[Key, Person] = {}
+    durable: dict[PersonKey, Person] = {}
     committed: dict[tuple[str, int], int] = {}
     bodies: dict[str, set[bytes]] = {}
     accepted = 0
     for turns in [*crashes, None]:
         left = [one for one in records if one.offset >= committed.get((one.topic, 0), 0)]
         corridor = Corridor(_batches(left, cuts), {"kafka/commit_seconds": 0.001})
-        corridor.memory.persons, corridor.memory.durable = dict(durable), dict(durable)
+        corridor.state_store.persons, corridor.state_store.durable = dict(durable), dict(durable)
         if turns is None:
             assert corridor.run()
         else:
@@ -92,7 +92,7 @@ def _play(records: list[Record], cuts: list[int], crashes: list[int]) -> Outcome
             for _ in range(turns):
                 corridor.stream.turn()
         committed |= corridor.source.committed
-        durable = corridor.memory.durable
+        durable = corridor.state_store.durable
         accepted += len(corridor.sink.accepted)
         for event in corridor.sink.accepted:
             bodies.setdefault(event.id, set()).add(event.body)

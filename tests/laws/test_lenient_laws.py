@@ -7,8 +7,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.codec.lenient import decode_leniently
-from processor.errors import RejectError
+from processor.codec.json_text import decode_leniently
+from processor.domain.errors import RejectError
 from tests.support.reading import EVENTS, json_record, reader_with
 
 Json: TypeAlias = Any

@@ -8,15 +8,13 @@ from typing import TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.delivered import ENTRY_BYTES
-from processor.event import Fact
-from processor.kept import unpack
-from processor.person import (
-    DeliveredScore,
-    Limits,
-    Novelty,
+from processor.domain.event import Fact
+from processor.state.format.fact import unpack
+from processor.state.format.person import decode, encode
+from processor.state.format.score_history import ENTRY_BYTES, DeliveredScore, Novelty, PreviousScore
+from processor.state.person import (
     Person,
-    PreviousScore,
+    PersonLimits,
     merge,
     novelty,
     previous_score,
@@ -24,14 +22,13 @@ from processor.person import (
     with_score,
     without_score,
 )
-from processor.state.wire import decode, encode
 
 HOUR_MS = 3_600_000
 T0 = 1_790_000_000_000
-LIMITS = Limits(
+LIMITS = PersonLimits(
     keep_ms=40 * HOUR_MS, facts=5, fact_bytes=200, one_fact_bytes=90, scores=3, all_scores=5
 )
-ROOMY = Limits(LIMITS.keep_ms, 5, 200, 90, scores=99, all_scores=999)
+ROOMY = PersonLimits(LIMITS.keep_ms, 5, 200, 90, scores=99, all_scores=999)
 
 facts = st.builds(
     Fact,

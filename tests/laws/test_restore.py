@@ -8,12 +8,11 @@ from typing import TypeAlias
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.person import Person, merge
-from processor.state.folder import Folder
-from processor.state.names import Origin
-from processor.state.restore import Restored, absorb
-from processor.state.store import Store
-from processor.state.wire import decode, encode
+from processor.state.format.person import decode, encode
+from processor.state.format.store import Origin
+from processor.state.local_store import LocalStore, StoreFolder
+from processor.state.person import Person, merge
+from processor.state.restore import RestoredPartition, absorb
 from tests.support.state import LIMITS, knows
 
 KEYS = (b"ann", b"bob", b"eve")
@@ -27,12 +26,12 @@ with_erasures = st.lists(st.one_of(written, written, erased), max_size=12)
 cuts = st.lists(st.integers(0, 12), max_size=4).map(sorted)
 
 
-def restored(log: Log, cuts: list[int]) -> tuple[dict[bytes, bytes], Restored]:
+def restored(log: Log, cuts: list[int]) -> tuple[dict[bytes, bytes], RestoredPartition]:
     """Return what a store holds that read a log in slices, and what it owes the log."""
-    job = Restored(0, 0, catching_up=False)
+    job = RestoredPartition(0, 0, catching_up=False)
     with TemporaryDirectory() as folder:
         origin = Origin("changelog", "cluster")
-        store = Store(Folder(Path(folder)), origin, partitions=1, max_bytes=1 << 20)
+        store = LocalStore(StoreFolder(Path(folder)), origin, partitions=1, max_bytes=1 << 20)
         for start, end in zip([0, *cuts], [*cuts, len(log)], strict=True):
             job.next_offset = end
             absorb(store, job, log[start:end], LIMITS, now_ms=0)

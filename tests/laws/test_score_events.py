@@ -7,10 +7,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.enrich.naming import digest, event_id, id_seed
-from processor.event import Fact
-from processor.person import ContextStatus, DeliveredScore, Person
-from processor.score import Identity, Score
+from processor.domain.event import Fact
+from processor.domain.outcome import ContextStatus
+from processor.domain.score import Identity, Score
+from processor.enrich.event_id import digest, event_id, id_seed
+from processor.state.format.score_history import DeliveredScore
+from processor.state.person import Person
 from tests.support.enriching import (
     AT_MS,
     DAY_MS,

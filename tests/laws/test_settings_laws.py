@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 from processor.settings import Settings
 from processor.settings.describe import describe
 from processor.settings.keys import KeyPath, names, step

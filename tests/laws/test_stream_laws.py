@@ -8,8 +8,8 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from processor.record import Record
-from tests.support.corridor import NOW_MS, SCORES, Corridor, score_record
+from processor.domain.record import Record
+from tests.support.stream_run import NOW_MS, SCORES, Corridor, score_record
 
 
 class Loop(RuleBasedStateMachine):
@@ -32,7 +32,9 @@ class Loop(RuleBasedStateMachine):
 
     @rule(down=st.booleans())
     def inlet(self, *, down: bool) -> None:
-        self.corridor.sink.holding = "upgrade: the inlet is unavailable" if down else None
+        self.corridor.sink.unavailable_reason = (
+            "upgrade: the inlet is unavailable" if down else None
+        )
 
     @rule(slow=st.booleans())
     def network(self, *, slow: bool) -> None:
@@ -40,19 +42,23 @@ class Loop(RuleBasedStateMachine):
 
     @rule(down=st.booleans())
     def dead_letter_topic(self, *, down: bool) -> None:
-        self.corridor.dead_letters.holding = "the topic is not writable" if down else None
+        self.corridor.dead_letters.unavailable_reason = (
+            "the topic is not writable" if down else None
+        )
 
     @rule(slow=st.booleans())
-    def letters(self, *, slow: bool) -> None:
+    def dead_letters(self, *, slow: bool) -> None:
         self.corridor.dead_letters.slow = slow
 
     @rule(restoring=st.booleans())
     def state(self, *, restoring: bool) -> None:
-        self.corridor.memory.restoring = restoring
+        self.corridor.state_store.restoring = restoring
 
     @rule(down=st.booleans())
     def changelog(self, *, down: bool) -> None:
-        self.corridor.memory.holding = "the changelog can not be written" if down else None
+        self.corridor.state_store.unavailable_reason = (
+            "the changelog can not be written" if down else None
+        )
 
     @rule(count=st.integers(1, 3))
     def refusals(self, count: int) -> None:
@@ -82,15 +88,17 @@ class Loop(RuleBasedStateMachine):
         committed = self.corridor.source.committed.get((SCORES, 0), 0)
         delivered = [e for e in self.corridor.sink.accepted if e.record.offset < committed]
         for event in delivered:
-            assert event.model in self.corridor.memory.durable[0, event.person].scores
+            assert event.model in self.corridor.state_store.durable[0, event.person].scores
 
     def teardown(self) -> None:
         """Heal the world: then everything that arrived is committed."""
         if not hasattr(self, "corridor"):
             return
         corridor = self.corridor
-        corridor.sink.holding = corridor.dead_letters.holding = corridor.memory.holding = None
-        corridor.sink.slow = corridor.dead_letters.slow = corridor.memory.restoring = False
+        corridor.sink.unavailable_reason = corridor.dead_letters.unavailable_reason = (
+            corridor.state_store.unavailable_reason
+        ) = None
+        corridor.sink.slow = corridor.dead_letters.slow = corridor.state_store.restoring = False
         for _ in range(4 * self.offset + 8):
             corridor.stream.turn()
         assert corridor.source.committed.get((SCORES, 0), 0) == self.offset

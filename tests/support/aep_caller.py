@@ -4,8 +4,8 @@ import http.client
 import json
 from typing import Any, NamedTuple, TypeAlias
 
-from processor.sandbox.aep.account import Dataset
-from processor.sandbox.aep.simulator import AepSimulator
+from processor.simulator.aep.account import Dataset
+from processor.simulator.aep.simulator import AepSimulator
 
 __all__ = ["CLOSED", "AepCaller", "Answered", "Json", "message", "row", "with_dataset"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from processor.clock import SystemClock
+from processor.domain.clock import SystemClock
 from tests.support import java
 from tests.support.waiting import until
 

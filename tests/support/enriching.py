@@ -4,15 +4,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from processor.enrich.enricher import Enricher, Prepared
-from processor.enrich.validation import compile_schemas
-from processor.errors import RejectError
-from processor.event import Fact
-from processor.outcome import Reject
-from processor.person import ContextStatus, DeliveredScore, Limits, Person, with_fact, with_score
-from processor.record import Record
-from processor.score import Identity, Score
+from processor.domain.errors import RejectError
+from processor.domain.event import Fact
+from processor.domain.outcome import ContextStatus, Reject
+from processor.domain.record import Record
+from processor.domain.score import Identity, Score
+from processor.enrich.enricher import Enricher
+from processor.enrich.event_schema import compile_schemas
+from processor.enrich.prepared_score import PreparedScore
 from processor.settings import JoinSettings
+from processor.state.format.score_history import DeliveredScore
+from processor.state.person import Person, PersonLimits, with_fact, with_score
 from tests.support.settings import settings_with
 
 __all__ = [
@@ -39,7 +41,7 @@ NOW_MS = AT_MS + DAY_MS // 2
 ECID = Identity("ECID", "09876543210987654321098765432109876543")
 MODEL_KEY = "Likelihoodtoupgradeaccount"
 RECORD = Record("customer-ai-scores", 0, 7, NOW_MS, b"k", b"v")
-_LIMITS: Limits = JoinSettings().limits()
+_LIMITS: PersonLimits = PersonLimits.of(JoinSettings())
 
 
 def enricher_with(changes: Mapping[str, Any] | None = None) -> Enricher:
@@ -49,7 +51,7 @@ def enricher_with(changes: Mapping[str, Any] | None = None) -> Enricher:
 
 
 def body_of(
-    enricher: Enricher, prepared: Prepared, known: Person | None, status: ContextStatus
+    enricher: Enricher, prepared: PreparedScore, known: Person | None, status: ContextStatus
 ) -> bytes:
     """Return the encoded event of a prepared score; raises the Reject it comes to."""
     event = enricher.event(prepared, known, status)

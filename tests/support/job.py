@@ -8,11 +8,11 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
-from processor.enrich.field_group import closed_event
-from processor.sandbox.aep.account import Account, Dataset
-from processor.sandbox.aep.ledger import Accepted
-from processor.sandbox.aep.limits import Limits
-from processor.sandbox.aep.simulator import AepSimulator, SimulatorSettings
+from processor.enrich.event_schema import closed_event
+from processor.simulator.aep.account import Dataset, Organisation
+from processor.simulator.aep.ledger import Accepted
+from processor.simulator.aep.limits import RateLimits
+from processor.simulator.aep.simulator import AepSimulator, SimulatorSettings
 from tests.support.recipe import COHORT, MODELS, ORG, TENANT, laid_over, recipe
 from tests.support.replica import Replica
 from tests.support.waiting import until
@@ -134,7 +134,7 @@ class Job:
                 for place in self._places(reader)
             }
 
-    def letters(self) -> list[Message]:
+    def dead_letters(self) -> list[Message]:
         """Return every record of the dead-letter topic."""
         return self.read(self.topics.dead_letters)
 
@@ -232,8 +232,8 @@ class _Reader(Consumer):
 
 def new_simulator(**settings: Any) -> AepSimulator:  # noqa: ANN401  the simulator's settings
     """Return a simulator, not started, with a dataset and a closed schema behind each route."""
-    account = Account(ORG)
-    limits = Limits(requests_per_second=0, messages_per_second=0)
+    account = Organisation(ORG)
+    limits = RateLimits(requests_per_second=0, messages_per_second=0)
     simulator = AepSimulator(account, SimulatorSettings(**{"limits": limits, **settings}))
     for model, name in zip(MODELS, ("one", "two"), strict=True):
         schema = closed_event(TENANT, [model])

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from processor.clock import SystemClock
+from processor.domain.clock import SystemClock
 from tests.support import java
 from tests.support.waiting import until
 

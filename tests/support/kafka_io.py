@@ -5,12 +5,11 @@ from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from processor.clock import SystemClock
-from processor.record import Headers, Partition, Record
-from processor.sandbox.broker import EmbeddedBroker
+from processor.domain.clock import SystemClock
+from processor.domain.record import Headers, Partition, Record
 from processor.settings import JoinSettings, KafkaSettings
-from processor.source.polled import Polled
-from processor.source.source import Source
+from processor.simulator.broker import EmbeddedBroker
+from processor.source.source import KafkaPoll, KafkaSource
 from processor.telemetry.metrics import Metrics
 from tests.support.waiting import until
 
@@ -136,8 +135,8 @@ class Replica:
         )
         self.follower = Follower()
         self.metrics = Metrics()
-        self.source = Source(settings, self.metrics, SystemClock(), join=join)
-        self.polls: list[Polled] = []
+        self.source = KafkaSource(settings, self.metrics, SystemClock(), join=join)
+        self.polls: list[KafkaPoll] = []
         self.settling = True
 
     def start(self) -> "Replica":
@@ -145,7 +144,7 @@ class Replica:
         self.source.start(self.follower)
         return self
 
-    def turn(self) -> Polled:
+    def turn(self) -> KafkaPoll:
         """Poll once, settle it where `settling`, and commit when it is time to."""
         polled = self.source.poll(0.05)
         if polled.records:

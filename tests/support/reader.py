@@ -1,6 +1,6 @@
 """A changelog to read that is a list in memory."""
 
-from processor.state.reader import Slice
+from processor.kafka.topic_reader import PartitionSlice
 
 __all__ = ["FakeReader"]
 
@@ -11,7 +11,7 @@ class FakeReader:
     def __init__(self, slice_records: int = 1_000) -> None:
         self.logs: dict[int, list[tuple[bytes, bytes | None]]] = {}
         self.begun: list[tuple[int, int | None]] = []
-        self.holding: str | None = None
+        self.unavailable_reason: str | None = None
         self._slice = slice_records
         self._at: dict[int, int] = {}
 
@@ -22,7 +22,7 @@ class FakeReader:
     def end(self, partition: int) -> None:
         self._at.pop(partition, None)
 
-    def read(self, seconds: float) -> dict[int, Slice]:
+    def read(self, seconds: float) -> dict[int, PartitionSlice]:
         assert seconds >= 0
         return {partition: self._read(partition) for partition in list(self._at)}
 
@@ -32,9 +32,9 @@ class FakeReader:
     def close(self) -> None:
         self._at.clear()
 
-    def _read(self, partition: int) -> Slice:
+    def _read(self, partition: int) -> PartitionSlice:
         log, start = self.logs.get(partition, []), self._at[partition]
         if start > len(log):
-            return Slice(nowhere=True)
+            return PartitionSlice(nowhere=True)
         end = self._at[partition] = min(start + self._slice, len(log))
-        return Slice(log[start:end], end, ended=end == len(log))
+        return PartitionSlice(log[start:end], end, ended=end == len(log))

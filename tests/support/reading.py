@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
-from processor.codec import Reader, SchemaSource
-from processor.codec.folder import SchemaFolder
-from processor.errors import RejectError
-from processor.event import Reading
-from processor.outcome import Reject
-from processor.record import Record
-from processor.shipped import schemas_folder
+from processor.codec import InputReader, SchemaSource
+from processor.codec.schemas import SchemaFolder
+from processor.domain.errors import RejectError
+from processor.domain.event import DecodedRecord
+from processor.domain.outcome import Reject
+from processor.domain.record import Record
+from processor.domain.schema_files import schemas_folder
 from tests.support.settings import settings_with
 
 __all__ = [
@@ -32,9 +32,9 @@ ECID = "00000000000000000000000000000000004711"
 
 def reader_with(
     changes: Mapping[str, Any] | None = None, schemas: SchemaSource | None = None
-) -> Reader:
+) -> InputReader:
     """Return a reader of the minimal settings, so changed, with the schemas that ship."""
-    return Reader(settings_with(changes), schemas or SchemaFolder(schemas_folder()))
+    return InputReader(settings_with(changes), schemas or SchemaFolder(schemas_folder()))
 
 
 def json_record(content: object, topic: str = SCORES) -> Record:
@@ -61,11 +61,11 @@ def a_profile(**models: object) -> dict[str, Any]:
     return {"identityMap": identities, "_acme": {"CustomerAI": models}}
 
 
-def refusal(reader: Reader, record: Record) -> Reject:
+def refusal(reader: InputReader, record: Record) -> Reject:
     """Return why a record, or the one score in it, is rejected."""
-    reader.learn([record])
+    reader.fetch_schemas([record])
     try:
-        reading: Reading = reader.read(record)
+        reading: DecodedRecord = reader.read(record)
     except RejectError as error:
         return error.reject
     (reject,) = reading.rejects

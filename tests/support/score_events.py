@@ -2,8 +2,8 @@
 
 import json
 
-from processor.event import ScoreEvent
-from processor.record import Record
+from processor.domain.event import ScoreEvent
+from processor.domain.record import Record
 
 __all__ = ["score_event", "score_events"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 from processor.settings import Settings
 from processor.settings.load import parse_settings
 

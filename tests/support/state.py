@@ -3,14 +3,14 @@
 from hashlib import sha256
 from pathlib import Path
 
-from processor.clock import Clock, SystemClock
-from processor.event import Fact, ScoreEvent
-from processor.person import DeliveredScore, Limits, Person, with_fact, with_score
-from processor.record import Record
+from processor.domain.clock import Clock, SystemClock
+from processor.domain.event import Fact, ScoreEvent
+from processor.domain.record import Record
 from processor.settings import JoinSettings, KafkaSettings
-from processor.state.memory import Memory
-from processor.state.names import Key
-from processor.state.opening import open_memory
+from processor.state.format.score_history import DeliveredScore
+from processor.state.format.store import PersonKey
+from processor.state.person import Person, PersonLimits, with_fact, with_score
+from processor.state.state_store import ChangelogStateStore, open_state_store
 from processor.telemetry.metrics import Metrics
 from tests.support.waiting import until
 
@@ -27,13 +27,13 @@ __all__ = [
     "knows",
     "opened",
     "ready",
-    "remembered",
+    "stored",
     "settled",
 ]
 
 DAY_MS = 86_400_000
 T0 = 1_790_000_000_000
-LIMITS = JoinSettings().limits()
+LIMITS = PersonLimits.of(JoinSettings())
 INPUTS = ("customer-ai-scores", "experience-events")
 CHANGELOG = "customer-ai-scores-state"
 
@@ -50,7 +50,7 @@ def delivered(day: float, content: str = "a", score: float = 50.0) -> DeliveredS
     return DeliveredScore(at_ms, name, sha256(content.encode()).digest()[:8], score, "medium")
 
 
-def event_of(key: Key, score: DeliveredScore, model: str = "churn") -> ScoreEvent:
+def event_of(key: PersonKey, score: DeliveredScore, model: str = "churn") -> ScoreEvent:
     """Return the score event that such a delivered score was."""
     record = Record(INPUTS[0], key[0], 0, T0, key[1], b"{}")
     return ScoreEvent(
@@ -58,7 +58,7 @@ def event_of(key: Key, score: DeliveredScore, model: str = "churn") -> ScoreEven
     )
 
 
-def knows(*days: float, scores: tuple[float, ...] = (), limits: Limits = LIMITS) -> Person:
+def knows(*days: float, scores: tuple[float, ...] = (), limits: PersonLimits = LIMITS) -> Person:
     """Return a person with facts and delivered scores of these days."""
     person = Person()
     for day in days:
@@ -75,40 +75,42 @@ def joined(folder: Path, **changes: object) -> JoinSettings:
 
 def opened(
     bootstrap: str, folder: Path, metrics: Metrics | None = None, clock: Clock | None = None
-) -> Memory:
+) -> ChangelogStateStore:
     """Return a memory without partitions yet."""
     kafka = KafkaSettings(bootstrap_servers=bootstrap)
-    return open_memory(joined(folder), kafka, metrics or Metrics(), clock or SystemClock())
+    return open_state_store(joined(folder), kafka, metrics or Metrics(), clock or SystemClock())
 
 
-def ready(memory: Memory, *partitions: int, seconds: float = 20.0) -> Memory:
+def ready(
+    state_store: ChangelogStateStore, *partitions: int, seconds: float = 20.0
+) -> ChangelogStateStore:
     """Assign partitions and wait until they are back."""
-    memory.assign(partitions)
+    state_store.assign(partitions)
 
     def back() -> bool:
-        memory.poll()
-        return not memory.restoring
+        state_store.poll()
+        return not state_store.restoring
 
     until(back, seconds=seconds, every=0.0, what="state is restored")
-    return memory
+    return state_store
 
 
-def settled(memory: Memory, seconds: float = 20.0) -> None:
+def settled(state_store: ChangelogStateStore, seconds: float = 20.0) -> None:
     """Wait until nothing is to be written or read."""
 
     def calm() -> bool:
-        memory.poll()
-        return not memory.restoring and not memory.busy
+        state_store.poll()
+        return not state_store.restoring and not state_store.busy
 
     until(calm, seconds=seconds, every=0.001, what="nothing is under way")
 
 
-def remembered(memory: Memory, *tickets: int, seconds: float = 20.0) -> None:
+def remembered(state_store: ChangelogStateStore, *tickets: int, seconds: float = 20.0) -> None:
     """Remember tickets and wait until they are durable."""
-    waiting = [memory.remember(ticket) for ticket in tickets]
+    waiting = [state_store.store(ticket) for ticket in tickets]
 
     def durable() -> bool:
-        memory.poll()
+        state_store.poll()
         return all(one.done for one in waiting)
 
     until(durable, seconds=seconds, every=0.001, what="changes are durable")

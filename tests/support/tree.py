@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tests.support.places import ROOT
+from tests.support.paths import ROOT
 
 __all__ = ["calls", "files", "modules"]
 

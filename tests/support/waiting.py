@@ -4,7 +4,7 @@ from collections.abc import Callable
 from threading import Event
 from typing import TypeVar
 
-from processor.clock import Deadline, SystemClock
+from processor.domain.clock import Deadline, SystemClock
 
 __all__ = ["NeverHappenedError", "until"]
 

@@ -2,7 +2,12 @@
 
 import pytest
 
-from processor.identity import IdentityFault, identity_fault, is_placeholder, listed_placeholders
+from processor.domain.score import (
+    IdentityFault,
+    identity_fault,
+    is_placeholder,
+    listed_placeholders,
+)
 
 LISTED = listed_placeholders(["Null", " anonymous "])
 

@@ -13,9 +13,9 @@ import pytest
 from fastavro import parse_schema, schemaless_writer
 
 from processor.codec.avro import AvroSchema, decode_avro, ready_schema, resolved_by
-from processor.codec.weight import UnsafeSchemaError
-from processor.errors import RejectError
-from processor.outcome import Reason
+from processor.codec.avro_limits import UnsafeSchemaError
+from processor.domain.errors import RejectError
+from processor.domain.outcome import Reason
 
 Json: TypeAlias = Any
 

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 
 from processor.codec.dates import Dates
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 
 MIDNIGHT_MS = 1_785_715_200_000
 """2026-08-03T00:00:00Z."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from processor.event import Fact
-from processor.outcome import Reason, Rule
+from processor.domain.event import Fact
+from processor.domain.outcome import FilterRule, Reason
 from tests.support.reading import (
     ECID,
     EVENTS,
@@ -186,7 +186,7 @@ def test_event_of_nobody_is_filtered_by_rule() -> None:
 
     reading = READER.read(json_record(nobody, EVENTS))
 
-    assert (reading.event, reading.rule) == (None, Rule.EVENT_WITHOUT_PERSON)
+    assert (reading.event, reading.rule) == (None, FilterRule.EVENT_WITHOUT_PERSON)
 
 
 def test_event_that_carries_scores_yields_both() -> None:

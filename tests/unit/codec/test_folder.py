@@ -9,9 +9,8 @@ import pytest
 from fastavro import parse_schema, schemaless_writer
 
 from processor.codec.avro import AvroSchema, decode_avro
-from processor.codec.folder import SchemaFolder
-from processor.codec.schemas import JsonText
-from processor.errors import SettingsError
+from processor.codec.schemas import JsonText, SchemaFolder
+from processor.domain.errors import SettingsError
 
 Json: TypeAlias = Any
 

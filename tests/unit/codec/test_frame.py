@@ -2,9 +2,9 @@
 
 import pytest
 
-from processor.codec.frame import framed_id, unframe
-from processor.errors import RejectError
-from processor.outcome import Reason
+from processor.codec.decoder import framed_id, unframe
+from processor.domain.errors import RejectError
+from processor.domain.outcome import Reason
 
 
 def test_frame_holds_a_big_endian_id_and_the_message() -> None:

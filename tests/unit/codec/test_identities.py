@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from processor.codec.identities import IdentityReader
-from processor.score import Identity
+from processor.domain.score import Identity
 from processor.settings import IdentitySettings
 
 ECID = "00000000000000000000000000000000004711"

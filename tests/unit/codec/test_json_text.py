@@ -3,8 +3,8 @@
 import pytest
 
 from processor.codec.json_text import decode_json, nested_deeper
-from processor.errors import RejectError
-from processor.outcome import Reason
+from processor.domain.errors import RejectError
+from processor.domain.outcome import Reason
 
 
 def _reason(text: bytes, max_depth: int = 8) -> Reason:

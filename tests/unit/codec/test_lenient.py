@@ -5,11 +5,11 @@ import struct
 import msgspec
 import pytest
 
-from processor.codec.lenient import decode_leniently
-from processor.errors import RejectError
-from processor.event import ExperienceEvent
-from processor.outcome import Reason, Rule
-from tests.support.places import ROOT
+from processor.codec.json_text import decode_leniently
+from processor.domain.errors import RejectError
+from processor.domain.event import ExperienceEvent
+from processor.domain.outcome import FilterRule, Reason
+from tests.support.paths import ROOT
 from tests.support.reading import ECID, EVENTS, SCORES, json_record, reader_with, refusal
 
 READER = reader_with()
@@ -68,7 +68,7 @@ def test_measure_that_is_no_number_is_not_there() -> None:
 def test_id_that_lost_a_character_names_nobody() -> None:
     reading = READER.read(json_record(_text(b'"x":1', b"ann\xe9"), EVENTS))
 
-    assert reading.rule is Rule.EVENT_WITHOUT_PERSON
+    assert reading.rule is FilterRule.EVENT_WITHOUT_PERSON
 
 
 @pytest.mark.parametrize("model", [b'{"score":NaN}', b'{"score":5,"scoreDate":"2026-08-03"}', b"7"])
@@ -105,7 +105,7 @@ def test_depth_is_guarded_as_ever(depth: int) -> None:
 def test_framed_json_is_read_once_more_too() -> None:
     frame = b"\x00" + struct.pack(">I", JSON_SCHEMA_ID)
     record = json_record(frame + _text(b'"x":NaN'), EVENTS)
-    READER.learn([record])
+    READER.fetch_schemas([record])
 
     assert READER.read(record).event is not None
 

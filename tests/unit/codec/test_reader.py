@@ -8,9 +8,9 @@ import pytest
 
 from processor.codec.avro import ready_schema
 from processor.codec.schemas import JsonText, Schema, Unreadable
-from processor.errors import InvariantError, SettingsError, UnavailableError
-from processor.outcome import Reason, Rule, Stage
-from processor.record import Record
+from processor.domain.errors import InvariantError, SettingsError, UnavailableError
+from processor.domain.outcome import FilterRule, Reason, Stage
+from processor.domain.record import Record
 from tests.support.framed import framed_avro
 from tests.support.reading import (
     EVENTS,
@@ -31,7 +31,7 @@ class ScriptedSchemas:
         self.down = down
         self.asked: list[set[int]] = []
 
-    def learn(self, ids: AbstractSet[int]) -> None:
+    def fetch_schemas(self, ids: AbstractSet[int]) -> None:
         self.asked.append(set(ids))
         if self.down:
             raise UnavailableError("registry", "scripted")
@@ -53,7 +53,7 @@ def _framed(schema_id: int, message: bytes) -> Record:
 def test_record_without_a_value_is_a_tombstone() -> None:
     record = Record(SCORES, 0, 0, 0, b"key", None)
 
-    assert reader_with().read(record).rule is Rule.TOMBSTONE
+    assert reader_with().read(record).rule is FilterRule.TOMBSTONE
 
 
 def test_topics_may_be_patterns() -> None:
@@ -152,7 +152,7 @@ def test_schemas_of_a_batch_are_learned_together_and_only_those() -> None:
     source = ScriptedSchemas({})
     reader = reader_with(schemas=source)
 
-    reader.learn(
+    reader.fetch_schemas(
         [
             json_record(PROFILE),
             _framed(3, b""),
@@ -177,7 +177,7 @@ def test_registry_that_is_down_is_an_outage_not_a_bad_record() -> None:
     reader = reader_with(schemas=ScriptedSchemas({}, down=True))
 
     with pytest.raises(UnavailableError):
-        reader.learn([_framed(8, b"x")])
+        reader.fetch_schemas([_framed(8, b"x")])
 
 
 @pytest.mark.parametrize(

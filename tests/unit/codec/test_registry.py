@@ -8,13 +8,12 @@ from threading import Event, Thread
 import pytest
 
 from processor.codec.avro import AvroSchema
-from processor.codec.folder import SchemaFolder
 from processor.codec.registry import RegistrySchemas
-from processor.codec.schemas import JsonText, Unreadable
-from processor.errors import SettingsError, UnavailableError
-from processor.outcome import Reason
+from processor.codec.schemas import JsonText, SchemaFolder, Unreadable
+from processor.domain.errors import SettingsError, UnavailableError
+from processor.domain.outcome import Reason
+from processor.domain.schema_files import schemas_folder
 from processor.settings import RegistrySettings
-from processor.shipped import schemas_folder
 from tests.support.clock import ManualClock
 from tests.support.registry import FakeRegistry
 
@@ -37,8 +36,8 @@ def test_schema_is_asked_for_once(registry: FakeRegistry) -> None:
     schema_id = registry.register("scores-value", LONG)
     schemas = _schemas(registry.url)
 
-    schemas.learn({schema_id})
-    schemas.learn({schema_id})
+    schemas.fetch_schemas({schema_id})
+    schemas.fetch_schemas({schema_id})
 
     assert isinstance(schemas.get(schema_id), AvroSchema)
     assert registry.requests == [f"/schemas/ids/{schema_id}"]
@@ -50,7 +49,7 @@ def test_kind_of_schema_is_told_apart(registry: FakeRegistry) -> None:
     unsafe_id = registry.register("c", '{"type": "array", "items": "null"}')
     schemas = _schemas(registry.url)
 
-    schemas.learn({json_id, protobuf_id, unsafe_id})
+    schemas.fetch_schemas({json_id, protobuf_id, unsafe_id})
 
     assert schemas.get(json_id) == JsonText()
     for schema_id, reason in (
@@ -72,7 +71,7 @@ def test_references_are_followed_in_their_order(registry: FakeRegistry) -> None:
     schema_id = registry.register("outer", text, references=outer)
     schemas = _schemas(registry.url)
 
-    schemas.learn({schema_id})
+    schemas.fetch_schemas({schema_id})
 
     assert isinstance(schemas.get(schema_id), AvroSchema)
 
@@ -82,12 +81,12 @@ def test_unknown_id_is_waited_for_and_then_given_up(registry: FakeRegistry) -> N
     schemas = _schemas(registry.url, clock, unknown_id_seconds=30)
 
     with pytest.raises(UnavailableError, match="schema 41"):
-        schemas.learn({41})
+        schemas.fetch_schemas({41})
     clock.pass_(29)
     with pytest.raises(UnavailableError):
-        schemas.learn({41})
+        schemas.fetch_schemas({41})
     clock.pass_(2)
-    schemas.learn({41})
+    schemas.fetch_schemas({41})
 
     assert schemas.get(41) is None
 
@@ -98,7 +97,7 @@ def test_unknown_id_is_asked_for_once_a_second_at_most(registry: FakeRegistry) -
 
     for _ in range(5):
         with pytest.raises(UnavailableError):
-            schemas.learn({41})
+            schemas.fetch_schemas({41})
         clock.pass_(0.3)
 
     assert len(registry.requests) == 2
@@ -110,11 +109,11 @@ def test_replica_that_lags_only_delays(registry: FakeRegistry) -> None:
     registry.hide.add(schema_id)
     schemas = _schemas(registry.url, clock)
     with pytest.raises(UnavailableError):
-        schemas.learn({schema_id})
+        schemas.fetch_schemas({schema_id})
 
     registry.hide.clear()
     clock.pass_(1)
-    schemas.learn({schema_id})
+    schemas.fetch_schemas({schema_id})
 
     assert schemas.get(schema_id) is not None
 
@@ -122,14 +121,14 @@ def test_replica_that_lags_only_delays(registry: FakeRegistry) -> None:
 def test_id_that_was_given_up_is_asked_for_again_later(registry: FakeRegistry) -> None:
     clock = ManualClock()
     schemas = _schemas(registry.url, clock, unknown_id_seconds=0)
-    schemas.learn({1})
+    schemas.fetch_schemas({1})
     assert schemas.get(1) is None
     registry.register("late", LONG)
 
-    schemas.learn({1})
+    schemas.fetch_schemas({1})
     assert schemas.get(1) is None
     clock.pass_(600)
-    schemas.learn({1})
+    schemas.fetch_schemas({1})
 
     assert schemas.get(1) is not None
 
@@ -139,11 +138,11 @@ def test_made_up_ids_do_not_hold_everybody_for_ever(registry: FakeRegistry) -> N
     schemas = _schemas(registry.url, clock, unknown_id_seconds=1)
     made_up = set(range(100, 116))
     with pytest.raises(UnavailableError):
-        schemas.learn(made_up)
+        schemas.fetch_schemas(made_up)
     clock.pass_(1)
-    schemas.learn(made_up)
+    schemas.fetch_schemas(made_up)
 
-    schemas.learn(set(range(200, 300)))
+    schemas.fetch_schemas(set(range(200, 300)))
 
     assert schemas.get(250) is None
 
@@ -153,16 +152,16 @@ def test_every_other_answer_is_an_outage(registry: FakeRegistry, status: int) ->
     registry.status = status
 
     with pytest.raises(UnavailableError):
-        _schemas(registry.url).learn({1})
+        _schemas(registry.url).fetch_schemas({1})
 
 
 def test_credentials_are_sent(registry: FakeRegistry) -> None:
     schema_id = registry.register("scores-value", LONG)
     registry.credentials = ("ada", "löve")
 
-    _schemas(registry.url, username="ada", password="löve").learn({schema_id})
+    _schemas(registry.url, username="ada", password="löve").fetch_schemas({schema_id})
     with pytest.raises(UnavailableError, match="401"):
-        _schemas(registry.url, username="ada", password="wrong").learn({schema_id})
+        _schemas(registry.url, username="ada", password="wrong").fetch_schemas({schema_id})
 
 
 def test_proxies_of_the_environment_are_not_used(
@@ -171,7 +170,7 @@ def test_proxies_of_the_environment_are_not_used(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     schema_id = registry.register("scores-value", LONG)
 
-    _schemas(registry.url).learn({schema_id})
+    _schemas(registry.url).fetch_schemas({schema_id})
 
 
 def test_registry_that_is_not_there_is_an_outage() -> None:
@@ -179,7 +178,7 @@ def test_registry_that_is_not_there_is_an_outage() -> None:
         port = server.getsockname()[1]
 
     with pytest.raises(UnavailableError):
-        _schemas(f"http://127.0.0.1:{port}").learn({1})
+        _schemas(f"http://127.0.0.1:{port}").fetch_schemas({1})
 
 
 @contextmanager
@@ -247,7 +246,7 @@ def test_answer_that_is_none_is_an_outage_and_ends_in_time(
     speak: Callable[[socket.socket, Event], None],
 ) -> None:
     with _saying(speak) as url, pytest.raises(UnavailableError):
-        _schemas(url, timeout_seconds=0.4).learn({1})
+        _schemas(url, timeout_seconds=0.4).fetch_schemas({1})
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 
 from processor.codec.scores import MAX_MODELS
-from processor.outcome import Reason
-from processor.score import Score
+from processor.domain.outcome import Reason
+from processor.domain.score import Score
 from tests.support.reading import ECID, a_model, a_profile, json_record, reader_with, refusal
 
 READER = reader_with()

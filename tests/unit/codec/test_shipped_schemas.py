@@ -12,14 +12,14 @@ import yaml
 from fastavro import parse_schema, schemaless_writer
 from fastavro.validation import validate
 
-from processor.codec import Reader
+from processor.codec import InputReader
 from processor.codec.avro import MAX_VALUES, ready_schema
 from processor.codec.dates import Dates
-from processor.event import Reading
-from processor.outcome import Reason, Rule
-from processor.record import Record
+from processor.domain.event import DecodedRecord
+from processor.domain.outcome import FilterRule, Reason
+from processor.domain.record import Record
 from processor.settings import InputSettings, ReadingSettings
-from tests.support.places import ROOT
+from tests.support.paths import ROOT
 from tests.support.reading import json_record, reader_with, refusal
 
 Json: TypeAlias = Any
@@ -126,7 +126,7 @@ def test_valid_example_is_read(topic: Topic, file: Path) -> None:
     reading = _read(READER, json_record(file.read_bytes(), topic.topic))
 
     if file.stem == "without-person":
-        assert reading.rule is Rule.EVENT_WITHOUT_PERSON
+        assert reading.rule is FilterRule.EVENT_WITHOUT_PERSON
     else:
         assert reading.scores or reading.event
     assert not reading.rejects
@@ -202,8 +202,8 @@ def test_json_schema_refuses_something(broken: object) -> None:
             assert not _validator(version.json).is_valid(broken)
 
 
-def _read(reader: Reader, record: Record) -> Reading:
-    reader.learn([record])
+def _read(reader: InputReader, record: Record) -> DecodedRecord:
+    reader.fetch_schemas([record])
     return reader.read(record)
 
 

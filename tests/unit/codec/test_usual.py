@@ -3,12 +3,12 @@
 import pytest
 
 from processor.codec.dates import Dates
+from processor.codec.fast_path import FastScoreReader
 from processor.codec.identities import IdentityReader
 from processor.codec.json_text import decode_json
-from processor.codec.usual import UsualScores
-from processor.outcome import Reason
+from processor.domain.outcome import Reason
 from processor.settings import IdentitySettings, ReadingSettings
-from tests.support.places import ROOT
+from tests.support.paths import ROOT
 from tests.support.reading import ECID, a_model, a_profile, json_record, reader_with, refusal
 
 VALID = ROOT / "schemas/examples/customer-ai-scores/valid"
@@ -16,12 +16,12 @@ FACTOR = {"code": "Counts of webVisit", "value": "14", "importance": "high"}
 FLAT = {"namespace": "CRMID", "id": "7", "prediction": "Churn", "score": 1, "scoreDate": 1}
 
 
-def _usual(tenant: str = "acme", **changes: object) -> UsualScores:
+def _usual(tenant: str = "acme", **changes: object) -> FastScoreReader:
     settings = ReadingSettings.model_validate(changes)
-    return UsualScores(settings, tenant, IdentityReader(IdentitySettings()), Dates("UTC"))
+    return FastScoreReader(settings, tenant, IdentityReader(IdentitySettings()), Dates("UTC"))
 
 
-def _taken(content: object, usual: UsualScores) -> bool:
+def _taken(content: object, usual: FastScoreReader) -> bool:
     text = json_record(content).value
     assert text is not None
     taken = bool(usual.of_json(text))

@@ -5,14 +5,14 @@ from typing import Any, TypeAlias
 import pytest
 from fastavro import parse_schema
 
-from processor.codec.weight import MAX_LEVELS, UnsafeSchemaError, Weight, weigh
+from processor.codec.avro_limits import MAX_LEVELS, AvroCost, UnsafeSchemaError, avro_cost
 
 Json: TypeAlias = Any
 
 
-def _weigh(schema: Json) -> Weight:
+def _weigh(schema: Json) -> AvroCost:
     named: dict[str, Any] = {}
-    return weigh(parse_schema(schema, named_schemas=named), named)
+    return avro_cost(parse_schema(schema, named_schemas=named), named)
 
 
 def _record(name: str, *types: Json) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 import pytest
 
-from processor.dead_letter.guard import Guard
-from processor.errors import StopError
+from processor.dead_letter.sink import DeadLetterLimit
+from processor.domain.errors import StopError
 from processor.settings import DeadLetterSettings
 
 
-def guard(in_a_row: int = 0, ratio: float = 0, window: int = 100) -> Guard:
-    return Guard(
+def guard(in_a_row: int = 0, ratio: float = 0, window: int = 100) -> DeadLetterLimit:
+    return DeadLetterLimit(
         DeadLetterSettings(stop_after_consecutive=in_a_row, stop_ratio=ratio, stop_window=window)
     )
 
@@ -98,7 +98,7 @@ def test_refusals_leave_the_window_with_the_records_before_them() -> None:
 
 
 def test_one_route_that_refuses_everything_does_not_hide_behind_another() -> None:
-    limit = Guard(DeadLetterSettings(stop_after_consecutive=5))
+    limit = DeadLetterLimit(DeadLetterSettings(stop_after_consecutive=5))
 
     limit.refused("broken", 3, 3)
     limit.refused("well", 0, 9)

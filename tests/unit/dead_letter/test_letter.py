@@ -1,16 +1,16 @@
-from processor.dead_letter.letter import Letter, headers, read
-from processor.outcome import Reason, Reject, Stage
-from processor.record import Headers, Record
+from processor.dead_letter.dead_letter import DeadLetter, headers, read
+from processor.domain.outcome import Reason, Reject, Stage
+from processor.domain.record import Headers, Record
 
 REJECT = Reject(Stage.READ, Reason.BAD_SCORE, "The score is 101.", "/score", "Churn")
 
 
-def letter(original: Headers = (), reject: Reject = REJECT) -> Letter:
+def dead_letter(original: Headers = (), reject: Reject = REJECT) -> DeadLetter:
     record = Record("scores", 3, 42, 1_700_000_000_000, b"key", b"value", original)
-    return Letter(record, reject, time_ms=1_800_000_000_000, version="0.1.0")
+    return DeadLetter(record, reject, time_ms=1_800_000_000_000, version="0.1.0")
 
 
-def found(of: Letter) -> Record:
+def found(of: DeadLetter) -> Record:
     """Return the letter as Kafka gives it back."""
     return Record("dead", 0, 7, 1, of.record.key, of.record.value, headers(of))
 
@@ -18,7 +18,7 @@ def found(of: Letter) -> Record:
 def test_the_original_headers_come_first_and_untouched() -> None:
     original = (("a", None), ("a", b"\xff"), ("cai-reason", b"mine"))
 
-    written = headers(letter(original))
+    written = headers(dead_letter(original))
 
     assert written[:3] == original
     assert dict(written)["cai-reason"] == b"bad_score"
@@ -26,8 +26,8 @@ def test_the_original_headers_come_first_and_untouched() -> None:
 
 
 def test_a_letter_about_a_letter_can_be_read() -> None:
-    inner = letter()
-    outer = Letter(found(inner), REJECT, time_ms=5, version="0.2.0")
+    inner = dead_letter()
+    outer = DeadLetter(found(inner), REJECT, time_ms=5, version="0.2.0")
 
     assert read(found(outer)) == outer
     assert read(outer.record) == inner
@@ -36,7 +36,7 @@ def test_a_letter_about_a_letter_can_be_read() -> None:
 def test_long_words_are_shortened() -> None:
     reject = Reject(Stage.READ, Reason.BAD_SCORE, "x" * 10_000)
 
-    again = read(found(letter(reject=reject)))
+    again = read(found(dead_letter(reject=reject)))
 
     assert again is not None
     assert again.reject.detail == "x" * 500
@@ -45,11 +45,11 @@ def test_long_words_are_shortened() -> None:
 def test_half_a_surrogate_pair_does_not_break_a_letter() -> None:
     reject = Reject(Stage.READ, Reason.BAD_SCORE, "odd", pointer="/\ud800")
 
-    assert read(found(letter(reject=reject))) is not None
+    assert read(found(dead_letter(reject=reject))) is not None
 
 
 def test_what_is_not_a_letter_of_ours_is_said_to_be_none() -> None:
-    whole = found(letter())
+    whole = found(dead_letter())
     reason = next(at for at, (name, _) in enumerate(whole.headers) if name == "cai-reason")
     unknown = (*whole.headers[:reason], ("cai-reason", b"mood"), *whole.headers[reason + 1 :])
 

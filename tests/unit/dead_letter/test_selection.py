@@ -1,14 +1,16 @@
 import pytest
 
-from processor.dead_letter.letter import Letter
-from processor.dead_letter.selection import Group, Selection, groups, portrait
-from processor.outcome import Reason, Reject, Stage
-from processor.record import Record
+from processor.dead_letter.dead_letter import DeadLetter
+from processor.dead_letter.reader import DeadLetterGroup, Selection, describe, group_dead_letters
+from processor.domain.outcome import Reason, Reject, Stage
+from processor.domain.record import Record
 
 
-def letter(reason: Reason = Reason.BAD_SCORE, time_ms: int = 1_000, offset: int = 5) -> Letter:
+def dead_letter(
+    reason: Reason = Reason.BAD_SCORE, time_ms: int = 1_000, offset: int = 5
+) -> DeadLetter:
     record = Record("scores", 1, offset, 0, b"jane@acme.com", None, (("who", b"Jane"),))
-    return Letter(record, Reject(Stage.READ, reason, "The score is 101."), time_ms, "0.1.0")
+    return DeadLetter(record, Reject(Stage.READ, reason, "The score is 101."), time_ms, "0.1.0")
 
 
 @pytest.mark.parametrize(
@@ -29,21 +31,25 @@ def letter(reason: Reason = Reason.BAD_SCORE, time_ms: int = 1_000, offset: int 
     ],
 )
 def test_a_selection_takes_what_it_says(selection: Selection, *, taken: bool) -> None:
-    assert selection.takes(letter()) is taken
+    assert selection.takes(dead_letter()) is taken
 
 
 def test_groups_add_up_with_the_largest_first() -> None:
-    letters = [letter(Reason.BAD_DATE), letter(time_ms=7_000), letter(time_ms=500)]
+    dead_letters = [
+        dead_letter(Reason.BAD_DATE),
+        dead_letter(time_ms=7_000),
+        dead_letter(time_ms=500),
+    ]
 
-    assert groups(letters) == [
-        Group(Stage.READ, Reason.BAD_SCORE, 2, 500, 7_000),
-        Group(Stage.READ, Reason.BAD_DATE, 1, 1_000, 1_000),
+    assert group_dead_letters(dead_letters) == [
+        DeadLetterGroup(Stage.READ, Reason.BAD_SCORE, 2, 500, 7_000),
+        DeadLetterGroup(Stage.READ, Reason.BAD_DATE, 1, 1_000, 1_000),
     ]
 
 
 def test_a_portrait_shows_nobody_unless_asked() -> None:
-    discreet = portrait(letter(), reveal=False)
-    revealed = portrait(letter(), reveal=True)
+    discreet = describe(dead_letter(), reveal=False)
+    revealed = describe(dead_letter(), reveal=True)
 
     assert discreet["origin"] == "scores/1/5"
     assert "Jane" not in str(discreet)

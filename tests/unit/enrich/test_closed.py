@@ -2,9 +2,8 @@ from typing import Any
 
 import pytest
 
-from processor.enrich.closed import close, undeclared
-from processor.enrich.validation import EventSchema
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
+from processor.enrich.event_schema import EventSchema, close, undeclared
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -2,10 +2,11 @@ from typing import Any
 
 import pytest
 
+from processor.domain.event import Fact
+from processor.domain.outcome import ContextStatus
 from processor.enrich.context import movement
-from processor.event import Fact
-from processor.kept import name_of, pack
-from processor.person import ContextStatus, Person
+from processor.state.format.fact import name_of, pack
+from processor.state.person import Person
 from tests.support.enriching import (
     AT_MS,
     NOW_MS,

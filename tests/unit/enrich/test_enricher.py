@@ -3,10 +3,9 @@ from typing import Any
 
 import pytest
 
-from processor.errors import RejectError
-from processor.outcome import Reason, Reject, Rule, Stage
-from processor.person import ContextStatus
-from processor.score import Identity
+from processor.domain.errors import RejectError
+from processor.domain.outcome import ContextStatus, FilterRule, Reason, Reject, Stage
+from processor.domain.score import Identity
 from tests.support.enriching import (
     AT_MS,
     DAY_MS,
@@ -178,7 +177,7 @@ def test_a_route_may_drop_what_is_late() -> None:
     dropping = enricher_with({"routes/0/late": "drop"})
     late = score_of(scored_at_ms=AT_MS - DAY_MS)
 
-    assert dropping.prepare(late, NOW_MS).rule is Rule.LATE_SUPPRESSED
+    assert dropping.prepare(late, NOW_MS).rule is FilterRule.LATE_SUPPRESSED
     assert dropping.prepare(score_of(), NOW_MS).rule is None
     assert ENRICHER.prepare(late, NOW_MS).rule is None
 

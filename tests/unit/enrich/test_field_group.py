@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
+from processor.domain.schema_files import schemas_folder
 from processor.enrich.context import STANDARD_KINDS, movement
-from processor.enrich.field_group import closed_event, render_field_group
-from processor.enrich.validation import EventSchema
-from processor.shipped import schemas_folder
+from processor.enrich.event_schema import EventSchema, closed_event, render_field_group
 
 MODEL = "PropensityToUpgrade"
 FOLDER = schemas_folder() / "xdm"

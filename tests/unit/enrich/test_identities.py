@@ -2,12 +2,12 @@ from itertools import permutations
 
 import pytest
 
-from processor.enrich.identities import IdentityChoice, person_key
-from processor.score import Identity
+from processor.domain.score import Identity
+from processor.enrich.primary_identity import PrimaryIdentity, person_key
 from processor.settings import IdentitySettings
 from tests.support.enriching import ECID
 
-CHOICE = IdentityChoice(IdentitySettings())
+CHOICE = PrimaryIdentity(IdentitySettings())
 CRM, EMAIL, LOYALTY = Identity("CRMID", "c1"), Identity("Email", "a@b"), Identity("LOYALTY", "l1")
 
 

@@ -2,11 +2,10 @@ from typing import Any
 
 import pytest
 
-from processor.enrich.models import model_keys
-from processor.enrich.routing import Destination, Router
-from processor.enrich.validation import compile_schemas
-from processor.errors import RejectError, SettingsError
-from processor.outcome import Reason, Stage
+from processor.domain.errors import RejectError, SettingsError
+from processor.domain.outcome import Reason, Stage
+from processor.enrich.event_schema import compile_schemas, model_keys
+from processor.enrich.routing import RouteModel, Router
 from tests.support.settings import MINIMAL, settings_with
 
 ROUTE = MINIMAL["routes"][0]
@@ -18,7 +17,7 @@ def router(*routes: dict[str, Any]) -> Router:
     return Router(settings.routes, "acme", compile_schemas(settings))
 
 
-def found(model: str, *routes: dict[str, Any]) -> Destination:
+def found(model: str, *routes: dict[str, Any]) -> RouteModel:
     return router(*routes).find(model)
 
 

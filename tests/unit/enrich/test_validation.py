@@ -4,11 +4,15 @@ from typing import Any
 
 import pytest
 
+from processor.domain.errors import SettingsError
+from processor.domain.outcome import ContextStatus
 from processor.enrich.enricher import Enricher
-from processor.enrich.field_group import closed_event, render_field_group
-from processor.enrich.validation import EventSchema, compile_schemas
-from processor.errors import SettingsError
-from processor.person import ContextStatus
+from processor.enrich.event_schema import (
+    EventSchema,
+    closed_event,
+    compile_schemas,
+    render_field_group,
+)
 from tests.support.enriching import MODEL_KEY, NOW_MS, body_of, leaves_in, score_of
 from tests.support.settings import settings_with
 

@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from processor.settings import Settings
-from processor.settings.client import hides, reveal
 from processor.settings.describe import describe, editor_schema
+from processor.settings.kafka_client import hides, reveal
 from processor.settings.keys import bare, names, step
 from processor.settings.load import load_settings
-from processor.settings.page import Page
-from tests.support.places import ROOT
+from processor.settings.section import Section
+from tests.support.paths import ROOT
 from tests.support.settings import settings_with
 
 CONFIG = ROOT / "deploy/config"
@@ -29,7 +29,7 @@ def keys(shape: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
         yield from keys(step(below, 0), (*path, name))
 
 
-def pages(shape: object) -> Iterator[type[Page]]:
+def pages(shape: object) -> Iterator[type[Section]]:
     if names(shape):
         yield bare(shape)
     for name in names(shape):

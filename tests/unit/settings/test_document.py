@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 from processor.settings.document import MAX_BYTES, plain, read_document
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 from processor.settings.load import load_settings, parse_settings
 from processor.settings.secrets import secret_texts
-from tests.support.places import ROOT
+from tests.support.paths import ROOT
 from tests.support.settings import problems_of, settings_with
 
 BAD = """\

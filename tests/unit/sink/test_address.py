@@ -1,6 +1,6 @@
 import pytest
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 from processor.sink.address import batch_url, check, is_public, problems_of
 from tests.support.settings import settings_with
 

@@ -6,11 +6,11 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from processor.errors import UnavailableError
+from processor.domain.errors import UnavailableError
 from processor.settings import AuthSettings
 from processor.sink.auth import Auth
 from processor.sink.backoff import Backoff
-from processor.sink.reply import Answer, Fault, Reply
+from processor.sink.reply import InletResponse, Reply, TransportFault
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
 
@@ -41,9 +41,9 @@ class Ims:
         )
 
 
-def grant(token: str, expires_in: object = 86_399) -> Answer:
+def grant(token: str, expires_in: object = 86_399) -> InletResponse:
     said = {"access_token": token, "token_type": "bearer", "expires_in": expires_in}
-    return Answer(200, json.dumps(said).encode())
+    return InletResponse(200, json.dumps(said).encode())
 
 
 async def _text(auth: Auth) -> str:
@@ -127,20 +127,26 @@ def test_the_life_of_a_token_is_read_in_seconds_or_milliseconds(
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (Answer(400, b'{"error":"invalid_client"}'), r"refuses the credentials \(invalid_client\)"),
-        (Answer(401, b"<html>"), r"refuses the credentials \(401\)"),
-        (Answer(400, b'{"error":"the secret is s&cret=1"}'), r"refuses the credentials \(400\)"),
-        (Answer(500, b""), "answers 500"),
-        (Answer(429, b""), "answers 429"),
-        (Answer(302, b""), "answers 302"),
-        (Answer(200, b"{}"), "no usable token"),
-        (Answer(200, b"not json"), "no usable token"),
-        (Answer(200, b"[" * 100_000), "no usable token"),
-        (Answer(200, b'{"access_token":""}'), "no usable token"),
-        (Answer(200, b'{"access_token":"a\\r\\nX-Evil: 1"}'), "no usable token"),
-        (Answer(200, b'{"access_token":7}'), "no usable token"),
-        (Fault.TIMEOUT, "cannot be reached"),
-        (Fault.DNS, "cannot be reached"),
+        (
+            InletResponse(400, b'{"error":"invalid_client"}'),
+            r"refuses the credentials \(invalid_client\)",
+        ),
+        (InletResponse(401, b"<html>"), r"refuses the credentials \(401\)"),
+        (
+            InletResponse(400, b'{"error":"the secret is s&cret=1"}'),
+            r"refuses the credentials \(400\)",
+        ),
+        (InletResponse(500, b""), "answers 500"),
+        (InletResponse(429, b""), "answers 429"),
+        (InletResponse(302, b""), "answers 302"),
+        (InletResponse(200, b"{}"), "no usable token"),
+        (InletResponse(200, b"not json"), "no usable token"),
+        (InletResponse(200, b"[" * 100_000), "no usable token"),
+        (InletResponse(200, b'{"access_token":""}'), "no usable token"),
+        (InletResponse(200, b'{"access_token":"a\\r\\nX-Evil: 1"}'), "no usable token"),
+        (InletResponse(200, b'{"access_token":7}'), "no usable token"),
+        (TransportFault.TIMEOUT, "cannot be reached"),
+        (TransportFault.DNS, "cannot be reached"),
     ],
 )
 def test_whatever_ims_says_badly_is_an_outage_with_a_reason(reply: Reply, words: str) -> None:
@@ -149,7 +155,7 @@ def test_whatever_ims_says_badly_is_an_outage_with_a_reason(reply: Reply, words:
 
 
 def test_a_troubled_token_service_is_left_alone_for_a_growing_while() -> None:
-    ims = Ims(*[Answer(503)] * 4)
+    ims = Ims(*[InletResponse(503)] * 4)
     auth, asked = ims.auth(), []
 
     async def scene() -> None:
@@ -165,7 +171,7 @@ def test_a_troubled_token_service_is_left_alone_for_a_growing_while() -> None:
 
 
 def test_the_old_token_stays_in_use_while_no_new_one_is_granted() -> None:
-    ims = Ims(grant("old", 100), Answer(503))
+    ims = Ims(grant("old", 100), InletResponse(503))
     auth = ims.auth()
 
     async def scene() -> str:

@@ -1,15 +1,15 @@
 import math
 
 from processor.sink.backoff import Backoff
-from processor.sink.breaker import Breaker
+from processor.sink.breaker import CircuitBreaker
 from processor.sink.verdict import Cause
 
 
-def _breaker(failures: int = 3) -> Breaker:
-    return Breaker(Backoff(1.0, 8.0, uniform=lambda _, high: high), failures)
+def _breaker(failures: int = 3) -> CircuitBreaker:
+    return CircuitBreaker(Backoff(1.0, 8.0, uniform=lambda _, high: high), failures)
 
 
-def _opened() -> Breaker:
+def _opened() -> CircuitBreaker:
     breaker = _breaker(1)
     breaker.failed(breaker.admit(), 0.0, Cause.SERVER)
     return breaker

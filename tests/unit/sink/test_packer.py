@@ -1,20 +1,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.record import Partition
-from processor.sink.delivery import Delivery
-from processor.sink.packer import Packer, Parcel
+from processor.domain.record import Partition
+from processor.sink.delivery import InletDelivery
+from processor.sink.packer import InletRequest, RequestPacker
 from tests.support.score_events import score_event, score_events
 
 
-def _packer(room: int = 1_000, most: int = 1_000) -> Packer:
-    return Packer(room=room, extra=10, most=most)
+def _packer(room: int = 1_000, most: int = 1_000) -> RequestPacker:
+    return RequestPacker(room=room, extra=10, most=most)
 
 
 def test_a_parcel_closes_before_the_event_that_would_overfill_it() -> None:
     packer, events = _packer(room=330), score_events(4, size=100)
 
-    parcels = list(packer.add(events, Delivery(events), 1.0))
+    parcels = list(packer.add(events, InletDelivery(events), 1.0))
 
     assert [len(parcel) for parcel in parcels] == [3]
     assert [len(parcel) for parcel in packer.close()] == [1]
@@ -22,7 +22,7 @@ def test_a_parcel_closes_before_the_event_that_would_overfill_it() -> None:
 
 def test_a_parcel_is_filled_across_deliveries_and_knows_whose_events_it_holds() -> None:
     packer, events = _packer(room=400), score_events(2, size=100)
-    first, second = Delivery(events), Delivery(events)
+    first, second = InletDelivery(events), InletDelivery(events)
 
     packed = [*packer.add(events, first, 1.0), *packer.add(events, second, 2.0)]
     (parcel,) = [*packed, *packer.close()][:1]
@@ -34,7 +34,7 @@ def test_an_event_larger_than_the_room_stands_alone() -> None:
     packer = _packer(room=300)
     events = [score_event("a"), score_event("big", size=500), score_event("b")]
 
-    parcels = [*packer.add(events, Delivery(events), 1.0), *packer.close()]
+    parcels = [*packer.add(events, InletDelivery(events), 1.0), *packer.close()]
 
     assert [[event.id for event in parcel.events] for parcel in parcels] == [["a"], ["big"], ["b"]]
 
@@ -42,9 +42,9 @@ def test_an_event_larger_than_the_room_stands_alone() -> None:
 def test_the_age_is_that_of_the_first_event_of_the_open_parcel() -> None:
     packer, events = _packer(room=250), score_events(2, size=100)
 
-    list(packer.add(events, Delivery(events), 5.0))
+    list(packer.add(events, InletDelivery(events), 5.0))
     assert packer.opened == 5.0
-    list(packer.add(events[:1], Delivery(events[:1]), 9.0))
+    list(packer.add(events[:1], InletDelivery(events[:1]), 9.0))
     assert packer.opened == 9.0
     list(packer.close())
 
@@ -56,7 +56,7 @@ def test_nothing_is_lost_repeated_or_put_out_of_order(sizes: list[int], most: in
     packer = _packer(room=1_000, most=most)
     events = [score_event(str(i), size=size) for i, size in enumerate(sizes)]
 
-    parcels = [*packer.add(events, Delivery(events), 1.0), *packer.close()]
+    parcels = [*packer.add(events, InletDelivery(events), 1.0), *packer.close()]
 
     assert [event for parcel in parcels for event in parcel.events] == events
     assert all(0 < len(parcel) <= most for parcel in parcels)
@@ -68,8 +68,8 @@ def test_nothing_is_lost_repeated_or_put_out_of_order(sizes: list[int], most: in
 
 def test_a_parcel_is_cut_and_picked_with_its_owners_and_its_history() -> None:
     events = score_events(3)
-    owners = [Delivery(events[:1]) for _ in events]
-    parcel = Parcel(events, owners, attempts=2, in_doubt=True)
+    owners = [InletDelivery(events[:1]) for _ in events]
+    parcel = InletRequest(events, owners, attempts=2, in_doubt=True)
 
     head, tail = parcel.cut(1)
     picked = parcel.pick([2, 0])
@@ -81,9 +81,9 @@ def test_a_parcel_is_cut_and_picked_with_its_owners_and_its_history() -> None:
 
 def test_what_is_forgotten_is_released_and_the_rest_keeps_its_order() -> None:
     events = [score_event(str(i), partition=i % 2) for i in range(4)]
-    fresh, stale = Delivery(events), Delivery(events)
+    fresh, stale = InletDelivery(events), InletDelivery(events)
     stale.forget({Partition("customer-ai-scores", 1)})
-    parcel = Parcel([*events, *events], [fresh] * 4 + [stale] * 4, attempts=2)
+    parcel = InletRequest([*events, *events], [fresh] * 4 + [stale] * 4, attempts=2)
 
     sifted = parcel.sifted()
 
@@ -95,7 +95,7 @@ def test_what_is_forgotten_is_released_and_the_rest_keeps_its_order() -> None:
 
 def test_an_open_parcel_that_is_forgotten_altogether_is_not_open_any_more() -> None:
     packer, events = _packer(room=330), score_events(3, size=100)
-    delivery = Delivery(events)
+    delivery = InletDelivery(events)
     list(packer.add(events, delivery, 1.0))
     delivery.forget({Partition("customer-ai-scores", 0)})
 
@@ -104,4 +104,4 @@ def test_an_open_parcel_that_is_forgotten_altogether_is_not_open_any_more() -> N
     assert delivery.done
     assert packer.opened is None
     assert list(packer.close()) == []
-    assert list(packer.add(events, Delivery(events), 2.0)) == []
+    assert list(packer.add(events, InletDelivery(events), 2.0)) == []

@@ -1,11 +1,11 @@
 import asyncio
 
-from processor.sink.slots import Slots
+from processor.sink.slots import ConcurrencyLimit
 
 
 def test_no_more_than_the_limit_are_taken_and_the_first_comes_first() -> None:
     async def scene() -> list[int]:
-        slots, order = Slots(2), []
+        slots, order = ConcurrencyLimit(2), []
 
         async def take(number: int) -> None:
             await slots.take()
@@ -25,7 +25,7 @@ def test_no_more_than_the_limit_are_taken_and_the_first_comes_first() -> None:
 
 def test_one_who_gives_up_waiting_leaves_no_hole() -> None:
     async def scene() -> int:
-        slots = Slots(1)
+        slots = ConcurrencyLimit(1)
         await slots.take()
         waiting = [asyncio.create_task(slots.take()) for _ in range(3)]
         await asyncio.sleep(0)
@@ -40,13 +40,13 @@ def test_one_who_gives_up_waiting_leaves_no_hole() -> None:
     assert asyncio.run(scene()) == 0
 
 
-def _full(slots: Slots) -> Slots:
+def _full(slots: ConcurrencyLimit) -> ConcurrencyLimit:
     slots.used = slots.limit
     return slots
 
 
 def test_good_answers_at_the_limit_raise_it_to_the_most() -> None:
-    slots = Slots(16)
+    slots = ConcurrencyLimit(16)
 
     for _ in range(400):
         _full(slots).learn(0.05, good=True)
@@ -55,7 +55,7 @@ def test_good_answers_at_the_limit_raise_it_to_the_most() -> None:
 
 
 def test_good_answers_below_the_limit_do_not_raise_it() -> None:
-    slots = Slots(16)
+    slots = ConcurrencyLimit(16)
 
     for _ in range(400):
         slots.learn(0.05, good=True)
@@ -64,7 +64,7 @@ def test_good_answers_below_the_limit_do_not_raise_it() -> None:
 
 
 def test_failures_halve_it_to_one() -> None:
-    slots = Slots(16)
+    slots = ConcurrencyLimit(16)
 
     for _ in range(10):
         slots.learn(0.05, good=False)
@@ -73,7 +73,7 @@ def test_failures_halve_it_to_one() -> None:
 
 
 def test_an_inlet_that_slows_down_gets_fewer_and_one_that_stays_slow_gets_them_back() -> None:
-    slots = Slots(16)
+    slots = ConcurrencyLimit(16)
     for _ in range(400):
         _full(slots).learn(0.05, good=True)
 

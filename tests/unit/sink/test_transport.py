@@ -7,9 +7,9 @@ import aiohttp
 import pytest
 from aiohttp import client_exceptions, http_exceptions
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
 from processor.settings import AepSettings
-from processor.sink.reply import Answer, Fault, Reply
+from processor.sink.reply import InletResponse, Reply, TransportFault
 from processor.sink.transport import FAULTS, Transport
 from tests.support.inlet import FakeInlet, answers, speaks
 
@@ -68,16 +68,16 @@ def test_a_name_that_leads_to_a_private_address_is_not_talked_to() -> None:
     with FakeInlet() as inlet:
         reply = _post(f"http://localhost:{inlet.port}/collection/a", _aep())
 
-        assert reply is Fault.ADDRESS
+        assert reply is TransportFault.ADDRESS
         assert inlet.requests == []
 
 
 def test_nobody_listening_is_a_fault_before_sending() -> None:
-    assert _post("http://127.0.0.1:1/collection/a", _aep(allow_http=True)) is Fault.CONNECT
+    assert _post("http://127.0.0.1:1/collection/a", _aep(allow_http=True)) is TransportFault.CONNECT
 
 
 def test_a_name_without_an_address_is_a_fault_before_sending() -> None:
-    assert _post("http://name.invalid/collection/a", _aep(allow_http=True)) is Fault.DNS
+    assert _post("http://name.invalid/collection/a", _aep(allow_http=True)) is TransportFault.DNS
 
 
 def test_plain_http_behind_an_https_address_is_a_tls_fault() -> None:
@@ -85,7 +85,7 @@ def test_plain_http_behind_an_https_address_is_a_tls_fault() -> None:
         threading.Thread(target=_greet_plainly, args=(server,), daemon=True).start()
         url = f"https://127.0.0.1:{server.getsockname()[1]}/collection/a"
 
-        assert _post(url, _aep(allow_http=True)) is Fault.TLS
+        assert _post(url, _aep(allow_http=True)) is TransportFault.TLS
 
 
 def _greet_plainly(server: socket.socket) -> None:
@@ -101,7 +101,10 @@ def _greet_plainly(server: socket.socket) -> None:
 )
 def test_what_is_not_http_is_no_400(raw: bytes) -> None:
     with FakeInlet(script=[speaks(raw)]) as inlet:
-        assert _post(inlet.url, _aep(allow_http=True)) in (Fault.GARBLED, Fault.RESET)
+        assert _post(inlet.url, _aep(allow_http=True)) in (
+            TransportFault.GARBLED,
+            TransportFault.RESET,
+        )
 
 
 def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +112,7 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
     with FakeInlet() as inlet:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
-        assert isinstance(_post(inlet.url, _aep(allow_http=True)), Answer)
+        assert isinstance(_post(inlet.url, _aep(allow_http=True)), InletResponse)
 
 
 def test_a_proxy_of_the_settings_is_used_with_its_credentials() -> None:
@@ -123,7 +126,7 @@ def test_a_proxy_of_the_settings_is_used_with_its_credentials() -> None:
         reply = _post("https://inlet.invalid/collection/a", aep)
 
         (seen,) = proxy.requests
-        assert reply is Fault.PROXY
+        assert reply is TransportFault.PROXY
         assert seen.path == "inlet.invalid:443"
         assert seen.headers["proxy-authorization"] == "Basic dTpw"
 

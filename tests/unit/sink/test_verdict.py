@@ -1,67 +1,67 @@
 import pytest
 
-from processor.sink.reply import Answer, Fault, Reply, code_of
+from processor.sink.reply import InletResponse, Reply, TransportFault, code_of
 from processor.sink.verdict import SHAPE, Action, Cause, Verdict, judge, judge_item
 
 _ROWS: list[tuple[Reply, Action, Cause, bool]] = [
-    (Answer(207), Action.ITEMS, Cause.NONE, False),
-    (Answer(200), Action.RETRY, Cause.SHAPE, True),
-    (Answer(201), Action.RETRY, Cause.SHAPE, True),
-    (Answer(202), Action.RETRY, Cause.SHAPE, True),
-    (Answer(204), Action.RETRY, Cause.SHAPE, True),
-    (Answer(100), Action.RETRY, Cause.SHAPE, True),
-    (Answer(301), Action.HOLD, Cause.REDIRECT, False),
-    (Answer(302), Action.HOLD, Cause.REDIRECT, False),
-    (Answer(304), Action.HOLD, Cause.REDIRECT, False),
-    (Answer(307), Action.HOLD, Cause.REDIRECT, False),
-    (Answer(308), Action.HOLD, Cause.REDIRECT, False),
-    (Answer(400), Action.SPLIT, Cause.REFUSED, False),
-    (Answer(401), Action.RENEW, Cause.AUTH, False),
-    (Answer(402), Action.HOLD, Cause.INLET, False),
-    (Answer(403), Action.RENEW, Cause.AUTH, False),
-    (Answer(404), Action.HOLD, Cause.INLET, False),
-    (Answer(405), Action.HOLD, Cause.INLET, False),
-    (Answer(407), Action.HOLD, Cause.PROXY, False),
-    (Answer(408), Action.RETRY, Cause.UNAVAILABLE, False),
-    (Answer(409), Action.RETRY, Cause.UNAVAILABLE, False),
-    (Answer(410), Action.HOLD, Cause.INLET, False),
-    (Answer(411), Action.HOLD, Cause.INLET, False),
-    (Answer(413), Action.SPLIT, Cause.TOO_LARGE, False),
-    (Answer(414), Action.HOLD, Cause.INLET, False),
-    (Answer(415), Action.HOLD, Cause.INLET, False),
-    (Answer(418), Action.HOLD, Cause.INLET, False),
-    (Answer(421), Action.HOLD, Cause.INLET, False),
-    (Answer(422), Action.SPLIT, Cause.REFUSED, False),
-    (Answer(423), Action.RETRY, Cause.UNAVAILABLE, False),
-    (Answer(425), Action.RETRY, Cause.UNAVAILABLE, False),
-    (Answer(426), Action.HOLD, Cause.INLET, False),
-    (Answer(429), Action.RETRY, Cause.THROTTLED, False),
-    (Answer(431), Action.HOLD, Cause.INLET, False),
-    (Answer(500), Action.RETRY, Cause.SERVER, True),
-    (Answer(501), Action.HOLD, Cause.INLET, False),
-    (Answer(502), Action.RETRY, Cause.SERVER, True),
-    (Answer(503), Action.RETRY, Cause.UNAVAILABLE, False),
-    (Answer(504), Action.RETRY, Cause.SERVER, True),
-    (Answer(520), Action.RETRY, Cause.SERVER, True),
-    (Answer(999), Action.RETRY, Cause.SHAPE, True),
-    (Answer(207, flaw=Fault.TIMEOUT), Action.RETRY, Cause.TIMEOUT, True),
-    (Answer(207, flaw=Fault.RESET), Action.RETRY, Cause.RESET, True),
-    (Answer(207, flaw=Fault.GARBLED), Action.RETRY, Cause.SHAPE, True),
-    (Answer(207, flaw=Fault.TOO_LONG), Action.RETRY, Cause.SHAPE, True),
-    (Answer(207, flaw=Fault.ENCODED), Action.RETRY, Cause.SHAPE, True),
-    (Answer(503, flaw=Fault.TOO_LONG), Action.RETRY, Cause.UNAVAILABLE, False),
-    (Answer(413, flaw=Fault.RESET), Action.SPLIT, Cause.TOO_LARGE, False),
-    (Fault.CONNECT, Action.RETRY, Cause.CONNECT, False),
-    (Fault.DNS, Action.RETRY, Cause.DNS, False),
-    (Fault.ADDRESS, Action.HOLD, Cause.ADDRESS, False),
-    (Fault.TLS, Action.RETRY, Cause.TLS, False),
-    (Fault.TOKEN, Action.HOLD, Cause.TOKEN, False),
-    (Fault.PROXY, Action.RETRY, Cause.PROXY, False),
-    (Fault.TIMEOUT, Action.RETRY, Cause.TIMEOUT, True),
-    (Fault.RESET, Action.RETRY, Cause.RESET, True),
-    (Fault.GARBLED, Action.RETRY, Cause.SHAPE, True),
-    (Fault.TOO_LONG, Action.RETRY, Cause.SHAPE, True),
-    (Fault.ENCODED, Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(207), Action.ITEMS, Cause.NONE, False),
+    (InletResponse(200), Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(201), Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(202), Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(204), Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(100), Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(301), Action.HOLD, Cause.REDIRECT, False),
+    (InletResponse(302), Action.HOLD, Cause.REDIRECT, False),
+    (InletResponse(304), Action.HOLD, Cause.REDIRECT, False),
+    (InletResponse(307), Action.HOLD, Cause.REDIRECT, False),
+    (InletResponse(308), Action.HOLD, Cause.REDIRECT, False),
+    (InletResponse(400), Action.SPLIT, Cause.REFUSED, False),
+    (InletResponse(401), Action.RENEW, Cause.AUTH, False),
+    (InletResponse(402), Action.HOLD, Cause.INLET, False),
+    (InletResponse(403), Action.RENEW, Cause.AUTH, False),
+    (InletResponse(404), Action.HOLD, Cause.INLET, False),
+    (InletResponse(405), Action.HOLD, Cause.INLET, False),
+    (InletResponse(407), Action.HOLD, Cause.PROXY, False),
+    (InletResponse(408), Action.RETRY, Cause.UNAVAILABLE, False),
+    (InletResponse(409), Action.RETRY, Cause.UNAVAILABLE, False),
+    (InletResponse(410), Action.HOLD, Cause.INLET, False),
+    (InletResponse(411), Action.HOLD, Cause.INLET, False),
+    (InletResponse(413), Action.SPLIT, Cause.TOO_LARGE, False),
+    (InletResponse(414), Action.HOLD, Cause.INLET, False),
+    (InletResponse(415), Action.HOLD, Cause.INLET, False),
+    (InletResponse(418), Action.HOLD, Cause.INLET, False),
+    (InletResponse(421), Action.HOLD, Cause.INLET, False),
+    (InletResponse(422), Action.SPLIT, Cause.REFUSED, False),
+    (InletResponse(423), Action.RETRY, Cause.UNAVAILABLE, False),
+    (InletResponse(425), Action.RETRY, Cause.UNAVAILABLE, False),
+    (InletResponse(426), Action.HOLD, Cause.INLET, False),
+    (InletResponse(429), Action.RETRY, Cause.THROTTLED, False),
+    (InletResponse(431), Action.HOLD, Cause.INLET, False),
+    (InletResponse(500), Action.RETRY, Cause.SERVER, True),
+    (InletResponse(501), Action.HOLD, Cause.INLET, False),
+    (InletResponse(502), Action.RETRY, Cause.SERVER, True),
+    (InletResponse(503), Action.RETRY, Cause.UNAVAILABLE, False),
+    (InletResponse(504), Action.RETRY, Cause.SERVER, True),
+    (InletResponse(520), Action.RETRY, Cause.SERVER, True),
+    (InletResponse(999), Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(207, flaw=TransportFault.TIMEOUT), Action.RETRY, Cause.TIMEOUT, True),
+    (InletResponse(207, flaw=TransportFault.RESET), Action.RETRY, Cause.RESET, True),
+    (InletResponse(207, flaw=TransportFault.GARBLED), Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(207, flaw=TransportFault.TOO_LONG), Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(207, flaw=TransportFault.ENCODED), Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(503, flaw=TransportFault.TOO_LONG), Action.RETRY, Cause.UNAVAILABLE, False),
+    (InletResponse(413, flaw=TransportFault.RESET), Action.SPLIT, Cause.TOO_LARGE, False),
+    (TransportFault.CONNECT, Action.RETRY, Cause.CONNECT, False),
+    (TransportFault.DNS, Action.RETRY, Cause.DNS, False),
+    (TransportFault.ADDRESS, Action.HOLD, Cause.ADDRESS, False),
+    (TransportFault.TLS, Action.RETRY, Cause.TLS, False),
+    (TransportFault.TOKEN, Action.HOLD, Cause.TOKEN, False),
+    (TransportFault.PROXY, Action.RETRY, Cause.PROXY, False),
+    (TransportFault.TIMEOUT, Action.RETRY, Cause.TIMEOUT, True),
+    (TransportFault.RESET, Action.RETRY, Cause.RESET, True),
+    (TransportFault.GARBLED, Action.RETRY, Cause.SHAPE, True),
+    (TransportFault.TOO_LONG, Action.RETRY, Cause.SHAPE, True),
+    (TransportFault.ENCODED, Action.RETRY, Cause.SHAPE, True),
 ]
 
 
@@ -76,9 +76,9 @@ def test_a_request_is_judged_by_the_table(
 
 
 def test_every_fault_has_a_row() -> None:
-    judged = {row[0] for row in _ROWS if isinstance(row[0], Fault)}
+    judged = {row[0] for row in _ROWS if isinstance(row[0], TransportFault)}
 
-    assert judged == set(Fault)
+    assert judged == set(TransportFault)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_no_status_whatever_drops_an_event_but_the_four_that_blame_it() -> None:
 
 
 def test_whatever_may_have_been_taken_is_in_doubt() -> None:
-    assert all(judge(Answer(status)).doubt for status in (500, 502, 504, 599, 200, 202, 999))
+    assert all(judge(InletResponse(status)).doubt for status in (500, 502, 504, 599, 200, 202, 999))
     assert SHAPE.doubt
 
 
 def test_metric_codes_are_a_closed_set_whatever_the_inlet_says() -> None:
-    codes = {code_of(Answer(status)) for status in range(1000)}
+    codes = {code_of(InletResponse(status)) for status in range(1000)}
 
     assert len(codes) < 80
-    assert code_of(Fault.RESET) == "reset"
+    assert code_of(TransportFault.RESET) == "reset"

@@ -3,10 +3,10 @@ from typing import cast
 import pytest
 from confluent_kafka import KafkaError, Message
 
-from processor.record import Partition, Record
-from processor.source.intake import Fault, fault, records, runs, troubles
-from processor.source.ledger import Claim
-from processor.source.polled import Polled
+from processor.domain.record import Partition, Record
+from processor.kafka.messages import ErrorKind, error_kind, poll_errors, records, runs
+from processor.kafka.offset_tracker import TrackedRange
+from processor.source.source import KafkaPoll
 
 
 def record(topic: str, partition: int, offset: int) -> Record:
@@ -31,27 +31,27 @@ def test_headers_the_client_can_not_show_do_not_cost_the_record() -> None:
 @pytest.mark.parametrize(
     ("code", "meaning"),
     [
-        ("_PARTITION_EOF", Fault.END),
-        ("_AUTO_OFFSET_RESET", Fault.ASTRAY),
-        ("_BAD_COMPRESSION", Fault.STUCK),
-        ("_BAD_MSG", Fault.STUCK),
-        ("_MAX_POLL_EXCEEDED", Fault.EVICTED),
-        ("_TRANSPORT", Fault.PASSING),
-        ("_ALL_BROKERS_DOWN", Fault.PASSING),
-        ("UNKNOWN_TOPIC_OR_PART", Fault.PASSING),
-        ("TOPIC_AUTHORIZATION_FAILED", Fault.PASSING),
+        ("_PARTITION_EOF", ErrorKind.END),
+        ("_AUTO_OFFSET_RESET", ErrorKind.ASTRAY),
+        ("_BAD_COMPRESSION", ErrorKind.STUCK),
+        ("_BAD_MSG", ErrorKind.STUCK),
+        ("_MAX_POLL_EXCEEDED", ErrorKind.EVICTED),
+        ("_TRANSPORT", ErrorKind.PASSING),
+        ("_ALL_BROKERS_DOWN", ErrorKind.PASSING),
+        ("UNKNOWN_TOPIC_OR_PART", ErrorKind.PASSING),
+        ("TOPIC_AUTHORIZATION_FAILED", ErrorKind.PASSING),
     ],
 )
-def test_every_error_has_a_meaning(code: str, meaning: Fault) -> None:
-    assert fault(KafkaError(getattr(KafkaError, code))) is meaning
+def test_every_error_has_a_meaning(code: str, meaning: ErrorKind) -> None:
+    assert error_kind(KafkaError(getattr(KafkaError, code))) is meaning
 
 
 def test_a_fatal_error_is_fatal_whatever_its_code() -> None:
-    assert fault(KafkaError(KafkaError.NETWORK_EXCEPTION, "gone", True)) is Fault.FATAL
+    assert error_kind(KafkaError(KafkaError.NETWORK_EXCEPTION, "gone", True)) is ErrorKind.FATAL
 
 
 def test_errors_are_found_among_records() -> None:
-    assert troubles([cast("Message", HostileMessage())]) == []
+    assert poll_errors([cast("Message", HostileMessage())]) == []
 
 
 def test_runs_follow_the_partition() -> None:
@@ -63,8 +63,8 @@ def test_runs_follow_the_partition() -> None:
 
 def test_a_poll_can_leave_partitions_out() -> None:
     kept, left = Partition("t", 0), Partition("t", 1)
-    claims = [Claim(each, 1, each.number, 0, 2, 2, 0) for each in (left, kept)]
-    polled = Polled(
+    claims = [TrackedRange(each, 1, each.number, 0, 2, 2, 0) for each in (left, kept)]
+    polled = KafkaPoll(
         [record("t", 1, 0), record("t", 1, 1), record("t", 0, 0), record("t", 0, 1)],
         claims,
         frozenset({1, 3}),
@@ -72,4 +72,4 @@ def test_a_poll_can_leave_partitions_out() -> None:
 
     without = polled.without({left})
 
-    assert without == Polled(polled.records[2:], [claims[1]], frozenset({1}))
+    assert without == KafkaPoll(polled.records[2:], [claims[1]], frozenset({1}))

@@ -1,20 +1,20 @@
 import pytest
 
-from processor.errors import InvariantError
-from processor.record import Partition
-from processor.source.ledger import Claim, Ledger
+from processor.domain.errors import InvariantError
+from processor.domain.record import Partition
+from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
 
 P = Partition("scores", 0)
 Q = Partition("scores", 1)
 
 
-def ledger(committed: int | None = 0) -> Ledger:
-    fresh = Ledger()
+def ledger(committed: int | None = 0) -> OffsetTracker:
+    fresh = OffsetTracker()
     fresh.assign(P, committed, 0.0)
     return fresh
 
 
-def book(of: Ledger, first: int, end: int, partition: Partition = P) -> Claim:
+def book(of: OffsetTracker, first: int, end: int, partition: Partition = P) -> TrackedRange:
     return of.book(partition, range(first, end), end - first, newest_ms=end)
 
 

@@ -1,16 +1,16 @@
 import structlog
 
-from processor.record import Partition
-from processor.source.ledger import Ledger
-from processor.source.parting import part
+from processor.domain.record import Partition
+from processor.kafka.offset_tracker import OffsetTracker
+from processor.source.tracking import release_partitions
 from processor.telemetry.metrics import Metrics
 
 P = Partition("scores", 3)
 
 
-def booked(*, settled: int, end: int = 9) -> Ledger:
+def booked(*, settled: int, end: int = 9) -> OffsetTracker:
     """Return a ledger with offsets 5 to `end` read and those before `settled` settled."""
-    books = Ledger()
+    books = OffsetTracker()
     books.assign(P, 5, 0.0)
     claims = [books.book(P, range(at, at + 1), 1, newest_ms=at) for at in range(5, end)]
     for claim in claims[: settled - 5]:
@@ -18,10 +18,10 @@ def booked(*, settled: int, end: int = 9) -> Ledger:
     return books
 
 
-def parted(books: Ledger) -> tuple[list[object], float]:
+def parted(books: OffsetTracker) -> tuple[list[object], float]:
     metrics = Metrics()
     with structlog.testing.capture_logs() as lines:
-        part(books, [P], "lost", metrics=metrics)
+        release_partitions(books, [P], "lost", metrics=metrics)
     return [line["places"] for line in lines], metrics.value("records_released", "scores", "lost")
 
 
@@ -41,4 +41,4 @@ def test_nothing_is_told_of_what_was_never_settled() -> None:
 
 
 def test_a_partition_that_is_not_ours_is_nothing_to_part_with() -> None:
-    assert parted(Ledger()) == ([], 0)
+    assert parted(OffsetTracker()) == ([], 0)

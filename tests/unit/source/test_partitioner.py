@@ -2,7 +2,7 @@ from zlib import crc32
 
 import pytest
 
-from processor.source.partitioner import PARTITIONERS, murmur2
+from processor.kafka.partitioner import PARTITIONERS, murmur2
 
 _OF_KAFKA = {
     b"21": -973932308,

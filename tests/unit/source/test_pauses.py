@@ -1,31 +1,31 @@
-from processor.record import Partition
-from processor.source.pauses import Pauses
+from processor.domain.record import Partition
+from processor.source.partition_status import PauseCauses
 
 P, Q = Partition("scores", 0), Partition("events", 0)
 
 
 def test_a_partition_rests_while_any_cause_holds_it() -> None:
-    pauses = Pauses()
-    pauses.hold("destination")
-    pauses.hold("state", [P])
+    pauses = PauseCauses()
+    pauses.pause("destination")
+    pauses.pause("state", [P])
 
     assert pauses.paused([P, Q]) == {P, Q}
-    pauses.release("destination")
+    pauses.resume("destination")
     assert pauses.paused([P, Q]) == {P}
-    pauses.release("state", [P])
+    pauses.resume("state", [P])
     assert pauses.paused([P, Q]) == set()
 
 
 def test_a_house_wide_cause_holds_partitions_that_come_later() -> None:
-    pauses = Pauses()
-    pauses.hold("destination")
+    pauses = PauseCauses()
+    pauses.pause("destination")
 
     assert pauses.paused([Q]) == {Q}
 
 
 def test_what_leaves_and_comes_back_is_not_held_for_old_causes() -> None:
-    pauses = Pauses()
-    pauses.hold("state", [P, Q])
+    pauses = PauseCauses()
+    pauses.pause("state", [P, Q])
 
     pauses.forget([P])
 

@@ -1,9 +1,9 @@
 import pytest
 
-from processor.errors import SettingsError
+from processor.domain.errors import SettingsError
+from processor.kafka.consumer import consumer_properties, is_eager
+from processor.kafka.topics import Topics
 from processor.settings import KafkaSettings
-from processor.source.properties import consumer_properties, eager
-from processor.source.topics import Topics
 
 
 def kafka(**changes: object) -> KafkaSettings:
@@ -51,8 +51,8 @@ def test_the_join_wants_equal_numbers_together() -> None:
     assert apart["partition.assignment.strategy"] == "cooperative-sticky"
     assert together["partition.assignment.strategy"] == "range"
     assert together["group.instance.id"] == "replica-1"
-    assert eager(kafka(), together=True)
-    assert not eager(kafka(group_protocol="consumer"), together=True)
+    assert is_eager(kafka(), together=True)
+    assert not is_eager(kafka(group_protocol="consumer"), together=True)
 
 
 def test_topics_may_be_patterns_and_scores_win() -> None:

@@ -1,6 +1,6 @@
-from processor.record import Partition
+from processor.domain.record import Partition
+from processor.kafka.topics import Topics
 from processor.settings import InputSettings, KafkaSettings
-from processor.source.topics import Topics
 
 KAFKA = KafkaSettings(
     bootstrap_servers="127.0.0.1:1",

@@ -1,11 +1,11 @@
 from collections.abc import Iterable, Mapping
 from math import inf
 
-from processor.record import Partition
+from processor.domain.record import Partition
+from processor.kafka.offset_tracker import OffsetTracker
+from processor.kafka.topics import Topics
 from processor.settings import InputSettings, KafkaSettings
-from processor.source.ledger import Ledger
-from processor.source.topics import Topics
-from processor.source.upstream import Upstream
+from processor.source.waiting import RepartitionProgress
 from tests.support.clock import ManualClock
 
 KAFKA = KafkaSettings(
@@ -47,10 +47,10 @@ class Broker:
 
 class Scene:
     def __init__(self, topic: str | None = "facts") -> None:
-        self.clock, self.broker, self.ledger = ManualClock(0), Broker(), Ledger()
+        self.clock, self.broker, self.ledger = ManualClock(0), Broker(), OffsetTracker()
         self.ledger.assign(MINE, 0, 0.0)
         topics = Topics(KAFKA, topic)
-        self.upstream = Upstream(topics, self.broker, self.clock)
+        self.upstream = RepartitionProgress(topics, self.broker, self.clock)
 
     def through(self) -> float:
         self.clock.wait(1)

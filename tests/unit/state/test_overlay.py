@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.errors import InvariantError
+from processor.domain.errors import InvariantError
 from processor.state.overlay import Overlay
 from tests.support.state import LIMITS, delivered, event_of, knows
 

@@ -7,23 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from processor.errors import SettingsError, UnavailableError
-from processor.state.audit import compare
-from processor.state.folder import Folder
-from processor.state.names import Mark, Origin
-from processor.state.store import Store
-from processor.state.view import StoreView
-from processor.state.wire import encode
+from processor.domain.errors import SettingsError, UnavailableError
+from processor.state.format.person import encode
+from processor.state.format.store import ChangelogPosition, Origin
+from processor.state.inspect import StoreView, compare
+from processor.state.local_store import LocalStore, StoreFolder
 from tests.support.state import LIMITS, knows
 
 ORIGIN = Origin("changelog", "cluster", "topic-id")
 
 
-def opened(path: Path, origin: Origin = ORIGIN, max_bytes: int = 64 << 20) -> Store:
-    return Store(Folder(path), origin, partitions=8, max_bytes=max_bytes)
+def opened(path: Path, origin: Origin = ORIGIN, max_bytes: int = 64 << 20) -> LocalStore:
+    return LocalStore(StoreFolder(path), origin, partitions=8, max_bytes=max_bytes)
 
 
-def abandon(store: Store) -> None:
+def abandon(store: LocalStore) -> None:
     """Leave a store as a killed process does: unsynced, unclosed, only the lock is gone."""
     store._env.close()  # noqa: SLF001  nothing in the house does this
     store._folder.release(closed=False)  # noqa: SLF001  likewise
@@ -35,14 +33,14 @@ def note(path: Path) -> Path:
 
 def test_values_and_marks_come_back_after_a_restart(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    store.write({3: {b"ann": b"1", b"bob": b"2"}}, {3: Mark(7, 1000)})
-    store.write({3: {b"bob": None}}, {3: Mark(8, 1001)})
+    store.write({3: {b"ann": b"1", b"bob": b"2"}}, {3: ChangelogPosition(7, 1000)})
+    store.write({3: {b"bob": None}}, {3: ChangelogPosition(8, 1001)})
     store.close()
 
     store = opened(tmp_path)
 
     assert store.read([(3, b"ann"), (3, b"bob"), (4, b"ann")]) == {(3, b"ann"): b"1"}
-    assert store.mark(3) == Mark(8, 1001)
+    assert store.mark(3) == ChangelogPosition(8, 1001)
     assert store.mark(4) is None
     assert store.entries([3]) == 1
     store.close()
@@ -50,7 +48,7 @@ def test_values_and_marks_come_back_after_a_restart(tmp_path: Path) -> None:
 
 def test_a_killed_process_leaves_a_store_that_is_trusted(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     abandon(store)
 
     store = opened(tmp_path)
@@ -61,7 +59,7 @@ def test_a_killed_process_leaves_a_store_that_is_trusted(tmp_path: Path) -> None
 
 def test_after_a_power_cut_the_store_is_made_anew(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     abandon(store)
     note(tmp_path).write_text('{"boot": "another boot", "closed": false}')
 
@@ -73,7 +71,7 @@ def test_after_a_power_cut_the_store_is_made_anew(tmp_path: Path) -> None:
 
 def test_a_store_closed_in_good_order_survives_a_reboot(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     store.close()
     note(tmp_path).write_text('{"boot": "another boot", "closed": true}')
 
@@ -94,7 +92,7 @@ def test_a_store_closed_in_good_order_survives_a_reboot(tmp_path: Path) -> None:
 )
 def test_the_store_of_another_changelog_is_made_anew(tmp_path: Path, other: Origin) -> None:
     store = opened(tmp_path, other)
-    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     store.close()
 
     store = opened(tmp_path)
@@ -105,7 +103,7 @@ def test_the_store_of_another_changelog_is_made_anew(tmp_path: Path, other: Orig
 
 def test_a_broker_that_does_not_tell_its_topic_ids_costs_no_restore(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     store.close()
     opened(tmp_path, Origin("changelog", "cluster")).close()
 
@@ -121,7 +119,7 @@ def test_files_that_are_no_store_are_replaced(tmp_path: Path, damage: bytes) -> 
     (tmp_path / "data.mdb").write_bytes(damage)
 
     store = opened(tmp_path)
-    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
 
     assert store.read([(0, b"ann")]) == {(0, b"ann"): b"1"}
     store.close()
@@ -129,7 +127,7 @@ def test_files_that_are_no_store_are_replaced(tmp_path: Path, damage: bytes) -> 
 
 def test_a_store_that_kills_every_start_is_not_opened_for_ever(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     abandon(store)
     for _ in range(4):
         store = opened(tmp_path)
@@ -145,8 +143,8 @@ def test_a_store_that_kills_every_start_is_not_opened_for_ever(tmp_path: Path) -
 def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
     store = opened(tmp_path)
     code = (
-        "import sys, pathlib; from processor.state.folder import Folder; "
-        "Folder(pathlib.Path(sys.argv[1]))"
+        "import sys, pathlib; from processor.state.local_store import StoreFolder; "
+        "StoreFolder(pathlib.Path(sys.argv[1]))"
     )
 
     other = subprocess.run(  # noqa: S603  our own code
@@ -156,18 +154,20 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
     assert "SettingsError" in other.stderr
     assert "each replica needs its own" in other.stderr
     with pytest.raises(SettingsError):
-        Folder(tmp_path)
+        StoreFolder(tmp_path)
     store.close()
 
 
 def test_a_full_store_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
     store = opened(tmp_path, max_bytes=1 << 20)
-    store.write({0: {b"ann": b"1"}}, {0: Mark(1, 0)})
+    store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
 
     with pytest.raises(UnavailableError, match="max_store_bytes"):
-        store.write({0: {b"%d" % n: bytes(4_000) for n in range(1_000)}}, {0: Mark(2, 0)})
+        store.write(
+            {0: {b"%d" % n: bytes(4_000) for n in range(1_000)}}, {0: ChangelogPosition(2, 0)}
+        )
 
-    assert store.mark(0) == Mark(1, 0)
+    assert store.mark(0) == ChangelogPosition(1, 0)
     assert store.read([(0, b"ann")]) == {(0, b"ann"): b"1"}
     store.close()
 
@@ -176,14 +176,14 @@ def test_a_folder_that_can_not_be_written_is_an_outage(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(UnavailableError, match="local store"):
-        Folder(tmp_path / "file" / "state")
+        StoreFolder(tmp_path / "file" / "state")
 
 
 def test_keys_longer_than_the_store_takes_stay_apart(tmp_path: Path) -> None:
     store = opened(tmp_path)
     long_keys = [b"ECID|" + b"1" * 600 + tail for tail in (b"a", b"b")]
 
-    store.write({0: {key: key[-1:] for key in long_keys}}, {0: Mark(1, 0)})
+    store.write({0: {key: key[-1:] for key in long_keys}}, {0: ChangelogPosition(1, 0)})
 
     assert store.read([(0, key) for key in long_keys]) == {(0, key): key[-1:] for key in long_keys}
     store.close()
@@ -191,7 +191,7 @@ def test_keys_longer_than_the_store_takes_stay_apart(tmp_path: Path) -> None:
 
 def test_a_dropped_partition_leaves_nothing(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    store.write({n: {b"ann": b"1"} for n in (0, 1)}, {n: Mark(1, 0) for n in (0, 1)})
+    store.write({n: {b"ann": b"1"} for n in (0, 1)}, {n: ChangelogPosition(1, 0) for n in (0, 1)})
 
     store.drop(0)
     store.drop(5)
@@ -199,7 +199,7 @@ def test_a_dropped_partition_leaves_nothing(tmp_path: Path) -> None:
     assert store.partitions() == [1]
     assert store.mark(0) is None
     assert store.read([(0, b"ann")]) == {}
-    store.write({0: {b"bob": b"2"}}, {0: Mark(1, 0)})
+    store.write({0: {b"bob": b"2"}}, {0: ChangelogPosition(1, 0)})
     assert dict(store.scan(0)) == {b"bob": b"2"}
     store.close()
 
@@ -211,7 +211,7 @@ def test_a_store_that_could_not_be_opened_leaves_the_folder_to_the_next_try(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("processor.state.store.lmdb.open", full)
+        patch.setattr("processor.state.local_store.lmdb.open", full)
         with pytest.raises(UnavailableError, match="No space left"):
             opened(tmp_path)
 
@@ -222,8 +222,11 @@ def test_another_format_is_no_difference_from_the_changelog(tmp_path: Path) -> N
     wire = encode(knows(1))
     older = b"\x01" + wire[1:]
     mine, truth = opened(tmp_path / "mine"), opened(tmp_path / "truth")
-    mine.write({3: {b"ann": wire, b"bob": older, b"eve": encode(knows(1, 2))}}, {3: Mark(7, 1000)})
-    truth.write({3: {b"ann": older, b"bob": wire, b"eve": older}}, {3: Mark(7, 1000)})
+    mine.write(
+        {3: {b"ann": wire, b"bob": older, b"eve": encode(knows(1, 2))}},
+        {3: ChangelogPosition(7, 1000)},
+    )
+    truth.write({3: {b"ann": older, b"bob": wire, b"eve": older}}, {3: ChangelogPosition(7, 1000)})
     mine.close()
 
     with StoreView(str(tmp_path / "mine")) as view:

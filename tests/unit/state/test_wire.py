@@ -5,19 +5,12 @@ import struct
 import msgspec
 import pytest
 
-from processor.errors import InvariantError
-from processor.event import Fact
-from processor.kept import pack
-from processor.person import (
-    Novelty,
-    Person,
-    PreviousScore,
-    facts_as_of,
-    merge,
-    novelty,
-    previous_score,
-)
-from processor.state.wire import decode, encode, merge_wires
+from processor.domain.errors import InvariantError
+from processor.domain.event import Fact
+from processor.state.format.fact import pack
+from processor.state.format.person import decode, encode, merge_wires
+from processor.state.format.score_history import Novelty, PreviousScore
+from processor.state.person import Person, facts_as_of, merge, novelty, previous_score
 from tests.support.state import DAY_MS, LIMITS, T0, fact, knows
 
 

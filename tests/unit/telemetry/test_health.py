@@ -44,9 +44,9 @@ def test_a_replica_that_cannot_bury_or_remember_is_not_ready() -> None:
     health = Health(Metrics(), ManualClock(), live_seconds=60)
     health.becomes(State.READY, "All is well.")
 
-    health.hold({"dead_letters": "the topic is away", "destination": "the inlet is away"})
-    assert health.ready() == (False, "holding", "Intake is held: the topic is away.")
-    health.hold({})
+    health.paused({"dead_letters": "the topic is away", "destination": "the inlet is away"})
+    assert health.ready() == (False, "paused", "Intake is held: the topic is away.")
+    health.paused({})
     assert health.ready().ok
 
 
@@ -54,7 +54,7 @@ def test_a_destination_that_is_down_leaves_a_replica_ready() -> None:
     health = Health(Metrics(), ManualClock(), live_seconds=60)
     health.becomes(State.READY, "All is well.")
 
-    health.hold({"destination": "the inlet is away", "registry": "no answer"})
+    health.paused({"destination": "the inlet is away", "registry": "no answer"})
 
     assert health.ready().ok
 

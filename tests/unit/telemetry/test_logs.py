@@ -9,11 +9,10 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from processor.errors import UnavailableError
-from processor.record import Record
+from processor.domain.errors import UnavailableError
+from processor.domain.record import Record
 from processor.settings import TelemetrySettings
-from processor.telemetry.logs import configure_logs
-from processor.telemetry.redaction import SENSITIVE
+from processor.telemetry.logs import SENSITIVE, configure_logs
 from tests.support.clock import ManualClock
 
 CANARY = "canary-1f7c9e"

@@ -41,18 +41,20 @@ class House:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
+def processor() -> Iterator[House]:
     one = House()
     yield one
     one.server.close()
 
 
-def test_metrics_are_negotiated(house: House) -> None:
-    house.metrics.counter("records_consumed", "scores").inc(3)
-    house.metrics.observe_all([0.2, 3], "delivery_delay_seconds", "upgrade")
+def test_metrics_are_negotiated(processor: House) -> None:
+    processor.metrics.counter("records_consumed", "scores").inc(3)
+    processor.metrics.observe_all([0.2, 3], "delivery_delay_seconds", "upgrade")
 
-    plain, text = house.ask("/metrics")
-    rich, open_text = house.ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
+    plain, text = processor.ask("/metrics")
+    rich, open_text = processor.ask(
+        "/metrics", accept="application/openmetrics-text; version=1.0.0"
+    )
 
     assert "text/plain" in str(plain.getheader("Content-Type"))
     assert "openmetrics-text" in str(rich.getheader("Content-Type"))
@@ -63,13 +65,13 @@ def test_metrics_are_negotiated(house: House) -> None:
         assert samples["cai_delivery_delay_seconds_count"] == 2
 
 
-def test_probes_answer_with_the_reason(house: House) -> None:
-    live, live_body = house.ask("/livez")
-    starting, starting_body = house.ask("/readyz")
-    house.health.becomes(State.READY, "All is well.")
-    ready, _ = house.ask("/readyz")
-    house.clock.pass_(61)
-    stalled, _ = house.ask("/livez")
+def test_probes_answer_with_the_reason(processor: House) -> None:
+    live, live_body = processor.ask("/livez")
+    starting, starting_body = processor.ask("/readyz")
+    processor.health.becomes(State.READY, "All is well.")
+    ready, _ = processor.ask("/readyz")
+    processor.clock.pass_(61)
+    stalled, _ = processor.ask("/livez")
 
     assert (live.status, starting.status, ready.status, stalled.status) == (200, 503, 200, 503)
     assert json.loads(live_body)["ok"] is True
@@ -80,11 +82,11 @@ def test_probes_answer_with_the_reason(house: House) -> None:
     }
 
 
-def test_the_page_shows_key_numbers_and_links(house: House) -> None:
-    house.metrics.counter("records_consumed", "scores").inc(1234)
-    house.health.becomes(State.HOLDING, "<script>alert(1)</script>")
+def test_the_page_shows_key_numbers_and_links(processor: House) -> None:
+    processor.metrics.counter("records_consumed", "scores").inc(1234)
+    processor.health.becomes(State.PAUSED, "<script>alert(1)</script>")
 
-    response, body = house.ask("/")
+    response, body = processor.ask("/")
 
     assert response.status == 200
     assert b"<td>1,234</td>" in body
@@ -92,31 +94,31 @@ def test_the_page_shows_key_numbers_and_links(house: House) -> None:
     assert b"<script>" not in body
 
 
-def test_nothing_can_be_changed(house: House) -> None:
+def test_nothing_can_be_changed(processor: House) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
-        assert house.ask("/readyz", method)[0].status == 501
-    assert house.ask("/nowhere")[0].status == 404
-    assert house.ask("/../../etc/passwd")[0].status == 404
+        assert processor.ask("/readyz", method)[0].status == 501
+    assert processor.ask("/nowhere")[0].status == 404
+    assert processor.ask("/../../etc/passwd")[0].status == 404
 
 
-def test_a_head_has_no_body(house: House) -> None:
-    response, body = house.ask("/metrics", "HEAD")
+def test_a_head_has_no_body(processor: House) -> None:
+    response, body = processor.ask("/metrics", "HEAD")
 
     assert response.status == 200
     assert int(response.getheader("Content-Length") or 0) > 0
     assert body == b""
 
 
-def test_clients_beyond_the_bound_are_turned_away_and_others_still_served(house: House) -> None:
-    idle = [socket.create_connection(house.address, timeout=5) for _ in range(16)]
-    extra = socket.create_connection(house.address, timeout=5)
+def test_clients_beyond_the_bound_are_turned_away_and_others_still_served(processor: House) -> None:
+    idle = [socket.create_connection(processor.address, timeout=5) for _ in range(16)]
+    extra = socket.create_connection(processor.address, timeout=5)
 
     assert extra.recv(1) == b""
     for connection in (*idle, extra):
         connection.close()
     for _ in range(50):  # the threads let go in their own time
         try:
-            assert house.ask("/livez")[0].status == 200
+            assert processor.ask("/livez")[0].status == 200
             break
         except OSError:
             continue
@@ -124,20 +126,20 @@ def test_clients_beyond_the_bound_are_turned_away_and_others_still_served(house:
         pytest.fail("no slot was freed")
 
 
-def test_noise_does_not_disturb_it(house: House) -> None:
+def test_noise_does_not_disturb_it(processor: House) -> None:
     for noise in (b"\x16\x03\x01\x02\x00", b"GET " + b"a" * 70_000, b"GET /\x00 HTTP/9.9\r\n\r\n"):
-        with socket.create_connection(house.address, timeout=5) as connection:
+        with socket.create_connection(processor.address, timeout=5) as connection:
             connection.sendall(noise)
 
-    assert house.ask("/livez")[0].status == 200
+    assert processor.ask("/livez")[0].status == 200
 
 
 def test_a_closed_server_gives_its_port_back() -> None:
-    house = House()
-    house.server.close()
+    processor = House()
+    processor.server.close()
 
     with pytest.raises(ConnectionRefusedError):
-        house.ask("/livez")
+        processor.ask("/livez")
 
 
 def test_the_address_may_be_the_newer_kind() -> None:
@@ -148,11 +150,11 @@ def test_the_address_may_be_the_newer_kind() -> None:
     assert server.url.startswith("http://[::1]:")
 
 
-def test_the_process_itself_is_measured(house: House) -> None:
-    house.metrics.prepare(settings_with().routes, ["scores"])
-    house.metrics.about("1.2.3", "2.16.0")
+def test_the_process_itself_is_measured(processor: House) -> None:
+    processor.metrics.prepare(settings_with().routes, ["scores"])
+    processor.metrics.about("1.2.3", "2.16.0")
 
-    text = house.ask("/metrics")[1].decode()
+    text = processor.ask("/metrics")[1].decode()
 
     assert 'cai_build_info{librdkafka="2.16.0",python="3.' in text
     assert "process_cpu_seconds_total" in text

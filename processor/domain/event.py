@@ -1,0 +1,83 @@
+"""Events: an experience event as it was read, and the score event that is sent."""
+
+import msgspec
+
+from processor.domain.outcome import FilterRule, Reject
+from processor.domain.record import Record
+from processor.domain.score import Identity, Score
+
+
+class Fact(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """What one experience event says that a score event may want to repeat.
+
+    Positional on disk and on the wire: new fields go last, with a default. `id` is the event's
+    `_id` (or a digest of its content where it has none); `(time_ms, id)` orders and names a fact.
+    `kinds` are standard event types (`productViews`, `purchases`, `webVisit`, ...) the event counts
+    for, by Customer AI's own table (AEP, Customer AI "data requirements").
+    """
+
+    time_ms: int
+    id: str
+    type: str = ""
+    kinds: tuple[str, ...] = ()
+    success: bool = False
+    page: str = ""
+    campaign: str = ""
+    order_id: str = ""
+    cohort: str = ""
+    audiences: tuple[str, ...] = ()
+
+
+class ExperienceEvent(msgspec.Struct, frozen=True):
+    """An experience event from any of Customer AI's four inputs, reduced to who and what."""
+
+    identities: tuple[Identity, ...]
+    fact: Fact
+
+
+class RepartitionMessage(msgspec.Struct, frozen=True, array_like=True):
+    """What is forwarded of an experience event to the partition of its person.
+
+    `person` is the key under which state is kept. Positional on the wire: new fields go last, with
+    a default.
+    """
+
+    person: bytes
+    fact: Fact | None = None
+    scores: tuple[Score, ...] = ()
+
+
+class DecodedRecord(msgspec.Struct, frozen=True):
+    """What one record was found to say.
+
+    A record may carry several scores of which some are bad (`rejects`, one each), an experience
+    event, or both. `rule` is set where a named rule filters the whole record. `foreign` means that
+    the record's partition is not its person's, so what it says is to be forwarded; `forwarded` is
+    what was forwarded of another record (its scores are in `scores`).
+    """
+
+    scores: tuple[Score, ...] = ()
+    event: ExperienceEvent | None = None
+    rejects: tuple[Reject, ...] = ()
+    rule: FilterRule | None = None
+    foreign: bool = False
+    repartitioned: RepartitionMessage | None = None
+
+
+class ScoreEvent(msgspec.Struct, frozen=True):
+    """One XDM ExperienceEvent, ready to send.
+
+    `id` is its `_id`, `body` the serialised XDM entity (no envelope), `digest` names the content of
+    the score alone, never of its context. `person` is the key under which state is kept. `score`
+    is in the body too, and here for those who count.
+    """
+
+    id: str
+    route: str
+    model: str
+    body: bytes
+    scored_at_ms: int
+    digest: bytes
+    person: bytes
+    record: Record
+    score: float = 0.0

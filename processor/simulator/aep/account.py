@@ -1,0 +1,74 @@
+"""The pretended organisation: its credentials, inlets, flows, datasets and schemas."""
+
+from typing import Any
+
+import msgspec
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """An OAuth server-to-server client of the organisation."""
+
+    client_id: str = "sandbox-client"
+    client_secret: str = "sandbox-secret"  # noqa: S105  opens nothing but the simulator
+
+
+class Dataset(msgspec.Struct, frozen=True):
+    """A dataset and its schema; without `schema` (JSON Schema) its rows are not validated."""
+
+    id: str
+    name: str
+    schema_id: str
+    content_type: str = "application/vnd.adobe.xed-full+json;version=1"
+    schema: dict[str, Any] | None = None
+
+
+class StreamingConnection(msgspec.Struct, frozen=True):
+    """A streaming connection; `id` is the last part of its `inletUrl`."""
+
+    id: str
+    authentication_required: bool = True
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """A dataflow from an inlet into a dataset."""
+
+    id: str
+    inlet_id: str
+    dataset_id: str
+
+
+class Organisation:
+    """What exists in the organisation.
+
+    A permissive account takes messages for inlets, flows and datasets that nobody registered.
+    """
+
+    def __init__(
+        self,
+        org_id: str = "SANDBOX0000000000000000@AdobeOrg",
+        sandbox_name: str = "prod",
+        *,
+        credentials: Credentials | None = None,
+        permissive: bool = False,
+    ) -> None:
+        self.org_id = org_id
+        self.sandbox_name = sandbox_name
+        self.credentials = credentials or Credentials()
+        self.permissive = permissive
+        self.inlets: dict[str, StreamingConnection] = {}
+        self.flows: dict[str, Flow] = {}
+        self.datasets: dict[str, Dataset] = {}
+
+    def register(self, inlet: StreamingConnection, flow_id: str, dataset: Dataset) -> Flow:
+        """Create, or replace, an inlet, a dataset and the flow between them."""
+        flow = Flow(flow_id, inlet.id, dataset.id)
+        self.inlets[inlet.id] = inlet
+        self.datasets[dataset.id] = dataset
+        self.flows[flow_id] = flow
+        return flow
+
+    def inlet(self, inlet_id: str) -> StreamingConnection | None:
+        """Return the inlet, made up where the account is permissive; None where there is none."""
+        if self.permissive:
+            return self.inlets.setdefault(inlet_id, StreamingConnection(inlet_id))
+        return self.inlets.get(inlet_id)

@@ -1,0 +1,134 @@
+"""The simulator in a process of its own: it takes no time from the one that is tried out."""
+
+import http.client
+import os
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from processor.domain.errors import UnavailableError
+from processor.simulator.aep.account import Dataset, Organisation, StreamingConnection
+from processor.simulator.aep.control import Registration
+from processor.simulator.aep.faults import ScriptedFault
+from processor.simulator.aep.simulator import SimulatorSettings
+
+_TIMEOUT_SECONDS = 60.0
+
+
+class AepProcess:
+    """Runs `AepSimulator` elsewhere; what it knows is asked over HTTP.
+
+    What is registered before `start` is registered at start. It dies with the process that made it.
+    """
+
+    def __init__(self, settings: SimulatorSettings | None = None) -> None:
+        self.settings = settings or SimulatorSettings()
+        self.account = Organisation(permissive=self.settings.permissive)
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._registrations: list[Registration] = []
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> Self:
+        """Start the process; raises `UnavailableError` where it does not say its address."""
+        command = [sys.executable, "-m", "processor.simulator.aep"]
+        self._process = subprocess.Popen(  # noqa: S603  our own module, our own settings
+            [*command, msgspec.json.encode(self.settings).decode()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C is for whoever started it, who then ends it
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        line = self._process.stdout.readline() if self._process.stdout else b""
+        if not line:
+            self.close()
+            raise UnavailableError("AEP simulator", "its process ended at once")
+        self.url = msgspec.json.decode(line)["url"]
+        for registration in self._registrations:
+            self._ask("POST", "/_sandbox/register", registration)
+        return self
+
+    def close(self) -> None:
+        """End the process; calling it twice is fine."""
+        if self._process is None:
+            return
+        self._process.communicate(timeout=_TIMEOUT_SECONDS)
+        self._process = None
+
+    def register(
+        self,
+        *,
+        inlet_id: str,
+        flow_id: str,
+        dataset: Dataset,
+        authentication_required: bool = True,
+    ) -> None:
+        """Create, or replace, an inlet, a dataset and the flow between them."""
+        registration = Registration(
+            StreamingConnection(inlet_id, authentication_required), flow_id, dataset
+        )
+        self._registrations.append(registration)
+        if self.url:
+            self._ask("POST", "/_sandbox/register", registration)
+
+    def inlet_url(self, inlet_id: str) -> str:
+        """Return the address of an inlet, as a connection's `inletUrl` has it."""
+        return f"{self.url}/collection/{inlet_id}"
+
+    def add_faults(self, *faults: ScriptedFault) -> None:
+        """Put faults in force."""
+        self._ask("POST", "/_sandbox/faults", faults)
+
+    def clear_faults(self) -> None:
+        """End all faults."""
+        self._ask("DELETE", "/_sandbox/faults")
+
+    def expire_tokens(self) -> None:
+        """End every token now."""
+        self._ask("POST", "/_sandbox/expire-tokens")
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts of the ledger, as `GET /_sandbox/ledger` has them."""
+        counts: dict[str, Any] = self._ask("GET", "/_sandbox/ledger")
+        return counts
+
+    def events(self, dataset_id: str | None = None, last: int = 20) -> list[dict[str, Any]]:
+        """Return the last accepted events, decoded, oldest first."""
+        chosen = f"&dataset={dataset_id}" if dataset_id else ""
+        events: list[dict[str, Any]] = self._ask("GET", f"/_sandbox/events?last={last}{chosen}")
+        return events
+
+    def failed_rows(self, dataset_id: str | None = None) -> list[dict[str, Any]]:
+        """Return the accepted messages that failed validation, with `_errors`, oldest first."""
+        chosen = f"?dataset={dataset_id}" if dataset_id else ""
+        rows: list[dict[str, Any]] = self._ask("GET", f"/_sandbox/failed{chosen}")
+        return rows
+
+    def _ask(self, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401  JSON
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=_TIMEOUT_SECONDS)
+        try:
+            body = None if content is None else msgspec.json.encode(content)
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            text = answer.read()
+        except OSError as error:
+            raise UnavailableError("AEP simulator", str(error)) from error
+        finally:
+            connection.close()
+        if answer.status >= http.client.BAD_REQUEST:
+            raise UnavailableError("AEP simulator", f"{path}: {text.decode()}")
+        return msgspec.json.decode(text)

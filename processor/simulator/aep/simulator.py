@@ -1,0 +1,216 @@
+"""The whole simulator: assembled, and served from a thread of its own on loopback."""
+
+import asyncio
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from aiohttp import web
+
+from processor.domain.clock import Clock, SystemClock
+from processor.domain.errors import UnavailableError
+from processor.simulator.aep.account import Dataset, Organisation, StreamingConnection
+from processor.simulator.aep.collection import Collection
+from processor.simulator.aep.control import (
+    Registration,
+    fault_routes,
+    ledger_routes,
+    page_route,
+    register_route,
+    summary,
+)
+from processor.simulator.aep.faults import FaultScript, ScriptedFault
+from processor.simulator.aep.gateway import Gateway
+from processor.simulator.aep.ims import Ims
+from processor.simulator.aep.inlet import InletEndpoint, InletGuard
+from processor.simulator.aep.lake import Lake
+from processor.simulator.aep.ledger import AcceptedEvents, AcceptStatus
+from processor.simulator.aep.limits import RateLimits
+from processor.simulator.aep.platform import Platform
+
+_START_SECONDS = 10.0
+_IDLE_SECONDS = 0.05
+
+
+class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the simulator behaves where nothing is scripted."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 picks a free port."""
+    permissive: bool = False
+    """Take messages for inlets, flows and datasets that nobody registered."""
+    token_seconds: float = 86_399
+    expired_status: int = 401
+    """Answer to an expired or unknown token: 401 as documented, 403 as the specification lists."""
+    limits: RateLimits = RateLimits()
+    validate_every: int = 1
+    """Validate every so many rows against the dataset's schema; 0 = none, 1 = all."""
+    keep: AcceptStatus = AcceptStatus.EVENTS
+    file: str | None = None
+    """Append every accepted event to this file, one JSON object a line."""
+
+
+class AepSimulator:
+    """IMS, streaming inlet, catalog, flow service and schema registry of one pretended account.
+
+    Use it as a context manager, or `start` and `close` it. `ledger` says what was accepted, `lake`
+    what failed validation, `faults` makes trouble. All of them may be used from any thread.
+    """
+
+    def __init__(
+        self,
+        account: Organisation | None = None,
+        settings: SimulatorSettings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings = settings or SimulatorSettings()
+        self.account = account or Organisation(permissive=self.settings.permissive)
+        clock = clock or SystemClock()
+        file = self.settings.file
+        self.ledger = AcceptedEvents(self.settings.keep, Path(file) if file else None)
+        self.lake = Lake(clock, self.settings.validate_every)
+        self.faults = FaultScript(clock)
+        self.ims = Ims(self.account.credentials, clock, self.settings.token_seconds)
+        self.url = ""
+        limits = self.settings.limits
+        self._collection = Collection(self.account, self.ledger, self.lake, limits, clock)
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+        self._problem: OSError | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def register(
+        self,
+        *,
+        inlet_id: str,
+        flow_id: str,
+        dataset: Dataset,
+        authentication_required: bool = True,
+    ) -> None:
+        """Create, or replace, an inlet, a dataset and the flow between them.
+
+        Raises `ValueError` where the dataset's schema is not a JSON Schema.
+        """
+        inlet = StreamingConnection(inlet_id, authentication_required)
+        self._register(Registration(inlet, flow_id, dataset))
+
+    def inlet_url(self, inlet_id: str) -> str:
+        """Return the address of an inlet, as a connection's `inletUrl` has it."""
+        return f"{self.url}/collection/{inlet_id}"
+
+    def add_faults(self, *faults: ScriptedFault) -> None:
+        """Put faults in force."""
+        self.faults.add(*faults)
+
+    def clear_faults(self) -> None:
+        """End all faults."""
+        self.faults.clear()
+
+    def expire_tokens(self) -> None:
+        """End every token now."""
+        self.ims.expire_all()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts of the ledger, as `GET /_sandbox/ledger` has them."""
+        return summary(self.ledger, self.lake)
+
+    def events(self, dataset_id: str | None = None, last: int = 20) -> list[dict[str, Any]]:
+        """Return the last accepted events, decoded, oldest first."""
+        return [accepted.event() for accepted in self.ledger.events(dataset_id, last)]
+
+    def failed_rows(self, dataset_id: str | None = None) -> list[dict[str, Any]]:
+        """Return the accepted messages that failed validation, with `_errors`, oldest first."""
+        return self.lake.failed_rows(dataset_id)
+
+    def start(self) -> Self:
+        """Serve from a thread; returns when the address is known.
+
+        Raises `UnavailableError` where the port is taken.
+        """
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="aep-simulator")
+        self._thread.daemon = True
+        self._thread.start()
+        ready.wait(_START_SECONDS)
+        if not self.url:
+            detail = str(self._problem or f"not ready after {_START_SECONDS:.0f} s")
+            raise UnavailableError("AEP simulator", detail)
+        return self
+
+    def close(self) -> None:
+        """Stop serving; calling it twice is fine."""
+        if self._thread is None or self._loop is None or self._stop is None:
+            return
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(_START_SECONDS)
+        self._thread = None
+        self.ledger.close()
+
+    def application(self) -> web.Application:
+        """Return the aiohttp application, for a loop of the caller's own."""
+        guard = InletGuard(self.account, self.ims, self.settings.expired_status)
+        inlet = InletEndpoint(self._collection, guard, self.faults, self.ledger)
+        gateway = Gateway(self.account, self.ims, self.faults, self._clock)
+        app = web.Application(client_max_size=self.settings.limits.request_bytes)
+        app.add_routes(
+            [
+                web.post("/collection/batch/{inlet}", inlet.batch),
+                web.post("/collection/{inlet}", inlet.single),
+                *gateway.routes(Platform(self.account, self.lake, self._clock)),
+                *fault_routes(self.faults, self.ims),
+                *ledger_routes(self.ledger, self.lake),
+                register_route(self._register),
+                page_route(self.account, self.ledger, self.lake, self.faults),
+            ]
+        )
+        return app
+
+    def _register(self, registration: Registration) -> None:
+        self.lake.learn(registration.dataset)
+        self.account.register(registration.inlet, registration.flow_id, registration.dataset)
+        self._collection.forget_verdicts()
+
+    def _run(self, ready: threading.Event) -> None:
+        try:
+            asyncio.run(self._serve(ready))
+        except OSError as error:
+            self._problem = error
+        finally:
+            ready.set()
+
+    async def _serve(self, ready: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        runner = web.AppRunner(
+            self.application(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self.settings.host, self.settings.port)
+            await site.start()
+            host, port = runner.addresses[0][:2]
+            self.url = f"http://{host}:{port}"
+            ready.set()
+            await self._validate_until(self._stop)
+        finally:
+            await runner.cleanup()
+
+    async def _validate_until(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            waiting = self.lake.work()
+            await asyncio.sleep(0 if waiting else _IDLE_SECONDS)

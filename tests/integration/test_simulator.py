@@ -1,0 +1,145 @@
+import io
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+from confluent_kafka import Producer
+from rich.console import Console
+
+from processor.cli.simulator import SimulatorOptions, run_simulator
+from processor.domain.errors import SettingsError, UnavailableError
+from processor.settings import Settings
+from processor.simulator.aep.faults import FaultAction, ScriptedFault
+from processor.simulator.aep.process import AepProcess
+from processor.simulator.aep.simulator import AepSimulator, SimulatorSettings
+from processor.simulator.environment import (
+    EnvironmentSettings,
+    SimulatedEnvironment,
+    dataset_id,
+    flow_id,
+    inlet_id,
+    slug,
+)
+from processor.simulator.history.figures import PREDICTIONS
+from processor.simulator.history.history import history
+
+
+def test_the_settings_of_a_sandbox_are_settings(tmp_path: Path) -> None:
+    with SimulatedEnvironment(AepSimulator()) as sandbox:
+        path = sandbox.write_settings(tmp_path / "settings.yaml", tmp_path / "state")
+        settings = Settings.model_validate(yaml.safe_load(path.read_text()))
+        assert settings.kafka.bootstrap_servers == sandbox.broker.bootstrap
+
+    assert [route.name for route in settings.routes] == ["upgrade-account", "churn", "purchase"]
+    assert settings.aep.allow_http
+
+
+def test_scores_events_and_changelog_have_as_many_partitions() -> None:
+    with SimulatedEnvironment(AepSimulator(), EnvironmentSettings(partitions=7)) as sandbox:
+        client = Producer({"bootstrap.servers": sandbox.broker.bootstrap})
+        topics = client.list_topics(timeout=10).topics
+
+    counts = {name: len(topic.partitions) for name, topic in topics.items()}
+    assert counts == {
+        "customer-ai-scores": 7,
+        "experience-events": 7,
+        "customer-ai-scores-state": 7,
+        "customer-ai-dead-letters": 1,
+    }
+
+
+def test_experience_events_may_have_partitions_of_their_own() -> None:
+    size = EnvironmentSettings(partitions=3, event_partitions=5)
+    with SimulatedEnvironment(AepSimulator(), size) as sandbox:
+        client = Producer({"bootstrap.servers": sandbox.broker.bootstrap})
+        topics = client.list_topics(timeout=10).topics
+        settings = Settings.model_validate(sandbox.settings(Path("state")))
+
+    counts = {name: len(topic.partitions) for name, topic in topics.items()}
+    assert counts["experience-events"] == 5
+    assert counts["customer-ai-scores"] == counts["customer-ai-scores-facts"] == 3
+    assert settings.join.repartition_topic == "customer-ai-scores-facts"
+
+
+def test_each_prediction_has_a_dataset_with_a_closed_schema() -> None:
+    with SimulatedEnvironment(AepSimulator()) as sandbox:
+        account = sandbox.simulator.account
+
+        for prediction in PREDICTIONS:
+            flow = account.flows[flow_id(prediction)]
+            dataset = account.datasets[dataset_id(prediction)]
+            assert (flow.inlet_id, flow.dataset_id) == (inlet_id(prediction), dataset.id)
+            assert dataset.schema is not None
+            assert dataset.schema["additionalProperties"] is False
+            assert slug(prediction) in {"upgrade-account", "churn", "purchase"}
+
+
+def test_a_history_fits_into_the_topics() -> None:
+    with SimulatedEnvironment(AepSimulator()) as sandbox:
+        figures = sandbox.figures(1_795_000_000_000, customers=50, runs=2)
+        feed = sandbox.feed(wait_for_group=False)
+
+        sent = feed.send(history(figures))
+        feed.close()
+
+    assert sent == feed.sent["customer-ai-scores"] + feed.sent["experience-events"]
+    assert feed.sent["customer-ai-scores"] >= 2 * 50
+
+
+def test_a_simulator_in_its_own_process_is_asked_over_http() -> None:
+    with SimulatedEnvironment(AepProcess()) as sandbox:
+        aep = sandbox.simulator
+        aep.add_faults(ScriptedFault(FaultAction.RESET))
+        aep.clear_faults()
+        aep.expire_tokens()
+
+        assert aep.summary()["accepted"] == 0
+        assert aep.events() == aep.failed_rows() == []
+        assert aep.inlet_url("x").endswith("/collection/x")
+
+
+def test_a_taken_port_is_an_outage() -> None:
+    with AepSimulator() as first:
+        port = int(first.url.rpartition(":")[2])
+
+        with pytest.raises(UnavailableError, match="AEP simulator"):
+            AepSimulator(settings=SimulatorSettings(port=port)).start()
+
+
+def test_the_command_says_where_everything_is_and_ends_on_a_signal(tmp_path: Path) -> None:
+    said = io.StringIO()
+    place = tmp_path / "settings.yaml"
+    options = SimulatorOptions(port=0, customers=20, settings_file=place)
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt() -> None:
+        awake = threading.Event()
+        while signal.getsignal(signal.SIGINT) is before:
+            awake.wait(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+
+    run_simulator(options, Console(file=said, width=200))
+
+    text = said.getvalue()
+    assert yaml.safe_load(place.read_text())["kafka"]["bootstrap_servers"] in text
+    assert str(place) in text
+    assert "records of 20 customers" in text
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_more_customers_than_the_broker_keeps_are_refused() -> None:
+    with pytest.raises(SettingsError, match="at most"):
+        run_simulator(SimulatorOptions(customers=1_000_000), Console(file=io.StringIO()))
+
+
+def test_a_fault_script_that_is_not_one_is_refused(tmp_path: Path) -> None:
+    script = tmp_path / "faults.json"
+    script.write_text('{"act": "explode"}')
+
+    with pytest.raises(SettingsError, match="fault script"):
+        run_simulator(SimulatorOptions(faults=script), Console(file=io.StringIO()))

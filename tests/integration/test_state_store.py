@@ -1,0 +1,355 @@
+"""ChangelogStateStore on an embedded broker: durable, restored, handed over, and safe against former owners."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+from structlog.testing import capture_logs
+
+from processor.domain.clock import SystemClock
+from processor.domain.errors import InvariantError, SettingsError, UnavailableError
+from processor.settings import KafkaSettings
+from processor.simulator.broker import Api, EmbeddedBroker
+from processor.state.format.person import encode
+from processor.state.person import Person, merge
+from processor.state.state_store import ChangelogStateStore, open_state_store
+from processor.telemetry.metrics import Metrics
+from tests.support.failing_state_store import PERSON
+from tests.support.paths import ROOT
+from tests.support.state import (
+    CHANGELOG,
+    INPUTS,
+    LIMITS,
+    delivered,
+    event_of,
+    joined,
+    knows,
+    opened,
+    ready,
+    remembered,
+    settled,
+)
+from tests.support.waiting import until
+
+ANN, BOB = PERSON, (3, b"ECID|bob")
+ALL = (0, 1, 2, 3)
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker(dict.fromkeys((*INPUTS, CHANGELOG), 4)) as broker:
+        yield broker
+
+
+@pytest.fixture
+def state_store(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[ChangelogStateStore]:
+    state_store = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+    yield state_store
+    state_store.close(5)
+
+
+def write(broker: EmbeddedBroker, key: tuple[int, bytes], value: bytes | None) -> None:
+    """Write to the changelog as a former owner, or an erasure, does."""
+    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    producer.produce(CHANGELOG, value, key[1], key[0])
+    assert producer.flush(10) == 0
+
+
+def known(broker: EmbeddedBroker, folder: Path) -> dict[tuple[int, bytes], Person]:
+    """Return what another replica with an empty disk knows of the two."""
+    other = ready(opened(broker.bootstrap, folder), *ALL)
+    try:
+        return other.load([ANN, BOB])
+    finally:
+        other.close(5)
+
+
+def test_staged_changes_are_seen_at_once_and_by_others_when_they_are_durable(
+    broker: EmbeddedBroker, state_store: ChangelogStateStore, tmp_path: Path
+) -> None:
+    ticket = state_store.stage({ANN: knows(1)})
+
+    assert state_store.load([ANN, BOB]) == {ANN: knows(1)}
+    assert known(broker, tmp_path / "before") == {}
+    remembered(state_store, ticket)
+    assert state_store.load([ANN, BOB]) == {ANN: knows(1)}
+    assert known(broker, tmp_path / "after") == {ANN: knows(1)}
+
+
+def test_a_batch_is_made_durable_without_what_only_a_later_batch_delivers(
+    broker: EmbeddedBroker, state_store: ChangelogStateStore, tmp_path: Path
+) -> None:
+    first = state_store.stage({ANN: knows(1, scores=(1,))})
+    state_store.stage({ANN: knows(1, scores=(1, 2))})
+
+    remembered(state_store, first)
+
+    assert state_store.load([ANN]) == {ANN: knows(1, scores=(1, 2))}
+    assert known(broker, tmp_path / "other") == {ANN: knows(1, scores=(1,))}
+
+
+def test_many_batches_become_durable_with_the_newest_version_of_each_person(
+    broker: EmbeddedBroker, state_store: ChangelogStateStore, tmp_path: Path
+) -> None:
+    tickets = [state_store.stage({ANN: knows(*range(1, n + 1))}) for n in range(1, 20)]
+
+    remembered(state_store, *tickets)
+
+    assert (
+        state_store.load([ANN]) == known(broker, tmp_path / "other") == {ANN: knows(*range(1, 20))}
+    )
+
+
+def test_a_refused_score_is_not_remembered_as_delivered(
+    broker: EmbeddedBroker, state_store: ChangelogStateStore, tmp_path: Path
+) -> None:
+    ticket = state_store.stage({ANN: knows(1, scores=(1, 2))})
+    later = state_store.stage({ANN: knows(1, scores=(1, 2, 3))})
+
+    state_store.withdraw(ticket, [event_of(ANN, delivered(2))])
+    remembered(state_store, ticket, later)
+
+    assert state_store.load([ANN]) == {ANN: knows(1, scores=(1, 3))}
+    assert known(broker, tmp_path / "other") == {ANN: knows(1, scores=(1, 3))}
+
+
+@pytest.mark.parametrize(("when", "days"), [("sent", {(1,), (1, 2)}), ("acknowledged", {(1, 2)})])
+def test_a_kill_between_changelog_and_store_loses_nothing_that_was_acknowledged(
+    broker: EmbeddedBroker, tmp_path: Path, when: str, days: set[tuple[int, ...]]
+) -> None:
+    died = subprocess.run(  # noqa: S603  our own code
+        [
+            *(sys.executable, "-m", "tests.support.failing_state_store"),
+            *(broker.bootstrap, str(tmp_path / "mine"), when),
+        ],
+        cwd=ROOT,
+        check=False,
+        timeout=60,
+    )
+    assert died.returncode == -signal.SIGKILL
+
+    state_store = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+
+    assert state_store.load([ANN])[ANN] in [knows(*some) for some in days]
+    state_store.close(5)
+
+
+def test_a_restart_on_the_same_disk_reads_only_the_tail(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    state_store = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+    remembered(state_store, state_store.stage({(2, b"%d" % n): knows(1) for n in range(500)}))
+    state_store.close(5)
+    write(broker, BOB, encode(knows(7)))
+
+    with capture_logs() as logs:
+        state_store = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+
+    assert [line["records"] for line in logs if line["event"] == "State is restored."] == [1]
+    assert state_store.load([BOB, (2, b"499")]) == {BOB: knows(7), (2, b"499"): knows(1)}
+    state_store.close(5)
+
+
+def test_a_lost_disk_is_restored_from_the_changelog(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    state_store = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+    persons = {(n % 4, b"%d" % n): knows(n % 5 + 1) for n in range(1_000)}
+    remembered(state_store, state_store.stage(persons))
+    state_store.close(5)
+    shutil.rmtree(tmp_path / "mine")
+
+    state_store = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+
+    assert state_store.load(persons) == persons
+    state_store.close(5)
+
+
+def test_a_partition_moves_to_another_replica_and_back_with_all_that_is_known(
+    broker: EmbeddedBroker, state_store: ChangelogStateStore, tmp_path: Path
+) -> None:
+    remembered(state_store, state_store.stage({ANN: knows(1), BOB: knows(1)}))
+    state_store.revoke([2])
+    other = ready(opened(broker.bootstrap, tmp_path / "other"), 2)
+    assert other.load([ANN]) == {ANN: knows(1)}
+    remembered(other, other.stage({ANN: knows(1, 2)}))
+    other.revoke([2])
+
+    ready(state_store, 2)
+
+    assert state_store.load([ANN, BOB]) == {ANN: knows(1, 2), BOB: knows(1)}
+    other.close(5)
+
+
+def test_a_partition_that_is_not_restored_is_not_recalled(state_store: ChangelogStateStore) -> None:
+    state_store.revoke([2])
+    assert not state_store.ready(2)
+
+    with pytest.raises(InvariantError):
+        state_store.load([ANN])
+
+    state_store.assign([2])
+    assert state_store.restoring
+    with pytest.raises(InvariantError):
+        state_store.load([ANN])
+
+
+def test_what_was_staged_for_a_revoked_partition_is_forgotten(
+    broker: EmbeddedBroker, state_store: ChangelogStateStore, tmp_path: Path
+) -> None:
+    ticket = state_store.stage({ANN: knows(1), BOB: knows(1)})
+    state_store.revoke([2])
+    ready(state_store, 2)
+
+    remembered(state_store, ticket)
+
+    assert state_store.load([ANN, BOB]) == {BOB: knows(1)}
+    assert known(broker, tmp_path / "other") == {BOB: knows(1)}
+
+
+def test_a_former_owner_that_still_writes_costs_nothing_that_either_knew(
+    broker: EmbeddedBroker, state_store: ChangelogStateStore, tmp_path: Path
+) -> None:
+    remembered(state_store, state_store.stage({ANN: knows(1, scores=(1,))}))
+    write(broker, ANN, encode(knows(5, scores=(5,))))
+    write(broker, BOB, encode(knows(6)))
+
+    staged = state_store.stage({ANN: knows(1, 2, scores=(1, 2))})
+    remembered(state_store, staged)
+    settled(state_store)
+
+    both = merge(knows(1, 2, scores=(1, 2)), knows(5, scores=(5,)), LIMITS)
+    assert state_store.load([ANN]) == {ANN: both}
+    assert known(broker, tmp_path / "other")[ANN] == both
+
+
+def test_batches_staged_while_a_former_owner_is_found_out_know_of_it_too(
+    broker: EmbeddedBroker, state_store: ChangelogStateStore, tmp_path: Path
+) -> None:
+    write(broker, ANN, encode(knows(5)))
+    first = state_store.stage({ANN: knows(1)})
+    second = state_store.stage({ANN: knows(1, 2)})
+
+    remembered(state_store, first)
+    settled(state_store)
+    assert state_store.load([ANN]) == {ANN: knows(1, 2, 5)}
+    remembered(state_store, second)
+    settled(state_store)
+
+    assert known(broker, tmp_path / "other")[ANN] == knows(1, 2, 5)
+
+
+def test_a_person_forgotten_meanwhile_stays_forgotten(
+    broker: EmbeddedBroker, state_store: ChangelogStateStore, tmp_path: Path
+) -> None:
+    remembered(state_store, state_store.stage({ANN: knows(1), BOB: knows(1)}))
+    write(broker, ANN, None)
+
+    remembered(state_store, state_store.stage({ANN: knows(1, 2)}))
+    settled(state_store)
+
+    assert state_store.load([ANN, BOB]) == {BOB: knows(1)}
+    assert known(broker, tmp_path / "other") == {BOB: knows(1)}
+
+
+def test_an_outage_of_the_changelog_holds_and_ends_by_itself(
+    broker: EmbeddedBroker, state_store: ChangelogStateStore, tmp_path: Path
+) -> None:
+    broker.fail_requests(Api.PRODUCE, *[KafkaError.TOPIC_AUTHORIZATION_FAILED] * 2)
+    waiting = state_store.store(state_store.stage({ANN: knows(1)}))
+
+    def held() -> bool:
+        state_store.poll()
+        return state_store.unavailable_reason is not None
+
+    until(held, seconds=10, every=0.001, what="memory holds")
+    assert not waiting.done
+    settled(state_store)
+
+    assert state_store.unavailable_reason is None
+    assert known(broker, tmp_path / "other") == {ANN: knows(1)}
+
+
+def test_closing_with_a_dead_broker_is_over_in_time_and_keeps_the_store(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    state_store = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+    remembered(state_store, state_store.stage({ANN: knows(1)}))
+    broker.broker_down()
+    state_store.store(state_store.stage({ANN: knows(1, 2)}))
+
+    state_store.close(1)
+
+    broker.broker_up()
+    state_store = ready(opened(broker.bootstrap, tmp_path / "mine"), *ALL)
+    assert state_store.load([ANN]) == {ANN: knows(1)}
+    state_store.close(5)
+
+
+def test_a_former_owner_is_counted(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    metrics = Metrics()
+    state_store = ready(opened(broker.bootstrap, tmp_path / "mine", metrics), *ALL)
+    write(broker, ANN, encode(knows(5)))
+
+    remembered(state_store, state_store.stage({ANN: knows(1), BOB: knows(1)}))
+    settled(state_store)
+
+    assert metrics.value("changelog_disturbances") == 1
+    assert metrics.value("changelog_writes", "ok") == 3
+    state_store.close(5)
+
+
+@pytest.mark.parametrize("counts", [(4, 6, 4), (4, 4, 3)])
+def test_topics_with_unequal_partition_counts_are_refused(
+    tmp_path: Path, counts: tuple[int, int, int]
+) -> None:
+    topics = dict(zip((*INPUTS, CHANGELOG), counts, strict=True))
+
+    with EmbeddedBroker(topics) as broker, pytest.raises(SettingsError, match="equally many"):
+        opened(broker.bootstrap, tmp_path)
+
+
+def test_inputs_that_do_not_exist_are_an_outage(tmp_path: Path) -> None:
+    with EmbeddedBroker({CHANGELOG: 4}) as broker, pytest.raises(UnavailableError, match="input"):
+        opened(broker.bootstrap, tmp_path)
+
+
+def test_a_full_store_gives_up_what_is_not_ours_and_goes_on(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    clock, kafka = SystemClock(), KafkaSettings(bootstrap_servers=broker.bootstrap)
+    small = joined(tmp_path / "mine", max_store_bytes=1 << 20)
+    state_store = ready(open_state_store(small, kafka, Metrics(), clock), *ALL)
+    crowd = {number: {(number, b"%d" % n): knows(*range(60)) for n in range(100)} for number in ALL}
+    remembered(state_store, state_store.stage(crowd[2]))
+    state_store.revoke([2])
+
+    remembered(state_store, state_store.stage(crowd[3]))
+
+    assert state_store.unavailable_reason is None
+    assert state_store.load(crowd[3]) == crowd[3]
+    state_store.close(5)
+
+
+def test_a_store_too_small_for_what_is_ours_holds_and_says_so(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    clock, kafka = SystemClock(), KafkaSettings(bootstrap_servers=broker.bootstrap)
+    small = joined(tmp_path / "mine", max_store_bytes=1 << 20)
+    state_store = ready(open_state_store(small, kafka, Metrics(), clock), *ALL)
+    waiting = state_store.store(
+        state_store.stage({(2, b"%d" % n): knows(*range(60)) for n in range(900)})
+    )
+
+    def held() -> bool:
+        state_store.poll()
+        return state_store.unavailable_reason is not None
+
+    until(held, seconds=10, every=0.001, what="memory holds")
+
+    assert "join.max_store_bytes is used up" in str(state_store.unavailable_reason)
+    assert not waiting.done
+    state_store.close(1)

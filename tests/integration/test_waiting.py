@@ -1,0 +1,77 @@
+from collections.abc import Iterator
+
+import pytest
+
+from processor.domain.record import Partition
+from processor.settings import JoinSettings
+from processor.simulator.broker import EmbeddedBroker
+from tests.support.kafka_io import EVENTS, SCORES, Replica, produce
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker({SCORES: 2, EVENTS: 2}) as running:
+        yield running
+
+
+def test_a_score_comes_after_the_events_that_were_there_before_it(broker: EmbeddedBroker) -> None:
+    produce(broker, EVENTS, [b"event %d" % number for number in range(200)], partition=1)
+    produce(broker, SCORES, [b"score"], partition=1)
+    replica = Replica(broker, join=JoinSettings(), poll_records=20)
+    replica.start()
+
+    replica.read(201)
+
+    assert replica.values[-1] == b"score"
+    assert not any(polled.timed_out for polled in replica.polls)
+    assert replica.source.close(5)
+
+
+def test_scores_of_other_partitions_do_not_wait(broker: EmbeddedBroker) -> None:
+    replica = Replica(broker, join=JoinSettings()).start()
+    replica.turn_until(lambda: len(replica.source.assigned) == 4, "the assignment")
+    replica.source.pause("restore", [Partition(EVENTS, 1)])
+    produce(broker, EVENTS, [b"event"], partition=1)
+    produce(broker, SCORES, [b"waits"], partition=1)
+    produce(broker, SCORES, [b"goes"], partition=0)
+
+    replica.turn_until(
+        lambda: replica.source.waiting_records == 1 and replica.values, "the other score"
+    )
+    assert replica.values == [b"goes"]
+    replica.source.resume("restore")
+    replica.read(3)
+
+    assert replica.values == [b"goes", b"event", b"waits"]
+    assert replica.metrics.value("score_waits", "ok") == 1
+    assert replica.source.close(5)
+
+
+def test_waiting_has_an_end_and_the_score_is_marked(broker: EmbeddedBroker) -> None:
+    replica = Replica(broker, join=JoinSettings(max_wait_seconds=0.3)).start()
+    replica.turn_until(lambda: len(replica.source.assigned) == 4, "the assignment")
+    replica.source.pause("restore", [Partition(EVENTS, 0)])
+    produce(broker, EVENTS, [b"event"])
+    produce(broker, SCORES, [b"score"])
+
+    replica.read(1)
+
+    assert replica.values == [b"score"]
+    assert replica.polls[0].timed_out == frozenset({0})
+    assert replica.metrics.value("score_waits", "timeout") == 1
+    assert replica.source.close(5)
+
+
+def test_scores_do_not_wait_where_the_topics_are_numbered_differently() -> None:
+    with EmbeddedBroker({SCORES: 2, EVENTS: 3}) as broker:
+        replica = Replica(broker, join=JoinSettings()).start()
+        replica.turn_until(lambda: len(replica.source.assigned) == 5, "the assignment")
+        replica.source.pause("restore", [Partition(EVENTS, 0)])
+        produce(broker, EVENTS, [b"event"])
+        produce(broker, SCORES, [b"score"])
+
+        replica.read(1)
+
+        assert replica.values == [b"score"]
+        assert replica.metrics.value("score_waits", "none") == 1
+        assert replica.source.close(5)

@@ -1,0 +1,109 @@
+"""Laws of forwarding: what goes round by the internal topic is known as if it had come directly."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+from processor.codec.repartition_message import decode, encode
+from processor.domain.event import Fact, RepartitionMessage
+from processor.domain.record import Partition, Record
+from processor.domain.score import Factor, Identity, Score
+from tests.support.stream_run import (
+    EVENTS,
+    FACTS,
+    NOW_MS,
+    SCORES,
+    Corridor,
+    event_record,
+    score_record,
+)
+
+REPARTITIONED = {"join/repartition_topic": FACTS}
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+facts = st.builds(
+    Fact,
+    time_ms=st.integers(-(2**63), 2**63 - 1),
+    id=texts,
+    type=texts,
+    kinds=st.lists(texts, max_size=3).map(tuple),
+    success=st.booleans(),
+    page=texts,
+    campaign=texts,
+    order_id=texts,
+    cohort=texts,
+    audiences=st.lists(texts, max_size=3).map(tuple),
+)
+scores = st.builds(
+    Score,
+    model=texts,
+    identities=st.lists(st.builds(Identity, texts, texts, st.booleans()), max_size=3).map(tuple),
+    score=numbers,
+    scored_at_ms=st.integers(0, 2**53),
+    probability=st.none() | numbers,
+    percentile=st.none() | st.integers(1, 100),
+    model_type=st.none() | texts,
+    factors=st.lists(
+        st.fixed_dictionaries({"code": texts}, optional={"value": texts, "importance": texts}).map(
+            lambda one: Factor(**one)  # type: ignore[typeddict-item]  # these keys it is
+        ),
+        max_size=3,
+    ).map(tuple),
+)
+messages = st.builds(
+    RepartitionMessage,
+    person=st.binary(max_size=20).map(lambda name: b"ECID|" + name),
+    fact=st.none() | facts,
+    scores=st.lists(scores, max_size=2).map(tuple),
+)
+
+
+@given(messages)
+def test_what_is_forwarded_arrives_as_it_was(said: RepartitionMessage) -> None:
+    assert decode(encode(said)) == said
+
+
+seen = st.lists(
+    st.tuples(st.integers(1, 2), st.integers(8, 40), st.sampled_from("ABC")), max_size=8
+)
+
+
+@given(seen, st.randoms(use_true_random=False))
+@profile(max_examples=40, deadline=None)
+def test_a_score_says_the_same_whichever_way_the_facts_came(
+    seen: list[tuple[int, int, str]], dice: Random
+) -> None:
+    events = [
+        event_record(at, person=person, days_ago=days, page=page)
+        for at, (person, days, page) in enumerate(seen)
+    ]
+    score = score_record(0)
+    direct = played([events, [score]])
+
+    messages = repartitioned(events)
+    again = [one for one in messages if dice.random() < 0.4]
+    dice.shuffle(messages)
+    records = [
+        Record(FACTS, 0, at, NOW_MS, key, value)
+        for at, (key, value) in enumerate([*messages, *again])
+    ]
+    round_about = played([records, [score]], REPARTITIONED)
+
+    assert [e.body for e in round_about.sink.accepted] == [e.body for e in direct.sink.accepted]
+    assert round_about.state_store.durable == direct.state_store.durable
+
+
+def repartitioned(events: list[Record]) -> list[tuple[bytes, bytes]]:
+    """Return the messages that experience events become."""
+    return list(played([events], REPARTITIONED).repartition.written)
+
+
+def played(polls: list[list[Record]], changes: dict[str, str] | None = None) -> Corridor:
+    """Return a corridor that has these polls behind it."""
+    corridor = Corridor(polls, changes)
+    corridor.source.group = frozenset(Partition(topic, 0) for topic in (SCORES, EVENTS, FACTS))
+    assert corridor.run()
+    return corridor

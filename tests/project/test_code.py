@@ -1,0 +1,106 @@
+"""The rules of style that a linter does not know."""
+
+import ast
+from collections.abc import Iterator
+
+from processor.telemetry.logs import SENSITIVE
+from tests.support.paths import ROOT
+from tests.support.tree import calls, modules
+
+LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
+FILE_WALL, FUNCTION_WALL = 250, 40
+BARRED = ("util", "helper", "manager", "handler", "base", "data", "info")
+
+
+def named(path: object) -> str:
+    return str(path).removeprefix(f"{ROOT}/")
+
+
+def logged() -> Iterator[tuple[str, ast.Call]]:
+    for path, tree in modules().items():
+        for call in calls(tree):
+            match call.func:
+                case ast.Attribute(ast.Name("log" | "_log"), level) if level in LEVELS:
+                    yield f"{named(path)}:{call.lineno}", call
+                case ast.Attribute(ast.Attribute(attr="_log"), level) if level in LEVELS:
+                    yield f"{named(path)}:{call.lineno}", call
+
+
+def test_log_lines_are_sentences() -> None:
+    odd = [
+        place
+        for place, call in logged()
+        if not (
+            call.args
+            and isinstance(call.args[0], ast.Constant)
+            and str(call.args[0].value)[:1].isupper()
+            and str(call.args[0].value).endswith(".")
+        )
+    ]
+
+    assert odd == []
+
+
+def test_log_lines_have_no_sensitive_field() -> None:
+    odd = [
+        f"{place} {keyword.arg}"
+        for place, call in logged()
+        for keyword in call.keywords
+        if keyword.arg is None or keyword.arg.lower() in SENSITIVE
+    ]
+
+    assert odd == []
+
+
+def test_every_module_says_what_it_is_and_what_it_offers() -> None:
+    mute = [named(path) for path, tree in modules().items() if not ast.get_docstring(tree)]
+    closed = [
+        named(path)
+        for path, tree in modules().items()
+        if path.name != "__init__.py"
+        and not any(
+            isinstance(node, ast.Assign | ast.AnnAssign) and "__all__" in ast.unparse(node)
+            for node in tree.body
+        )
+    ]
+
+    assert mute == []
+    assert closed == []
+
+
+def test_no_file_is_longer_than_the_wall() -> None:
+    lines = {named(p): len(p.read_text("utf-8").splitlines()) for p in modules()}
+
+    assert {name: count for name, count in lines.items() if count > FILE_WALL} == {}
+
+
+def test_no_function_is_longer_than_the_wall() -> None:
+    long = [
+        f"{named(path)}:{node.lineno} {node.name}"
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= FUNCTION_WALL
+    ]
+
+    assert long == []
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    assert [named(p) for p in modules() if p.stem in {*BARRED, *(f"{b}s" for b in BARRED)}] == []
+
+
+def test_nobody_catches_everything_without_saying_why() -> None:
+    odd = [
+        f"{named(path)}:{node.lineno}"
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+        and node.type is not None
+        and ast.unparse(node.type) in {"Exception", "BaseException"}
+        and "noqa: BLE001  " not in path.read_text("utf-8").splitlines()[node.lineno - 1]
+        and not any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
+        and not any(ast.unparse(call.func) == "log.exception" for call in calls(node))
+    ]
+
+    assert odd == []

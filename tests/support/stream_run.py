@@ -1,0 +1,108 @@
+"""The real corridor between fake doors, and records to send down it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from processor.app import Processor
+from processor.batch import Components
+from processor.codec.input_reader import InputReader
+from processor.codec.registry import schema_source
+from processor.dead_letter.sink import DeadLetterLimit
+from processor.domain.clock import rfc3339
+from processor.domain.record import Record
+from processor.enrich.enricher import Enricher
+from processor.enrich.event_schema import compile_schemas
+from processor.observer import TelemetryObserver
+from processor.planner import Planner
+from processor.stream import Stream
+from processor.telemetry.health import Health
+from processor.telemetry.metrics import Metrics
+from tests.support.clock import ManualClock
+from tests.support.fakes import (
+    FakeDeadLetters,
+    FakeForward,
+    FakeMemory,
+    FakeSink,
+    FakeSource,
+    Happened,
+)
+from tests.support.settings import settings_with
+
+__all__ = ["EVENTS", "FACTS", "NOW_MS", "SCORES", "Corridor", "event_record", "score_record"]
+
+SCORES, EVENTS = "customer-ai-scores", "experience-events"
+FACTS = "customer-ai-facts"
+"""A repartition topic, where a test sets one."""
+NOW_MS = 1_795_000_000_000
+_DAY_MS = 86_400_000
+
+
+class Corridor:
+    """A stream whose middle is real and whose doors write down what happened, in one list."""
+
+    def __init__(
+        self, polls: Iterable[Sequence[Record]] = (), changes: Mapping[str, Any] | None = None
+    ) -> None:
+        settings = settings_with(changes)
+        self.happened: Happened = []
+        self.clock = ManualClock(NOW_MS)
+        self.source = FakeSource(self.happened, polls)
+        self.sink = FakeSink(self.happened)
+        self.dead_letters = FakeDeadLetters(self.happened, DeadLetterLimit(settings.dead_letter))
+        self.state_store = FakeMemory(self.happened)
+        self.repartition = FakeForward(self.happened)
+        self.metrics = Metrics()
+        self.health = Health(self.metrics, self.clock, 60)
+        reader = InputReader(settings, schema_source(settings.registry, self.clock))
+        enricher = Enricher(settings, compile_schemas(settings))
+        self.components = Components(
+            self.source, self.sink, self.dead_letters, self.state_store, self.repartition
+        )
+        self.observer = TelemetryObserver(self.metrics, self.health, self.clock)
+        self.stream = Stream(
+            self.components,
+            Planner(reader, enricher, settings.join),
+            settings=settings,
+            observer=self.observer,
+            clock=self.clock,
+        )
+
+    def run(self) -> bool:
+        """Run until everything polled is settled, then stop in order."""
+        return self.stream.run(until=lambda: not self.source.polls and not self.stream.unsettled)
+
+    @property
+    def processor(self) -> Processor:
+        """The stream with all its doors, to be run and closed as a whole."""
+        return Processor(self.stream, self.components, self.observer, self.clock, 1.0)
+
+    def begin(self) -> None:
+        """Join the group, for tests that turn the loop themselves."""
+        self.source.start(self.stream)
+
+
+def score_record(offset: int, *, person: int = 1, days_ago: int = 7, **leaves: Any) -> Record:  # noqa: ANN401
+    """Return a score record as Customer AI writes it, with leaves changed as asked."""
+    date = rfc3339((NOW_MS // _DAY_MS - days_ago) * _DAY_MS)
+    model = {"score": 82.0, "probability": 0.4, "percentileScore": 92, "scoreDate": date}
+    content = {
+        "identityMap": {"ECID": [{"id": f"{person:038d}"}]},
+        "_acme": {"CustomerAI": {"LikelihoodToUpgradeAccount": {**model, **leaves}}},
+    }
+    value = json.dumps(content).encode()
+    return Record(SCORES, 0, offset, NOW_MS, b"%d" % person, value)
+
+
+def event_record(
+    offset: int, *, person: int = 1, days_ago: float = 8, page: str = "Home"
+) -> Record:
+    """Return an experience event: a page view."""
+    content = {
+        "_id": f"event-{offset}",
+        "timestamp": rfc3339(round(NOW_MS - days_ago * _DAY_MS)),
+        "eventType": "web.webpagedetails.pageViews",
+        "identityMap": {"ECID": [{"id": f"{person:038d}"}]},
+        "web": {"webPageDetails": {"name": page, "pageViews": {"value": 1}}},
+    }
+    return Record(EVENTS, 0, offset, NOW_MS, b"%d" % person, json.dumps(content).encode())

@@ -1,0 +1,47 @@
+import msgspec
+import pytest
+
+from processor.codec.repartition_message import decode, encode, key_of
+from processor.domain.errors import RejectError
+from processor.domain.event import Fact, RepartitionMessage
+from processor.domain.outcome import Reason
+
+FACT = Fact(1_700_000_000_000, "event-1", "web", ("webVisit",), page="Home")
+
+
+def test_a_message_says_whose_it_is_and_what_was_seen() -> None:
+    said = RepartitionMessage(b"ECID|1", FACT)
+
+    assert decode(encode(said)) == said
+
+
+def test_a_newer_version_s_fields_are_skipped_and_an_older_version_s_are_filled_in() -> None:
+    newer = b"\x01" + msgspec.msgpack.encode([b"ECID|1", [1_700_000_000_000, "x"], [], "more"])
+    older = b"\x01" + msgspec.msgpack.encode([b"ECID|1"])
+
+    assert decode(newer) == RepartitionMessage(b"ECID|1", Fact(1_700_000_000_000, "x"))
+    assert decode(older) == RepartitionMessage(b"ECID|1")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"\x01",
+        b'{"_id": "1"}',
+        b"\x02" + msgspec.msgpack.encode([b"ECID|1"]),
+        b"\x01" + msgspec.msgpack.encode(["ECID|1"]),
+        b"\x01" + msgspec.msgpack.encode([b"nobody"]),
+        encode(RepartitionMessage(b"ECID|1", FACT))[:-1],
+    ],
+)
+def test_what_is_not_ours_or_not_whole_is_malformed(value: bytes) -> None:
+    with pytest.raises(RejectError) as raised:
+        decode(value)
+
+    assert raised.value.reject.reason is Reason.MALFORMED
+
+
+def test_a_message_is_keyed_as_scores_are() -> None:
+    assert key_of(b"Email|a|b@example.org", namespaced=False) == b"a|b@example.org"
+    assert key_of(b"ECID|12", namespaced=True) == b"ECID|12"

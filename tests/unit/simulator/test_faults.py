@@ -1,0 +1,93 @@
+import msgspec
+import pytest
+
+from processor.simulator.aep.faults import (
+    NO_FAULT,
+    Endpoint,
+    FaultAction,
+    FaultScript,
+    ScriptedFault,
+    read_script,
+)
+from tests.support.clock import ManualClock
+
+
+def test_without_faults_nothing_happens() -> None:
+    assert FaultScript().plan(Endpoint.INLET) is NO_FAULT
+
+
+def test_the_first_match_acts_and_latency_adds_up() -> None:
+    script = FaultScript()
+    script.add(
+        ScriptedFault(FaultAction.LATENCY, delay=1.0),
+        ScriptedFault(FaultAction.LATENCY, delay=0.5),
+        ScriptedFault(FaultAction.RESET),
+        ScriptedFault(FaultAction.STATUS),
+    )
+
+    plan = script.plan(Endpoint.INLET)
+
+    assert (plan.delay, plan.fault) == (1.5, ScriptedFault(FaultAction.RESET))
+
+
+def test_a_fault_acts_so_often_after_so_many() -> None:
+    script = FaultScript()
+    script.add(ScriptedFault(FaultAction.RESET, skip=1, count=2))
+
+    hits = [script.plan(Endpoint.INLET).fault is not None for _ in range(5)]
+
+    assert hits == [False, True, True, False, False]
+
+
+def test_a_fault_ends_with_its_time() -> None:
+    clock = ManualClock()
+    script = FaultScript(clock)
+    script.add(ScriptedFault(FaultAction.RESET, seconds=10))
+
+    clock.pass_(9.9)
+    assert script.plan(Endpoint.INLET).fault is not None
+    clock.pass_(0.1)
+    assert script.plan(Endpoint.INLET).fault is None
+    assert script.active() == []
+
+
+def test_a_fault_keeps_to_its_door_and_inlet() -> None:
+    script = FaultScript()
+    script.add(
+        ScriptedFault(FaultAction.RESET, inlet_id="a"),
+        ScriptedFault(FaultAction.STATUS, on=Endpoint.IMS),
+    )
+
+    assert script.plan(Endpoint.INLET, "b").fault is None
+    assert script.plan(Endpoint.INLET, "a").fault == ScriptedFault(FaultAction.RESET, inlet_id="a")
+    assert script.plan(Endpoint.PLATFORM).fault is None
+    assert script.plan(Endpoint.IMS).fault == ScriptedFault(FaultAction.STATUS, on=Endpoint.IMS)
+
+
+def test_probability_is_a_share_of_the_requests_and_repeatable() -> None:
+    def hits() -> list[bool]:
+        script = FaultScript(seed=3)
+        script.add(ScriptedFault(FaultAction.RESET, probability=0.25))
+        return [script.plan(Endpoint.INLET).fault is not None for _ in range(400)]
+
+    assert 70 < sum(hits()) < 130
+    assert hits() == hits()
+
+
+def test_a_share_of_items_is_never_nothing() -> None:
+    assert len(FaultScript().refused(0.001, 10)) == 1
+    assert FaultScript().refused(1.0, 3) == {0, 1, 2}
+    assert FaultScript().refused(0.5, 0) == set()
+
+
+def test_a_script_is_one_fault_or_a_list() -> None:
+    one = read_script(b'{"act": "status", "status": 429, "retry_after": "2"}')
+    two = read_script(b'[{"act": "reset"}, {"act": "hang", "on": "ims"}]')
+
+    assert one == [ScriptedFault(FaultAction.STATUS, status=429, retry_after="2")]
+    assert [fault.on for fault in two] == [Endpoint.INLET, Endpoint.IMS]
+
+
+def test_a_script_with_an_unknown_word_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="unknown field"):
+        read_script(b'{"act": "reset", "cuont": 1}')

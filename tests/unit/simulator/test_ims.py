@@ -1,0 +1,34 @@
+from processor.simulator.aep.account import Credentials
+from processor.simulator.aep.ims import Ims, TokenState
+from tests.support.clock import ManualClock
+
+
+def test_a_token_is_valid_until_its_time_is_up() -> None:
+    clock = ManualClock()
+    ims = Ims(Credentials(), clock, 100)
+    bearer = f"Bearer {ims.issue()}"
+
+    clock.pass_(99)
+    assert ims.state(bearer) is TokenState.VALID
+    clock.pass_(1)
+    assert ims.state(bearer) is TokenState.EXPIRED
+
+
+def test_what_is_no_token_is_missing_or_unknown() -> None:
+    ims = Ims(Credentials(), ManualClock(), 100)
+
+    assert ims.state(None) is TokenState.MISSING
+    assert ims.state("Basic abc") is TokenState.MISSING
+    assert ims.state("Bearer ") is TokenState.MISSING
+    assert ims.state("Bearer abc") is TokenState.UNKNOWN
+
+
+def test_expiring_all_spares_no_token_but_later_ones() -> None:
+    ims = Ims(Credentials(), ManualClock(), 100)
+    first = ims.issue()
+
+    ims.expire_all()
+
+    assert ims.state(f"Bearer {first}") is TokenState.EXPIRED
+    assert ims.state(f"bearer {ims.issue()}") is TokenState.VALID
+    assert ims.issued == 2
