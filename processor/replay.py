@@ -78,7 +78,7 @@ class DeadLetterSource:
 
 
 class RejectedOnlyReader:
-    """RecordReader of a letter only what it was rejected for: its other scores were delivered then."""
+    """Reads of a dead letter only what was rejected: its other scores were delivered before."""
 
     def __init__(self, reader: RecordReader, wanted: dict[str, set[str]]) -> None:
         self._reader = reader

@@ -1,6 +1,6 @@
 """What no single key can say: settings that contradict one another, in plain sentences.
 
-Addresses are for `processor.sink.address` to judge, XDM schemas for `processor.enrich.event_schema`.
+`processor.sink.address` judges addresses, `processor.enrich.event_schema` XDM schemas.
 """
 
 import re

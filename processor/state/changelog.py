@@ -259,7 +259,7 @@ class StateWriter:
         self._changelog.send(values)
 
     def land(self) -> list[int]:
-        """LocalStore a flight that all replicas have; return partitions to which others have written.
+        """Store a write that all replicas have; return partitions to which others have written.
 
         Of partitions that are no longer ours, or are ours anew, nothing is stored: they are, or
         will be, restored from the changelog. Raises UnavailableError where the store can not take

@@ -61,10 +61,10 @@ class PersonLimits(msgspec.Struct, frozen=True, gc=False):
 class Person(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Recent facts, ascending and unique by time and id, and the scores delivered by model.
 
-    Positional on disk and on the wire: new fields go last, with a default. `facts` are kept packed
-    (`processor.state.format.fact`), `scores` as a packed history per model (`processor.state.format.score_history`); no caller
-    changes it in place. `cut` is the name of the newest fact that was dropped for space, unless it
-    is older than anything kept now: no fact up to it is taken any more. `weight` is the size of all
+    Positional on disk and on the wire: new fields go last, with a default. `facts` are packed
+    (`state.format.fact`), `scores` are packed histories (`state.format.score_history`), which no
+    caller changes in place. `cut` is the time and id of the newest fact dropped for space: facts up
+    to it are not taken any more; empty where everything kept is newer. `weight` is the size of all
     facts in bytes.
     """
 

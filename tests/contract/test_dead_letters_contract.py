@@ -1,4 +1,4 @@
-"""What the dead-letter topic promises (`DeadLetterSink`), of the fake and of the real one on a broker."""
+"""What a `DeadLetterSink` promises: the fake, and the real one on a broker."""
 
 from collections.abc import Iterator
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""ChangelogStateStore on an embedded broker: durable, restored, handed over, and safe against former owners."""
+"""The state store on an embedded broker: durable, restored, safe against former owners."""
 
 import shutil
 import signal

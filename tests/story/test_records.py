@@ -283,7 +283,13 @@ def test_every_record_consumed_has_exactly_one_fate() -> None:
         outcome: corridor.metrics.total("records_settled", outcome=outcome)
         for outcome in ("delivered", "duplicate", "dead_lettered", "filtered", "stored")
     }
-    assert outcomes == {"delivered": 1, "duplicate": 1, "dead_lettered": 1, "filtered": 1, "stored": 1}
+    assert outcomes == {
+        "delivered": 1,
+        "duplicate": 1,
+        "dead_lettered": 1,
+        "filtered": 1,
+        "stored": 1,
+    }
 
 
 def test_what_was_not_sent_when_its_partition_left_is_left_to_the_new_owner() -> None:

@@ -57,7 +57,9 @@ def test_an_experience_event_is_forwarded_to_its_person_and_then_committed() -> 
     ((key, value),) = corridor.repartition.written
     assert (key, decode(value).person) == (ID, PERSON)
     assert corridor.state_store.durable == {}
-    assert corridor.happened.index(("repartitioned", 1)) < corridor.happened.index(("committed", [2]))
+    assert corridor.happened.index(("repartitioned", 1)) < corridor.happened.index(
+        ("committed", [2])
+    )
     assert corridor.metrics.value("records_settled", EVENTS, "repartitioned") == 1
 
 

@@ -20,20 +20,20 @@ from typing import Any, NamedTuple
 
 import lmdb
 
-from processor.codec import Reader, schema_source
-from processor.dead_letter.letter import Letter, headers
+from processor.codec.input_reader import InputReader
+from processor.codec.registry import schema_source
+from processor.dead_letter.dead_letter import DeadLetter, headers
+from processor.domain.record import Record
 from processor.enrich.enricher import Enricher
-from processor.enrich.validation import compile_schemas
-from processor.pipeline import Pipeline
+from processor.enrich.event_schema import compile_schemas
 from processor.plan import Plan
-from processor.record import Record
+from processor.planner import Planner
 from processor.sink.envelope import Envelope
-from processor.state.folder import Folder
-from processor.state.names import Mark, Origin
-from processor.state.store import Store
-from processor.state.wire import decode, encode
+from processor.state.format.person import decode, encode
+from processor.state.format.store import ChangelogPosition, Origin
+from processor.state.local_store import LocalStore, StoreFolder
 from tests.support.clock import ManualClock
-from tests.support.places import ROOT
+from tests.support.paths import ROOT
 from tests.support.settings import MINIMAL, settings_with
 
 __all__ = ["FOLDER", "RUNS", "Json", "expected", "expected_counts", "raw", "rewritten", "run"]
@@ -166,17 +166,19 @@ class _Processor:
 
     def __init__(self, settings: Json, folder: Path) -> None:
         self.settings = settings_with(deepcopy({**_SETTINGS, **settings}))
-        reader = Reader(self.settings, schema_source(self.settings.registry, ManualClock()))
+        reader = InputReader(self.settings, schema_source(self.settings.registry, ManualClock()))
         enricher = Enricher(self.settings, compile_schemas(self.settings))
-        self._pipeline = Pipeline(reader, enricher, self.settings.join)
+        self._pipeline = Planner(reader, enricher, self.settings.join)
         origin = Origin(self.settings.join.changelog_topic, "cluster", "topic-id")
-        self.store = Store(Folder(folder), origin, partitions=_PARTITIONS, max_bytes=8 << 20)
+        self.store = LocalStore(
+            StoreFolder(folder), origin, partitions=_PARTITIONS, max_bytes=8 << 20
+        )
         self._written: Counter[int] = Counter()
 
     def plan(self, records: list[Record], overdue: frozenset[int]) -> Plan:
         now_ms = max(record.timestamp_ms for record in records)
-        self._pipeline.learn(records)
-        survey = self._pipeline.survey(records, now_ms)
+        self._pipeline.fetch_schemas(records)
+        survey = self._pipeline.decode(records, now_ms)
         found = self.store.read(survey.keys)
         known = {key: person for key, wire in found.items() if (person := decode(wire))}
         return self._pipeline.plan(survey, known, overdue)
@@ -188,7 +190,7 @@ class _Processor:
         for (partition, key), value in values.items():
             changes.setdefault(partition, {})[key] = value
         self._written.update(partition for partition, _ in values)
-        marks = {one: Mark(self._written[one], _NOW_MS) for one in changes}
+        marks = {one: ChangelogPosition(self._written[one], _NOW_MS) for one in changes}
         self.store.write(changes, marks)
         return values
 
@@ -295,10 +297,10 @@ def _items(plan: Plan, values: Mapping[tuple[int, bytes], bytes]) -> Iterator[Js
             "value": _short(record.value),
             "headers": [
                 [name, _short(value)]
-                for name, value in headers(Letter(record, reject, _NOW_MS, "recorded"))
+                for name, value in headers(DeadLetter(record, reject, _NOW_MS, "recorded"))
             ],
         }
-    for key, value in plan.forwards:
+    for key, value in plan.repartition_messages:
         yield {"kind": "message", "key": _short(key), "value": _short(value)}
     for (partition, key), value in values.items():
         where = {"partition": partition, "key": _short(key)}
@@ -309,13 +311,13 @@ def _items(plan: Plan, values: Mapping[tuple[int, bytes], bytes]) -> Iterator[Js
 def _messages(plan: Plan, offset: int) -> list[Record]:
     return [
         Record(_FACTS, zlib.crc32(key) % _PARTITIONS, offset + place, _NOW_MS, key, value)
-        for place, (key, value) in enumerate(plan.forwards)
+        for place, (key, value) in enumerate(plan.repartition_messages)
     ]
 
 
 def _counts(records: Iterable[Record], plan: Plan) -> Counter[tuple[str, ...]]:
     counts = Counter({tuple(map(str, key)): count for key, count in plan.counts.items()})
-    for record, outcome in zip(records, plan.fates, strict=True):
+    for record, outcome in zip(records, plan.outcomes, strict=True):
         counts["outcome", record.topic, str(outcome)] += 1
     return counts
 

@@ -27,7 +27,7 @@ __all__ = [
     "knows",
     "opened",
     "ready",
-    "stored",
+    "remembered",
     "settled",
 ]
 
