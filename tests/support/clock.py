@@ -4,7 +4,7 @@ __all__ = ["ManualClock"]
 
 
 class ManualClock:
-    """Wall and monotonic time, moved together by `pass_` and apart by assignment."""
+    """Wall and monotonic time, moved together by `advance` and apart by assignment."""
 
     def __init__(self, now_ms: int = 1_795_000_000_000, monotonic: float = 1_000.0) -> None:
         self.wall_ms = now_ms
@@ -17,9 +17,9 @@ class ManualClock:
         return self.seconds
 
     def wait(self, seconds: float) -> None:
-        self.pass_(seconds)
+        self.advance(seconds)
 
-    def pass_(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Let so many seconds pass, at once."""
         self.seconds += seconds
         self.wall_ms += round(seconds * 1000)

@@ -82,10 +82,10 @@ def test_unknown_id_is_waited_for_and_then_given_up(registry: FakeRegistry) -> N
 
     with pytest.raises(UnavailableError, match="schema 41"):
         schemas.fetch_schemas({41})
-    clock.pass_(29)
+    clock.advance(29)
     with pytest.raises(UnavailableError):
         schemas.fetch_schemas({41})
-    clock.pass_(2)
+    clock.advance(2)
     schemas.fetch_schemas({41})
 
     assert schemas.get(41) is None
@@ -98,7 +98,7 @@ def test_unknown_id_is_asked_for_once_a_second_at_most(registry: FakeRegistry) -
     for _ in range(5):
         with pytest.raises(UnavailableError):
             schemas.fetch_schemas({41})
-        clock.pass_(0.3)
+        clock.advance(0.3)
 
     assert len(registry.requests) == 2
 
@@ -112,7 +112,7 @@ def test_replica_that_lags_only_delays(registry: FakeRegistry) -> None:
         schemas.fetch_schemas({schema_id})
 
     registry.hide.clear()
-    clock.pass_(1)
+    clock.advance(1)
     schemas.fetch_schemas({schema_id})
 
     assert schemas.get(schema_id) is not None
@@ -127,7 +127,7 @@ def test_id_that_was_given_up_is_asked_for_again_later(registry: FakeRegistry) -
 
     schemas.fetch_schemas({1})
     assert schemas.get(1) is None
-    clock.pass_(600)
+    clock.advance(600)
     schemas.fetch_schemas({1})
 
     assert schemas.get(1) is not None
@@ -139,7 +139,7 @@ def test_made_up_ids_do_not_hold_everybody_for_ever(registry: FakeRegistry) -> N
     made_up = set(range(100, 116))
     with pytest.raises(UnavailableError):
         schemas.fetch_schemas(made_up)
-    clock.pass_(1)
+    clock.advance(1)
     schemas.fetch_schemas(made_up)
 
     schemas.fetch_schemas(set(range(200, 300)))

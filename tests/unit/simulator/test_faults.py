@@ -44,9 +44,9 @@ def test_a_fault_ends_with_its_time() -> None:
     script = FaultScript(clock)
     script.add(ScriptedFault(FaultAction.RESET, seconds=10))
 
-    clock.pass_(9.9)
+    clock.advance(9.9)
     assert script.plan(Endpoint.INLET).fault is not None
-    clock.pass_(0.1)
+    clock.advance(0.1)
     assert script.plan(Endpoint.INLET).fault is None
     assert script.active() == []
 

@@ -8,9 +8,9 @@ def test_a_token_is_valid_until_its_time_is_up() -> None:
     ims = Ims(Credentials(), clock, 100)
     bearer = f"Bearer {ims.issue()}"
 
-    clock.pass_(99)
+    clock.advance(99)
     assert ims.state(bearer) is TokenState.VALID
-    clock.pass_(1)
+    clock.advance(1)
     assert ims.state(bearer) is TokenState.EXPIRED
 
 

@@ -73,7 +73,7 @@ def test_a_failed_batch_holds_a_minute_and_the_newest_comes_first() -> None:
     for _ in range(2):
         lake.take("ds", rows(1, 2, extra=1))
         lake.failed()
-        clock.pass_(60)
+        clock.advance(60)
 
     newest, oldest = lake.failed("ds")
 

@@ -7,7 +7,7 @@ def test_a_meter_holds_one_periods_worth_and_fills_up_again() -> None:
     meter = Meter(10, 1.0, clock)
 
     assert [meter.take(5) for _ in range(3)] == [True, True, False]
-    clock.pass_(0.5)
+    clock.advance(0.5)
     assert [meter.take(5), meter.take(1)] == [True, False]
 
 
@@ -16,9 +16,9 @@ def test_a_request_larger_than_the_meter_passes_once_it_is_full_and_leaves_debt(
     meter = Meter(10, 1.0, clock)
 
     assert meter.take(25)
-    clock.pass_(1.0)
+    clock.advance(1.0)
     assert not meter.take(1)
-    clock.pass_(1.0)
+    clock.advance(1.0)
     assert meter.take(1)
 
 

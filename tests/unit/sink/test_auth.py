@@ -56,7 +56,7 @@ def test_a_token_is_asked_for_once_and_used_until_it_ends() -> None:
 
     async def scene() -> list[str]:
         used = [await _text(auth), await _text(auth)]
-        ims.clock.pass_(101)
+        ims.clock.advance(101)
         return [*used, await _text(auth)]
 
     assert asyncio.run(scene()) == ["Bearer a", "Bearer a", "Bearer b"]
@@ -163,7 +163,7 @@ def test_a_troubled_token_service_is_left_alone_for_a_growing_while() -> None:
             with pytest.raises(UnavailableError):
                 await auth.bearer()
             asked.append(len(ims.forms))
-            ims.clock.pass_(0.5)
+            ims.clock.advance(0.5)
 
     asyncio.run(scene())
 
@@ -190,7 +190,7 @@ def test_a_secret_in_a_file_is_read_anew_for_each_token(tmp_path: Path) -> None:
     async def scene() -> None:
         with pytest.raises(UnavailableError, match="secret"):
             await auth.bearer()
-        ims.clock.pass_(10)
+        ims.clock.advance(10)
         file.write_text("first\n")
         token = await auth.bearer()
         file.write_text("second\n")
@@ -208,7 +208,7 @@ def test_the_token_is_renewed_ahead_of_its_end_without_being_asked() -> None:
 
     async def scene() -> str:
         await auth.bearer()
-        ims.clock.pass_(900)
+        ims.clock.advance(900)
         keeping = asyncio.create_task(auth.keep())
         for _ in range(20):
             await asyncio.sleep(0)

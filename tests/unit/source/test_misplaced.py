@@ -73,7 +73,7 @@ def test_brokers_that_do_not_answer_are_asked_again_later_and_not_each_time() ->
 
     assert [processor.look(b"k", away) for _ in range(5)] == [0] * 5
     assert processor.layouts.asked == 1
-    processor.clock.pass_(10)
+    processor.clock.advance(10)
 
     assert processor.look(b"k", away) == 1
 
@@ -82,7 +82,7 @@ def test_a_topic_that_grew_is_seen_after_the_rebalance() -> None:
     processor = Looking({TOPIC: 1}, {TOPIC: 2})
     key = next(b"%d" % n for n in range(99) if PARTITIONERS["murmur2"](b"%d" % n, 2) == 1)
     assert processor.look(key, 0) == 0
-    processor.clock.pass_(60)
+    processor.clock.advance(60)
 
     processor.misplaced.look_again()
 

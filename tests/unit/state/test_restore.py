@@ -83,7 +83,7 @@ def test_a_store_left_longer_than_tombstones_are_kept_starts_from_nothing(proces
     processor.write(1, (ANN, encode(knows(1))))
     processor.bring_back(1)
     processor.reader.logs[1] = [(BOB, encode(knows(2)))]
-    processor.clock.pass_(2)
+    processor.clock.advance(2)
 
     processor.bring_back(1)
 
@@ -155,7 +155,7 @@ def test_remaining_records_and_progress_can_be_watched(tmp_path: Path) -> None:
     processor = House(tmp_path, 1)
     processor.write(2, *[(b"%d" % n, encode(knows(n))) for n in range(10)])
     processor.restore.begin(2, stale_before_ms=0)
-    processor.clock.pass_(6)
+    processor.clock.advance(6)
 
     processor.restore.step(0.1)
 

@@ -9,12 +9,12 @@ def test_a_replica_is_alive_while_its_loop_turns() -> None:
     clock = ManualClock()
     health = Health(Metrics(), clock, live_seconds=60)
 
-    clock.pass_(50)
+    clock.advance(50)
     health.beat()
-    clock.pass_(60)
+    clock.advance(60)
 
     assert health.live().ok
-    clock.pass_(1)
+    clock.advance(1)
     assert not health.live().ok
     assert health.live().reason == "The main loop has not turned for 61 s."
 

@@ -10,8 +10,8 @@ def test_one_line_in_a_while_tells_how_many_were_kept_back() -> None:
     assert quiet.due("a") is None
     assert quiet.due("a") is None
     assert quiet.due("b") == 0
-    clock.pass_(10)
+    clock.advance(10)
 
     assert quiet.due("a") == 2
-    clock.pass_(10)
+    clock.advance(10)
     assert quiet.due("a") == 0

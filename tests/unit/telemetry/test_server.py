@@ -70,7 +70,7 @@ def test_probes_answer_with_the_reason(processor: House) -> None:
     starting, starting_body = processor.ask("/readyz")
     processor.health.becomes(State.READY, "All is well.")
     ready, _ = processor.ask("/readyz")
-    processor.clock.pass_(61)
+    processor.clock.advance(61)
     stalled, _ = processor.ask("/livez")
 
     assert (live.status, starting.status, ready.status, stalled.status) == (200, 503, 200, 503)
