@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self, TypeAlias
 
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Record
 from processor.state.person import Person
 
 
@@ -44,22 +44,6 @@ class Poll(Protocol):
         ...
 
 
-class AssignmentListener(Protocol):
-    """Who follows the assignment; called inside `Source.poll`, on its thread."""
-
-    def assigned(self, partitions: Sequence[Partition]) -> None:
-        """Hear of partitions that are ours from now on; nothing of them was polled yet."""
-        ...
-
-    def drain(self, partitions: Sequence[Partition]) -> None:
-        """Settle what is under way for these partitions, in bounded time: they are leaving."""
-        ...
-
-    def gone(self, partitions: Sequence[Partition]) -> None:
-        """Hear of partitions that are ours no more."""
-        ...
-
-
 class Source(Protocol):
     """The left door."""
 
@@ -78,7 +62,7 @@ class Source(Protocol):
         """Return why sending must stop for want of commits, None while all is well."""
         ...
 
-    def start(self, follower: AssignmentListener) -> None:
+    def start(self, listener: AssignmentListener) -> None:
         """Join the group."""
         ...
 
@@ -86,7 +70,7 @@ class Source(Protocol):
         """Return what there is, waiting at most so long; empty while held."""
         ...
 
-    def settle(self, polled: Any) -> AbstractSet[Partition]:  # noqa: ANN401  its own poll
+    def settle(self, poll: Any) -> AbstractSet[Partition]:  # noqa: ANN401  its own poll
         """Mark every record of a poll as settled; returns the partitions no longer ours."""
         ...
 

@@ -6,10 +6,10 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from processor.components import AssignmentListener, RecordReader
+from processor.components import RecordReader
 from processor.domain.event import DecodedRecord
 from processor.domain.outcome import Reject
-from processor.domain.record import Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Record
 
 
 class DeadLetterPoll(msgspec.Struct, frozen=True):
@@ -42,9 +42,9 @@ class DeadLetterSource:
         """Return True when every letter has been settled."""
         return not self._rest and self._under_way == 0
 
-    def start(self, follower: AssignmentListener) -> None:
+    def start(self, listener: AssignmentListener) -> None:
         """Say which partitions the letters came from."""
-        follower.assigned(sorted(self.assigned))
+        listener.assigned(sorted(self.assigned))
 
     def poll(self, seconds: float) -> DeadLetterPoll:
         """Return the next letters."""
@@ -55,9 +55,9 @@ class DeadLetterSource:
         self._under_way += len(chunk)
         return DeadLetterPoll(chunk)
 
-    def settle(self, polled: DeadLetterPoll) -> frozenset[Partition]:
+    def settle(self, poll: DeadLetterPoll) -> frozenset[Partition]:
         """Note that letters have their fate."""
-        self._under_way -= len(polled.records)
+        self._under_way -= len(poll.records)
         return frozenset()
 
     def commit(self) -> None:

@@ -155,7 +155,7 @@ class Stream:
         if self._stopping:
             self._budget = deadline
 
-    def gone(self, partitions: Sequence[Partition]) -> None:
+    def revoked(self, partitions: Sequence[Partition]) -> None:
         """Leave what is not settled of partitions that are ours no more to their new owner."""
         left = frozenset(partitions)
         self._arrived = deque(polled.without(left) for polled in self._arrived)

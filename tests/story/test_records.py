@@ -300,7 +300,7 @@ def test_what_was_not_sent_when_its_partition_left_is_left_to_the_new_owner() ->
     assert corridor.stream.unsettled == 2
 
     corridor.source.assigned = frozenset()
-    corridor.stream.gone([Partition(SCORES, 0)])
+    corridor.stream.revoked([Partition(SCORES, 0)])
     corridor.sink.slow = False
     corridor.stream.turn()
 
@@ -316,7 +316,7 @@ def test_what_another_topic_keeps_in_memory_does_not_count_as_delivered() -> Non
     corridor.stream.turn()
 
     corridor.source.assigned = frozenset({Partition(EVENTS, 0)})
-    corridor.stream.gone([Partition(SCORES, 0)])
+    corridor.stream.revoked([Partition(SCORES, 0)])
 
     ((_, person),) = corridor.state_store.persons.items()
     assert person.scores == {}

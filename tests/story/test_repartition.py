@@ -182,7 +182,7 @@ def test_partitions_of_experience_events_are_nobody_s_home() -> None:
 
     left = frozenset({Partition(EVENTS, 0), Partition(EVENTS, 7)})
     corridor.source.assigned -= left
-    corridor.stream.gone(sorted(left))
+    corridor.stream.revoked(sorted(left))
     assert corridor.state_store.owned == {0}
 
 

@@ -4,11 +4,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from processor.components import AssignmentListener, PersonKey, RejectLimit
+from processor.components import PersonKey, RejectLimit
 from processor.domain.errors import InvariantError
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Reason, Reject, Stage
-from processor.domain.record import Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Record
 from processor.state.person import Person, without_score
 
 __all__ = [
@@ -119,7 +119,7 @@ class FakeSource:
         lost, self.assigned = self.assigned, frozenset()
         if lost:
             self._rewind()
-            follower.gone(sorted(lost))
+            follower.revoked(sorted(lost))
             self.assigned = lost
             follower.assigned(sorted(lost))
 
