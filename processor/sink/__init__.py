@@ -1,6 +1,6 @@
-"""The right door: the AEP streaming inlet, its requests, verdicts, tokens and budgets."""
+"""The AEP streaming inlet: pack, request, limits, transport, response; one worker per route."""
 
-from processor.sink.delivery import InletDelivery
+from processor.sink.packing import InletDelivery
 from processor.sink.sink import InletSink
 
 __all__ = ["InletDelivery", "InletSink"]

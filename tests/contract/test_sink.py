@@ -405,7 +405,7 @@ def test_neither_secrets_nor_identities_reach_the_log() -> None:
         processor.deliver(3)
 
     text = json.dumps(log, default=str)
-    assert "held off" in text or "token" in text
+    assert "is paused" in text or "token" in text
     assert "canary" not in text
     assert "token-1" not in text
 
@@ -458,7 +458,7 @@ def test_an_error_of_our_own_reaches_the_main_thread(monkeypatch: pytest.MonkeyP
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("processor.sink.sender.assess", broken)
+    monkeypatch.setattr("processor.sink.worker.assess", broken)
     with rig() as processor:
         processor.sink.deliver(score_events(1))
 
