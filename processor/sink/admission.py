@@ -41,7 +41,7 @@ class InletLimits:
         self._clock = clock
 
     async def acquire(self, messages: int) -> None:
-        """Wait until one request of so many messages may be sent; `release` it afterwards."""
+        """Wait until one request of so many messages may be sent, and count it in flight."""
         await self.concurrency.acquire()
         try:
             wait = self.rate.reserve(self._clock.monotonic(), messages)
@@ -50,10 +50,6 @@ class InletLimits:
         except asyncio.CancelledError:
             self.concurrency.release()
             raise
-
-    def release(self) -> None:
-        """Count a request less in flight."""
-        self.concurrency.release()
 
 
 class Admission:
@@ -131,7 +127,7 @@ class AdmissionControl:
         try:
             yield Admission(permit, self._breaker, self._inlet, self._clock)
         finally:
-            self._inlet.release()
+            self._inlet.concurrency.release()
             self._breaker.finished(permit)
             self._publish()
 
@@ -142,7 +138,7 @@ class AdmissionControl:
             # The breaker may have opened while the inlet's limits made this request wait.
             if self._breaker.wait_seconds(self._clock.monotonic()) == 0:
                 return self._breaker.permit()
-            self._inlet.release()
+            self._inlet.concurrency.release()
 
     async def _breaker_permits(self) -> None:
         while (seconds := self._breaker.wait_seconds(self._clock.monotonic())) > 0:
