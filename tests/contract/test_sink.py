@@ -25,18 +25,17 @@ from processor.settings import AepSettings, RouteSettings
 from processor.sink import InletDelivery, InletSink
 from processor.telemetry.metrics import Metrics
 from tests.support.inlet import (
-    Act,
     FakeInlet,
+    Reaction,
     Request,
     accepts,
     answers,
-    cuts,
     drips,
     hangs,
     items,
     refuses,
     resets,
-    speaks,
+    writes,
 )
 from tests.support.score_events import score_event, score_events
 from tests.support.waiting import until
@@ -69,8 +68,8 @@ class Rig:
 
 @contextmanager
 def sink_rig(
-    *script: Act,
-    default: Act | None = None,
+    *script: Reaction,
+    default: Reaction | None = None,
     auth: bool = True,
     retry: dict[str, Any] | None = None,
     limits: dict[str, Any] | None = None,
@@ -139,7 +138,7 @@ def test_events_of_several_routes_share_a_delivery_and_not_a_request() -> None:
         assert sorted(request.ids for request in rig.inlet.requests) == [["a", "c"], ["b"]]
 
 
-_TRANSIENT: dict[str, tuple[Act, bool]] = {
+_TRANSIENT: dict[str, tuple[Reaction, bool]] = {
     "429": (answers(429), False),
     "429 with seconds": (answers(429, Retry_After="0.2"), False),
     "429 with nonsense": (answers(429, Retry_After="soon"), False),
@@ -159,18 +158,18 @@ _TRANSIENT: dict[str, tuple[Act, bool]] = {
     "501": (answers(501), False),
     "200 to a batch": (answers(200, {"inletId": "i", "xactionId": "x"}), True),
     "202": (answers(202), True),
-    "reset before it was taken": (resets(), True),
-    "closed without an answer": (speaks(b""), True),
-    "not HTTP": (speaks(b"SSH-2.0-OpenSSH\r\n\r\n"), True),
-    "half a status line": (speaks(b"HTTP/1.1 20"), True),
-    "half an answer": (speaks(b'HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{"resp'), True),
+    "reset before it was accepted": (resets(), True),
+    "closed without an answer": (writes(b""), True),
+    "not HTTP": (writes(b"SSH-2.0-OpenSSH\r\n\r\n"), True),
+    "half a status line": (writes(b"HTTP/1.1 20"), True),
+    "half an answer": (writes(b'HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{"resp'), True),
     "a length that is too short": (
-        speaks(b'HTTP/1.1 207 M\r\nContent-Length: 9\r\n\r\n{"responses":[]}'),
+        writes(b'HTTP/1.1 207 M\r\nContent-Length: 9\r\n\r\n{"responses":[]}'),
         True,
     ),
-    "a length that is no number": (speaks(b"HTTP/1.1 207 M\r\nContent-Length: x\r\n\r\n{}"), True),
+    "a length that is no number": (writes(b"HTTP/1.1 207 M\r\nContent-Length: x\r\n\r\n{}"), True),
     "two lengths": (
-        speaks(b"HTTP/1.1 207 M\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} "),
+        writes(b"HTTP/1.1 207 M\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} "),
         True,
     ),
     "hang": (hangs(), True),
@@ -191,8 +190,8 @@ _TRANSIENT: dict[str, tuple[Act, bool]] = {
 
 @pytest.mark.parametrize("name", list(_TRANSIENT))
 def test_after_a_transient_fault_every_event_is_accepted_once(name: str) -> None:
-    act, is_in_doubt = _TRANSIENT[name]
-    with sink_rig(act) as rig:
+    reaction, is_in_doubt = _TRANSIENT[name]
+    with sink_rig(reaction) as rig:
         delivery = rig.deliver(5)
 
         assert delivery.refused == []
@@ -202,7 +201,7 @@ def test_after_a_transient_fault_every_event_is_accepted_once(name: str) -> None
 
 
 def test_a_reset_after_the_events_were_accepted_repeats_them_once_and_lists_each_in_doubt() -> None:
-    with sink_rig(cuts(taken=True)) as rig:
+    with sink_rig(resets(accepted=True)) as rig:
         delivery = rig.deliver(5)
 
         in_doubt = {event.id for event, _ in delivery.in_doubt}
@@ -213,8 +212,8 @@ def test_a_reset_after_the_events_were_accepted_repeats_them_once_and_lists_each
 
 @pytest.mark.parametrize("key", ["status", "statusCode"])
 def test_refused_items_carry_the_message_of_adobe_without_values(key: str) -> None:
-    words = "DCVS-1104-400 expected type: String, found: 'john.smith@example.com'"
-    with sink_rig(accepts({1: {key: 400, "message": words}, 3: {key: "400"}})) as rig:
+    message = "DCVS-1104-400 expected type: String, found: 'john.smith@example.com'"
+    with sink_rig(accepts({1: {key: 400, "message": message}, 3: {key: "400"}})) as rig:
         delivery = rig.deliver(5)
 
         assert [event.id for event, _ in delivery.refused] == ["e1", "e3"]
@@ -256,12 +255,12 @@ def test_a_refused_request_is_split_until_the_bad_events_are_alone() -> None:
 
 
 def test_a_too_large_request_is_split_and_a_too_large_event_is_refused() -> None:
-    def too_large(limit: int) -> Act:
-        async def act(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
+    def too_large(limit: int) -> Reaction:
+        async def react(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
             answer = answers(413) if len(request.body) > limit else accepts()
             await answer(request, writer, inlet)
 
-        return act
+        return react
 
     with sink_rig(default=too_large(30_000)) as rig:
         events = [*score_events(20, size=3_000), score_event("big", size=40_000)]
@@ -271,7 +270,7 @@ def test_a_too_large_request_is_split_and_a_too_large_event_is_refused() -> None
         assert delivery.wait(5)
         ((event, reject),) = delivery.refused
         assert (event.id, reject.reason) == ("big", Reason.EVENT_TOO_LARGE)
-        assert len(rig.inlet.taken) == 20
+        assert len(rig.inlet.accepted) == 20
 
 
 def test_an_event_that_can_never_fit_is_refused_without_being_sent() -> None:
@@ -338,17 +337,19 @@ def test_an_unavailable_inlet_is_probed_with_one_event_at_a_time() -> None:
 
 
 def test_one_event_that_makes_the_inlet_fail_does_not_block_the_others() -> None:
-    def fails_on(bad: str) -> Act:
-        async def act(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
+    def fails_on(bad: str) -> Reaction:
+        async def react(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
             answer = answers(500) if bad in request.ids else accepts()
             await answer(request, writer, inlet)
 
-        return act
+        return react
 
     with sink_rig(default=fails_on("e13")) as rig:
         delivery = rig.sink.deliver(score_events(64))
 
-        until(lambda: len(set(rig.inlet.taken)) == 63, seconds=10, what="the others are accepted")
+        until(
+            lambda: len(set(rig.inlet.accepted)) == 63, seconds=10, what="the others are accepted"
+        )
         assert not delivery.done
 
 
@@ -409,10 +410,12 @@ def test_neither_secrets_nor_identities_are_logged() -> None:
 
 
 @pytest.mark.parametrize(
-    "act", [hangs(), drips(b"HTTP/1.1 207 M\r\n" * 500, 0.05), answers(404), answers(503)]
+    "reaction", [hangs(), drips(b"HTTP/1.1 207 M\r\n" * 500, 0.05), answers(404), answers(503)]
 )
-def test_closing_takes_no_longer_than_its_seconds_whatever_the_inlet_does(act: Act) -> None:
-    with sink_rig(default=act, retry={"request_deadline_seconds": 60}) as rig:
+def test_closing_takes_no_longer_than_its_seconds_whatever_the_inlet_does(
+    reaction: Reaction,
+) -> None:
+    with sink_rig(default=reaction, retry={"request_deadline_seconds": 60}) as rig:
         delivery = rig.sink.deliver(score_events(3))
         until(lambda: rig.inlet.requests, seconds=5, what="a request is in flight")
 
@@ -468,22 +471,22 @@ def test_a_program_error_is_raised_in_the_main_thread(monkeypatch: pytest.Monkey
         rig.sink._crash = None  # noqa: SLF001  so that the rig can close it
 
 
-def _accepts_then(act: Act) -> Act:
+def _accepts_then(reaction: Reaction) -> Reaction:
     async def accepting(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
-        inlet.taken += request.ids
-        await act(request, writer, inlet)
+        inlet.accepted += request.ids
+        await reaction(request, writer, inlet)
 
     return accepting
 
 
 _SLOW_OR_WRONG_COUNT = ("hang", "drip", "late", "207 with too few", "207 with too many")
 _LOSES_THE_ANSWER = [
-    cuts(taken=True),
+    resets(accepted=True),
     _accepts_then(answers(500)),
     _accepts_then(answers(504)),
     _accepts_then(answers(200)),
     _accepts_then(answers(207, "not json")),
-    _accepts_then(speaks(b"HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{")),
+    _accepts_then(writes(b"HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{")),
 ]
 
 
@@ -507,7 +510,7 @@ def test_revoked_events_that_wait_for_an_unavailable_inlet_are_released_and_neve
         until(lambda: mixed.released, seconds=5, what="the event of the probe is released too")
         rig.inlet.default = accepts()
         assert mixed.wait(5)
-        assert [event.id for event in mixed.accepted] == rig.inlet.taken == ["e0"]
+        assert [event.id for event in mixed.accepted] == rig.inlet.accepted == ["e0"]
         assert [event.id for event in mixed.released] == ["e1"]
 
 
@@ -534,7 +537,7 @@ def test_revoked_events_that_linger_are_released_without_being_sent() -> None:
         rig.sink.forget(_REVOKED)
 
         assert delivery.wait(5)
-        assert rig.inlet.taken == ["e0"]
+        assert rig.inlet.accepted == ["e0"]
 
 
 def test_revoked_events_in_flight_are_accepted_if_the_inlet_accepts_them() -> None:
@@ -559,7 +562,7 @@ def test_revoked_events_in_flight_are_released_instead_of_sent_again_and_stay_in
         assert delivery.wait(5)
         assert [event.id for event in delivery.released] == ["e1"]
         assert [event.id for event, _ in delivery.in_doubt] == ["e0", "e1"]
-        assert rig.inlet.taken == ["e0", "e1", "e0"]
+        assert rig.inlet.accepted == ["e0", "e1", "e0"]
 
 
 def test_events_of_a_partition_assigned_again_are_sent() -> None:
@@ -582,7 +585,9 @@ def test_partitions_may_be_revoked_after_the_close() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_with_revocations_and_any_mix_of_faults_every_event_has_one_result(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311  a seeded script
-    fast = [act for name, (act, _) in _TRANSIENT.items() if name not in _SLOW_OR_WRONG_COUNT]
+    fast = [
+        reaction for name, (reaction, _) in _TRANSIENT.items() if name not in _SLOW_OR_WRONG_COUNT
+    ]
     script = [rng.choice([*fast, *_LOSES_THE_ANSWER, accepts()]) for _ in range(40)]
     limits = {"request_bytes": 10_000}
     with sink_rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as rig:
@@ -601,7 +606,7 @@ def test_with_revocations_and_any_mix_of_faults_every_event_has_one_result(seed:
         assert len({*accepted, *(event.id for event in released)}) == 400
         assert len(accepted) + len(released) == 400
         assert all(event.record.partition == 1 for event in released)
-        assert {event.id for event in released} & set(rig.inlet.taken) <= in_doubt
+        assert {event.id for event in released} & set(rig.inlet.accepted) <= in_doubt
 
 
 def test_the_rate_limit_paces_requests() -> None:
@@ -626,8 +631,8 @@ def test_requests_are_first_sent_in_the_order_of_the_events() -> None:
     with sink_rig(limits={"max_in_flight": 1, "request_bytes": 10_000}) as rig:
         delivery = rig.deliver(60, size=3_000)
 
-        assert rig.inlet.taken == [f"e{i}" for i in range(60)]
-        assert [event.id for event in delivery.accepted] == rig.inlet.taken
+        assert rig.inlet.accepted == [f"e{i}" for i in range(60)]
+        assert [event.id for event in delivery.accepted] == rig.inlet.accepted
 
 
 def test_every_sent_event_is_counted_once_by_its_result() -> None:
@@ -661,7 +666,9 @@ def test_the_fake_inlet_returns_one_item_per_event() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_any_mix_of_faults_loses_nothing_and_lists_every_repeat(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311  a seeded script
-    fast = [act for name, (act, _) in _TRANSIENT.items() if name not in _SLOW_OR_WRONG_COUNT]
+    fast = [
+        reaction for name, (reaction, _) in _TRANSIENT.items() if name not in _SLOW_OR_WRONG_COUNT
+    ]
     script = [rng.choice([*fast, *_LOSES_THE_ANSWER, accepts()]) for _ in range(60)]
     limits = {"request_bytes": 10_000}
     with sink_rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as rig:
@@ -676,6 +683,6 @@ def test_any_mix_of_faults_loses_nothing_and_lists_every_repeat(seed: int) -> No
         in_doubt = [event.id for delivery in deliveries for event, _ in delivery.in_doubt]
         assert len(accepted) == len(set(accepted)) == 400
         assert refused == []
-        assert set(rig.inlet.taken) == set(accepted)
+        assert set(rig.inlet.accepted) == set(accepted)
         assert set(rig.inlet.repeats) <= set(in_doubt)
         assert len(in_doubt) == len(set(in_doubt))

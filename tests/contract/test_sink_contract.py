@@ -14,7 +14,7 @@ from processor.settings import AepSettings, RouteSettings
 from processor.sink import InletSink
 from processor.telemetry.metrics import Metrics
 from tests.support.fakes import FakeSink
-from tests.support.inlet import FakeInlet, accepts, answers, cuts, hangs
+from tests.support.inlet import FakeInlet, accepts, answers, hangs, resets
 from tests.support.score_events import score_event, score_events
 from tests.support.waiting import until
 
@@ -30,7 +30,7 @@ class Destination(Protocol):
         ...
 
     @property
-    def taken(self) -> list[str]:
+    def accepted(self) -> list[str]:
         """Return the ids of the events the inlet accepted, repeats included."""
         ...
 
@@ -67,7 +67,7 @@ class FakeDestination:
         self.sink.start()
 
     @property
-    def taken(self) -> list[str]:
+    def accepted(self) -> list[str]:
         return [event.id for event in self.sink.accepted]
 
     def refuse(self, first: int) -> None:
@@ -115,14 +115,14 @@ class RealDestination:
         self.sink.start()
 
     @property
-    def taken(self) -> list[str]:
-        return self._inlet.taken
+    def accepted(self) -> list[str]:
+        return self._inlet.accepted
 
     def refuse(self, first: int) -> None:
         self._inlet.script.append(accepts({index: {"status": 400} for index in range(first)}))
 
     def lose_answer(self) -> None:
-        self._inlet.script.append(cuts(taken=True))
+        self._inlet.script.append(resets(accepted=True))
 
     def down(self) -> None:
         self._inlet.default = answers(503)
@@ -174,7 +174,7 @@ def test_nothing_to_deliver_is_done_at_once(inlet: Destination) -> None:
 def test_a_delivery_is_done_once_all_is_accepted_and_stays_done(inlet: Destination) -> None:
     delivery = finished(inlet.sink.deliver(score_events(5)))
 
-    assert ids(delivery.accepted) == ids(score_events(5)) == sorted(inlet.taken)
+    assert ids(delivery.accepted) == ids(score_events(5)) == sorted(inlet.accepted)
     assert (list(delivery.refused), list(delivery.in_doubt)) == ([], [])
     inlet.down()
     assert delivery.done
@@ -188,7 +188,7 @@ def test_refused_events_have_a_reason_and_the_others_are_accepted(
     delivery = finished(inlet.sink.deliver(score_events(5)))
 
     assert ids([event for event, _ in delivery.refused]) == ["e0", "e1"]
-    assert ids(delivery.accepted) == ["e2", "e3", "e4"] == sorted(inlet.taken)
+    assert ids(delivery.accepted) == ["e2", "e3", "e4"] == sorted(inlet.accepted)
     for _, reject in delivery.refused:
         assert (reject.stage, reject.reason) == (Stage.DELIVER, Reason.REFUSED)
         assert reject.detail
@@ -199,7 +199,7 @@ def test_an_outage_pauses_the_sink_and_ends_no_delivery(inlet: Destination) -> N
     deliveries = [inlet.sink.deliver(score_events(3)), inlet.sink.deliver(of_partitions(7))]
     paused(inlet.sink)
     assert not any(delivery.done for delivery in deliveries)
-    assert inlet.taken == []
+    assert inlet.accepted == []
 
     inlet.up()
 
@@ -238,7 +238,7 @@ def test_revoked_events_are_not_sent_and_in_neither_list(inlet: Destination) -> 
     assert (list(alone.accepted), list(alone.refused)) == ([], [])
     # What was in flight when it was revoked may have been accepted all the same.
     assert ids(mixed.accepted) in (["e0"], ["e0", "e1"])
-    assert sorted(inlet.taken) == ids(mixed.accepted)
+    assert sorted(inlet.accepted) == ids(mixed.accepted)
 
 
 def test_events_of_a_partition_assigned_again_are_sent(inlet: Destination) -> None:
@@ -268,7 +268,7 @@ def test_events_in_flight_at_the_close_are_in_doubt_and_never_done(inlet: Destin
     assert ids([event for event, _ in delivery.in_doubt]) == ["e0", "e1", "e2"]
     inlet.up()
     assert not delivery.done
-    assert inlet.taken == []
+    assert inlet.accepted == []
 
 
 def test_events_an_unavailable_inlet_did_not_accept_stay_undelivered_at_the_close(
@@ -282,7 +282,7 @@ def test_events_an_unavailable_inlet_did_not_accept_stay_undelivered_at_the_clos
     inlet.up()
 
     assert not delivery.done
-    assert inlet.taken == []
+    assert inlet.accepted == []
 
 
 def test_a_closed_sink_may_be_closed_again_and_partitions_revoked(inlet: Destination) -> None:

@@ -10,7 +10,7 @@ from aiohttp import client_exceptions, http_exceptions
 from processor.domain.errors import SettingsError
 from processor.settings import AepSettings
 from processor.sink.transport import FAULTS, InletResponse, Reply, Transport, TransportFault
-from tests.support.inlet import FakeInlet, answers, speaks
+from tests.support.inlet import FakeInlet, answers, writes
 
 _NOT_RAISED_BY_REQUESTS = {"WSMessageTypeError"}
 
@@ -99,7 +99,7 @@ def _answer_in_plain_http(server: socket.socket) -> None:
     [b"SSH-2.0-OpenSSH_9.2\r\n\r\n", b"HTTP/1.1 2O7 ok\r\n\r\n", b"\x00\x01\x02\r\n\r\n"],
 )
 def test_a_response_that_is_not_http_is_not_taken_for_a_400(raw: bytes) -> None:
-    with FakeInlet(script=[speaks(raw)]) as inlet:
+    with FakeInlet(script=[writes(raw)]) as inlet:
         assert _post(inlet.url, _aep(allow_http=True)) in (
             TransportFault.GARBLED,
             TransportFault.RESET,
