@@ -51,16 +51,16 @@ class DecodedRecord(msgspec.Struct, frozen=True):
     """What one record was found to say.
 
     A record may carry several scores of which some are bad (`rejects`, one each), an experience
-    event, or both. `rule` is set where a named rule filters the whole record. `foreign` means that
-    the record's partition is not its person's, so what it says is to be forwarded; `forwarded` is
-    what was forwarded of another record (its scores are in `scores`).
+    event, or both. `rule` is set where a named rule filters the whole record. `needs_repartition`
+    means that the record is not on the partition of its person; `repartitioned` is the message that
+    a record of the repartition topic carries (its scores are in `scores`).
     """
 
     scores: tuple[Score, ...] = ()
     event: ExperienceEvent | None = None
     rejects: tuple[Reject, ...] = ()
     rule: FilterRule | None = None
-    foreign: bool = False
+    needs_repartition: bool = False
     repartitioned: RepartitionMessage | None = None
 
 

@@ -68,7 +68,7 @@ def test_metrics_are_negotiated(processor: House) -> None:
 def test_probes_answer_with_the_reason(processor: House) -> None:
     live, live_body = processor.ask("/livez")
     starting, starting_body = processor.ask("/readyz")
-    processor.health.becomes(State.READY, "All is well.")
+    processor.health.set_state(State.READY, "Ready.")
     ready, _ = processor.ask("/readyz")
     processor.clock.advance(61)
     stalled, _ = processor.ask("/livez")
@@ -84,7 +84,7 @@ def test_probes_answer_with_the_reason(processor: House) -> None:
 
 def test_the_page_shows_key_numbers_and_links(processor: House) -> None:
     processor.metrics.counter("records_consumed", "scores").inc(1234)
-    processor.health.becomes(State.PAUSED, "<script>alert(1)</script>")
+    processor.health.set_state(State.PAUSED, "<script>alert(1)</script>")
 
     response, body = processor.ask("/")
 
