@@ -52,7 +52,7 @@ class Telemetry(NamedTuple):
         topics = [*names, *filter(None, [settings.join.repartition_topic])]
         metrics = Metrics()
         metrics.prepare(settings.routes, topics)
-        metrics.about(version("customer-ai-events"), librdkafka_version())
+        metrics.describe_process(version("customer-ai-events"), librdkafka_version())
         return cls(metrics, Health(metrics, clock, settings.telemetry.live_seconds), clock)
 
 

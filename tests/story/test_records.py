@@ -393,9 +393,7 @@ def test_a_stop_logs_unsettled_events_and_the_duration_of_each_phase() -> None:
     assert phases["drain"] >= 5
 
 
-def test_an_inlet_that_refuses_everything_stops_the_processor_and_settled_records_are_committed() -> (
-    None
-):
+def test_an_inlet_that_refuses_everything_stops_the_processor_and_settled_is_committed() -> None:
     run = StreamRun(
         [[score_record(offset, person=offset)] for offset in range(1, 9)],
         {"dead_letter/stop_after_consecutive": 3},

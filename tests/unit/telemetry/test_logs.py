@@ -43,13 +43,13 @@ class Written:
         return [json.loads(line) for line in self.text.splitlines()]
 
 
-def test_a_line_is_one_object_with_time_level_and_sentence_first() -> None:
+def test_a_line_is_one_object_with_time_level_sentence_and_code_first() -> None:
     written = Written()
 
-    written.log.warning("The inlet refuses.", route="upgrade", attempt=3)
+    written.log.warning("The inlet refuses.", route="upgrade", attempt=3, code="inlet_refuses")
 
     assert written.text.startswith('{"ts": "2026-11-')
-    assert list(written.lines[0]) == ["ts", "level", "event", "route", "attempt"]
+    assert list(written.lines[0]) == ["ts", "level", "event", "code", "route", "attempt"]
     assert written.lines[0]["level"] == "warning"
     assert written.lines[0]["attempt"] == 3
 
