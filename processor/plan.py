@@ -146,7 +146,7 @@ class PlanBuilder:
         prepared = scored.prepared
         return novelty(
             self.person(scored.key),
-            prepared.destination.model_key,
+            prepared.route_model.model_key,
             scored_at_ms=prepared.score.scored_at_ms,
             event_id=prepared.id,
             digest=prepared.digest,
@@ -222,7 +222,7 @@ def rounds(scores: Sequence[PlacedScore]) -> list[list[IndexedScore]]:
 
     Within a turn no score is another's previous one, so each step can be taken for all of them.
     """
-    whose = [(one.key, one.prepared.destination.model_key) for one in scores]
+    whose = [(one.key, one.prepared.route_model.model_key) for one in scores]
     if len(set(whose)) == len(whose):
         return [[IndexedScore(place, scored) for place, scored in enumerate(scores)]]
     seen: Counter[tuple[PersonKey, str]] = Counter()
@@ -240,8 +240,8 @@ def _event(drafted: DraftEvent, body: bytes, record: Record) -> ScoreEvent:
     prepared = drafted.scored.prepared
     return ScoreEvent(
         prepared.id,
-        prepared.destination.name,
-        prepared.destination.model_key,
+        prepared.route_model.name,
+        prepared.route_model.model_key,
         body,
         prepared.score.scored_at_ms,
         prepared.digest,
