@@ -277,7 +277,7 @@ class _Trial:
             self._scored.add(person)
 
     def _persons(self, reading: DecodedRecord) -> Iterator[bytes]:
-        if reading.foreign:
+        if reading.needs_repartition:
             return
         if reading.repartitioned is not None:
             yield reading.repartitioned.person

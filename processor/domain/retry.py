@@ -1,7 +1,7 @@
 """When to try again: one policy for everything that is retried.
 
-Each use names its numbers in a `RetryPolicy`. Delays have full jitter: a delay is drawn
-evenly from 0 to a ceiling that doubles, so that replicas that failed together try again apart.
+Each use has its numbers in a `RetryPolicy`. Delays have full jitter: a delay is drawn evenly from
+0 to a ceiling that doubles, so that replicas that failed together do not retry together.
 """
 
 import random

@@ -74,7 +74,7 @@ class FakeDestination:
         self.sink.refuse_next = first
 
     def lose_answer(self) -> None:
-        self.sink.doubt_next = 99
+        self.sink.in_doubt_next = 99
 
     def down(self) -> None:
         self.sink.unavailable_reason = "upgrade: the inlet is unavailable"
