@@ -139,7 +139,7 @@ def hangs() -> Reaction:
 
 
 class FakeInlet:
-    """Plays `script` one reaction a request, then `default`; tokens by `ims_script`, then good ones.
+    """Plays `script`, then `default`, one reaction a request; `ims_script` for tokens.
 
     `accepted` are the ids of all accepted events, in order, repeats included. While `token` is set,
     a request with another token is answered 401. `early` reactions come before `script`, right
