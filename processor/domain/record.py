@@ -1,4 +1,4 @@
-"""A record as Kafka returned it, never changed, and the partitions that records come from."""
+"""A Kafka record, which is never changed, its partition, and who follows the assignment."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeAlias
@@ -28,12 +28,12 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def origin(self) -> str:
-        """Return `topic/partition/offset`, which names the record in logs and dead letters."""
+        """Return `topic/partition/offset`: how logs and dead letters name a record."""
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
 class AssignmentListener(Protocol):
-    """Called when the assignment changes, inside the source's `poll` and on its thread."""
+    """Called on changes of the assignment, inside `Source.poll` and on its thread."""
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
         """Called with newly assigned partitions, before any of their records is polled."""

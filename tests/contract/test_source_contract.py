@@ -57,7 +57,7 @@ class FakeGroup:
         )
 
     def member(self, listener: RecordingListener) -> FakeSource:
-        member = self._next if not self._next.happened else self._next.next_member()
+        member = self._next if not self._next.steps else self._next.next_member()
         self._next = member
         member.start(listener)
         return member

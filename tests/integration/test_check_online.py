@@ -28,8 +28,8 @@ from processor.simulator.environment import (
     EnvironmentSettings,
     SimulatedEnvironment,
 )
-from processor.sink.check import reached
-from processor.sink.reply import InletResponse, TransportFault
+from processor.sink.check import inlet_result
+from processor.sink.transport import InletResponse, TransportFault
 from tests.support.registry import FakeRegistry
 
 Simulated = SimulatedEnvironment[AepSimulator]
@@ -243,4 +243,4 @@ def test_scores_must_be_on_the_partition_of_repartitioned_facts(
 def test_response_of_an_inlet_is_checked(
     reply: InletResponse | TransportFault, mark: CheckStatus
 ) -> None:
-    assert reached("inlet", reply).mark is mark
+    assert inlet_result("inlet", reply).mark is mark
