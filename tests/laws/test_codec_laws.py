@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.codec import InputReader
-from processor.codec.avro import decode_avro, ready_schema, resolved_by
+from processor.codec.avro import decode_avro, prepare_schema, read_as_newest
 from processor.codec.avro_limits import UnsafeSchemaError
 from processor.codec.dates import Dates
 from processor.domain.errors import RejectError
@@ -133,10 +133,10 @@ def test_next_version_reads_what_this_one_wrote(
     }
     buffer = io.BytesIO()
     schemaless_writer(buffer, parse_schema(old), record)
-    writer, newest = ready_schema(json.dumps(old)), ready_schema(json.dumps(new))
+    writer, newest = prepare_schema(json.dumps(old)), prepare_schema(json.dumps(new))
 
     before = decode_avro(buffer.getvalue(), writer)
-    after = decode_avro(buffer.getvalue(), resolved_by(writer, newest))
+    after = decode_avro(buffer.getvalue(), read_as_newest(writer, newest))
 
     assert after == {**before, "added": "later"}
 
@@ -207,14 +207,14 @@ avro_types = st.recursive(
 @settings(max_examples=300)
 def test_no_schema_and_bytes_do_more_than_be_refused(declared: Json, message: bytes) -> None:
     try:
-        schema = ready_schema(json.dumps(declared))
+        schema = prepare_schema(json.dumps(declared))
     except UnsafeSchemaError:
         return
     try:
         value = decode_avro(message, schema)
     except RejectError:
         return
-    assert _count(value) <= schema.weight.values(len(message))
+    assert _count(value) <= schema.cost.values(len(message))
 
 
 def _count(value: Json) -> int:

@@ -11,7 +11,7 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from processor.codec.avro import decode_avro, ready_schema
+from processor.codec.avro import decode_avro, prepare_schema
 from processor.codec.avro_limits import UnsafeSchemaError
 from processor.domain.errors import RejectError
 from tests.support.paths import ROOT
@@ -116,7 +116,7 @@ def _by_fastavro(message: bytes, declared: Json) -> str:
 
 def _by_ours(message: bytes, declared: Json) -> str | None:
     try:
-        return repr(decode_avro(message, ready_schema(json.dumps(declared))))
+        return repr(decode_avro(message, prepare_schema(json.dumps(declared))))
     except RejectError:
         return "refused"
     except UnsafeSchemaError:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from fastavro import parse_schema, schemaless_writer
 
-from processor.codec.avro import AvroSchema, decode_avro, ready_schema, resolved_by
+from processor.codec.avro import AvroSchema, decode_avro, prepare_schema, read_as_newest
 from processor.codec.avro_limits import UnsafeSchemaError
 from processor.domain.errors import RejectError
 from processor.domain.outcome import Reason
@@ -23,7 +23,7 @@ _FIELD = b'{"name": "a", "type": "int"}'
 
 
 def _schema(declared: Json) -> AvroSchema:
-    return ready_schema(msgspec.json.encode(declared))
+    return prepare_schema(msgspec.json.encode(declared))
 
 
 def _written(declared: Json, value: object) -> bytes:
@@ -210,7 +210,7 @@ def test_self_referencing_schema_never_reaches_the_decoder() -> None:
 )
 def test_text_that_is_no_schema_is_unsafe(text: bytes) -> None:
     with pytest.raises(UnsafeSchemaError):
-        ready_schema(text)
+        prepare_schema(text)
 
 
 def test_referenced_schemas_come_first_and_build_on_each_other() -> None:
@@ -218,21 +218,21 @@ def test_referenced_schemas_come_first_and_build_on_each_other() -> None:
     middle = msgspec.json.encode(_record("a.Middle", inner="a.Inner"))
     outer = msgspec.json.encode(_record("a.Outer", middle="a.Middle"))
 
-    schema = ready_schema(outer, [inner, middle])
+    schema = prepare_schema(outer, [inner, middle])
 
     assert decode_avro(b"\x0e", schema) == {"middle": {"inner": {"x": 7}}}
 
 
 def test_older_writer_is_read_as_the_newest_of_its_name() -> None:
     old = _schema(_record("s.Score", score="int"))
-    new = ready_schema(
+    new = prepare_schema(
         b'{"type": "record", "name": "s.Score", "fields": ['
         b'{"name": "points", "aliases": ["score"], "type": "double"},'
         b'{"name": "model", "type": "string", "default": "churn"}]}'
     )
 
-    assert decode_avro(b"\x0e", resolved_by(old, new)) == {"points": 7.0, "model": "churn"}
-    assert decode_avro(struct.pack("<d", 7.0) + b"\x02m", resolved_by(new, new)) == {
+    assert decode_avro(b"\x0e", read_as_newest(old, new)) == {"points": 7.0, "model": "churn"}
+    assert decode_avro(struct.pack("<d", 7.0) + b"\x02m", read_as_newest(new, new)) == {
         "points": 7.0,
         "model": "m",
     }
@@ -243,7 +243,7 @@ def test_writer_that_can_not_be_resolved_is_malformed() -> None:
     new = _schema(_record("s.Score", score="double"))
 
     with pytest.raises(RejectError) as caught:
-        decode_avro(b"\x02a", resolved_by(old, new))
+        decode_avro(b"\x02a", read_as_newest(old, new))
 
     assert caught.value.reject.reason is Reason.MALFORMED
 
@@ -251,5 +251,5 @@ def test_writer_that_can_not_be_resolved_is_malformed() -> None:
 def test_schema_of_another_name_is_left_alone() -> None:
     one, other = _schema(_record("s.A", a="long")), _schema(_record("s.B", b="long"))
 
-    assert resolved_by(one, other) is one
-    assert resolved_by(one, None) is one
+    assert read_as_newest(one, other) is one
+    assert read_as_newest(one, None) is one

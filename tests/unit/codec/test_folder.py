@@ -9,7 +9,7 @@ import pytest
 from fastavro import parse_schema, schemaless_writer
 
 from processor.codec.avro import AvroSchema, decode_avro
-from processor.codec.schemas import JsonText, SchemaFolder
+from processor.codec.schemas import JsonSchema, SchemaFolder
 from processor.domain.errors import SettingsError
 
 Json: TypeAlias = Any
@@ -54,7 +54,7 @@ def test_old_records_are_read_as_the_highest_version(folder: Path) -> None:
     named = schemas.named("score.v9")
     assert isinstance(named, AvroSchema)
     assert decode_avro(buffer.getvalue(), named) == {"score": 7.0, "unit": "percent"}
-    assert schemas.get(3) == JsonText()
+    assert schemas.get(3) == JsonSchema()
     assert schemas.get(4) is None
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from processor.codec.identities import IdentityReader
+from processor.codec.entity import IdentityReader
 from processor.domain.score import Identity
 from processor.settings import IdentitySettings
 
@@ -112,4 +112,4 @@ def test_flat_record_has_three_ways_to_name_people() -> None:
 def test_damaged_ids_and_placeholders_name_nobody(
     namespace: str, text: str, *, somebody: bool
 ) -> None:
-    assert IDENTITIES.names_somebody((Identity(namespace, text),)) is somebody
+    assert IDENTITIES.any_valid((Identity(namespace, text),)) is somebody

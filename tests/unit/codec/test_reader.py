@@ -6,8 +6,8 @@ from collections.abc import Set as AbstractSet
 import msgspec
 import pytest
 
-from processor.codec.avro import ready_schema
-from processor.codec.schemas import JsonText, Schema, Unreadable
+from processor.codec.avro import prepare_schema
+from processor.codec.schemas import JsonSchema, Schema, UnusableSchema
 from processor.domain.errors import InvariantError, SettingsError, UnavailableError
 from processor.domain.outcome import FilterRule, Reason, Stage
 from processor.domain.record import Record
@@ -81,12 +81,12 @@ def test_value_over_the_limit_is_refused_before_it_is_read() -> None:
 @pytest.mark.parametrize(
     ("format_", "schema", "read"),
     [
-        ("auto", JsonText(), True),
-        ("json-schema", JsonText(), True),
-        ("avro", JsonText(), False),
-        ("json-schema", ready_schema('"long"'), False),
-        ("auto", Unreadable(Reason.UNKNOWN_SCHEMA, "The schema is PROTOBUF."), False),
-        ("avro", Unreadable(Reason.UNSAFE_SCHEMA, "The schema contains itself."), False),
+        ("auto", JsonSchema(), True),
+        ("json-schema", JsonSchema(), True),
+        ("avro", JsonSchema(), False),
+        ("json-schema", prepare_schema('"long"'), False),
+        ("auto", UnusableSchema(Reason.UNKNOWN_SCHEMA, "The schema is PROTOBUF."), False),
+        ("avro", UnusableSchema(Reason.UNSAFE_SCHEMA, "The schema contains itself."), False),
     ],
 )
 def test_framed_value_is_read_by_the_kind_of_its_schema(
@@ -120,7 +120,7 @@ def test_framed_avro_is_read_with_the_schema_of_its_id() -> None:
     value = framed_avro(9, schema)(
         {"identityMap": identities, "_acme": {"CustomerAI": {"Churn": model}}}
     )
-    reader = reader_with(schemas=ScriptedSchemas({9: ready_schema(schema)}))
+    reader = reader_with(schemas=ScriptedSchemas({9: prepare_schema(schema)}))
 
     (score,) = reader.read(json_record(value)).scores
 

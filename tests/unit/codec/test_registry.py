@@ -9,7 +9,7 @@ import pytest
 
 from processor.codec.avro import AvroSchema
 from processor.codec.registry import RegistrySchemas
-from processor.codec.schemas import JsonText, SchemaFolder, Unreadable
+from processor.codec.schemas import JsonSchema, SchemaFolder, UnusableSchema
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.outcome import Reason
 from processor.domain.schema_files import schemas_folder
@@ -51,13 +51,13 @@ def test_kind_of_schema_is_told_apart(registry: FakeRegistry) -> None:
 
     schemas.fetch_schemas({json_id, protobuf_id, unsafe_id})
 
-    assert schemas.get(json_id) == JsonText()
+    assert schemas.get(json_id) == JsonSchema()
     for schema_id, reason in (
         (protobuf_id, Reason.UNKNOWN_SCHEMA),
         (unsafe_id, Reason.UNSAFE_SCHEMA),
     ):
         found = schemas.get(schema_id)
-        assert isinstance(found, Unreadable)
+        assert isinstance(found, UnusableSchema)
         assert found.reason is reason
 
 

@@ -13,7 +13,7 @@ from fastavro import parse_schema, schemaless_writer
 from fastavro.validation import validate
 
 from processor.codec import InputReader
-from processor.codec.avro import MAX_VALUES, ready_schema
+from processor.codec.avro import MAX_VALUES, prepare_schema
 from processor.codec.dates import Dates
 from processor.domain.event import DecodedRecord
 from processor.domain.outcome import FilterRule, Reason
@@ -116,7 +116,7 @@ def test_every_schema_has_an_id() -> None:
 @pytest.mark.parametrize("name", sorted(IDS.values()))
 def test_shipped_schema_is_light_enough_for_the_largest_record(name: str) -> None:
     if name.endswith(".avsc"):
-        weight = ready_schema((SCHEMAS / name).read_bytes()).weight
+        weight = prepare_schema((SCHEMAS / name).read_bytes()).cost
 
         assert weight.values(ReadingSettings().max_record_bytes) < MAX_VALUES
 

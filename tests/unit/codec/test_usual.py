@@ -3,8 +3,8 @@
 import pytest
 
 from processor.codec.dates import Dates
+from processor.codec.entity import IdentityReader
 from processor.codec.fast_path import FastScoreReader
-from processor.codec.identities import IdentityReader
 from processor.codec.json_text import decode_json
 from processor.domain.outcome import Reason
 from processor.settings import IdentitySettings, ReadingSettings
