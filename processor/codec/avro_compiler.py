@@ -165,7 +165,7 @@ def _timestamp(epoch: datetime, unit: timedelta) -> LogicalReader:
 
 _MS, _US = timedelta(milliseconds=1), timedelta(microseconds=1)
 
-# fastavro keeps logical types in one table for the process, and documents that it may be changed.
+# fastavro has one table of logical types for the process, and documents that it may be changed.
 # `schemaless_reader` uses the same table, so values do not depend on which of the two reads.
 LOGICAL_READERS.update(
     {

@@ -41,7 +41,7 @@ def key_of(person: bytes, *, namespaced: bool) -> bytes:
     """Return the Kafka key of a person's messages, the same as that of their scores.
 
     `person` is a person key, `Namespace|id`; the key is all of it where it is `namespaced`, else
-    the id. No namespace holds a bar.
+    the id. No namespace contains a bar.
     """
     return person if namespaced else person.partition(b"|")[2]
 
