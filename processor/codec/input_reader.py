@@ -51,7 +51,7 @@ class InputReader:
             settings.reading, settings.event.tenant, self._identities, dates
         )
         self._facts = FactReader(settings.join, dates)
-        self._foreign = settings.join.repartition_topic is not None
+        self._needs_repartition = settings.join.repartition_topic is not None
         self._inputs = _inputs(settings, schemas)
         self._by_topic: dict[str, _Input] = {}
 
@@ -121,7 +121,8 @@ class InputReader:
         fact = self._facts.read(unwrapped, value)
         if not self._identities.any_valid(identities):
             return _WITHOUT_PERSON
-        return DecodedRecord((), ExperienceEvent(identities, fact), foreign=self._foreign)
+        event = ExperienceEvent(identities, fact)
+        return DecodedRecord((), event, needs_repartition=self._needs_repartition)
 
     def _read_damaged_event(
         self, decoder: ValueDecoder, value: bytes, strict_error: RejectError
@@ -153,12 +154,13 @@ class InputReader:
         found: FoundScores,
     ) -> DecodedRecord:
         """Return the scores of an event, also where the event itself is rejected."""
-        event, rejects, foreign = None, found.rejects, self._foreign
+        event, rejects = None, found.rejects
         try:
             event = ExperienceEvent(identities, self._facts.read(unwrapped, value))
         except RejectError as error:
             rejects = (*rejects, error.reject)
-        return DecodedRecord(found.scores, event, rejects, foreign=foreign)
+        needs_repartition = self._needs_repartition
+        return DecodedRecord(found.scores, event, rejects, needs_repartition=needs_repartition)
 
     def _input(self, topic: str) -> _Input:
         found = self._by_topic.get(topic)
