@@ -149,7 +149,7 @@ class PlanBuilder:
         prepared = score.prepared
         return novelty(
             self.person(score.key),
-            prepared.destination.model_key,
+            prepared.route_model.model_key,
             scored_at_ms=prepared.score.scored_at_ms,
             event_id=prepared.id,
             digest=prepared.digest,
@@ -222,7 +222,7 @@ def rounds(scores: Sequence[PlacedScore]) -> list[list[IndexedScore]]:
     No score of a round is the previous score of another, so that each step can be taken for all
     scores of a round at once.
     """
-    keys = [(score.key, score.prepared.destination.model_key) for score in scores]
+    keys = [(score.key, score.prepared.route_model.model_key) for score in scores]
     if len(set(keys)) == len(keys):
         return [[IndexedScore(index, score) for index, score in enumerate(scores)]]
     seen: Counter[tuple[PersonKey, str]] = Counter()
@@ -240,8 +240,8 @@ def _score_event(draft: DraftEvent, body: bytes, record: Record) -> ScoreEvent:
     prepared = draft.score.prepared
     return ScoreEvent(
         prepared.id,
-        prepared.destination.name,
-        prepared.destination.model_key,
+        prepared.route_model.name,
+        prepared.route_model.model_key,
         body,
         prepared.score.scored_at_ms,
         prepared.digest,

@@ -22,8 +22,7 @@ from processor.domain.outcome import ContextStatus, FilterRule, Outcome, Reason,
 from processor.domain.record import Record
 from processor.domain.score import Score
 from processor.enrich.enricher import Enricher
-from processor.enrich.event_id import digest
-from processor.enrich.prepared_score import PreparedScore
+from processor.enrich.prepared_score import PreparedScore, digest
 from processor.plan import (
     DecodedBatch,
     IndexedScore,
