@@ -102,12 +102,12 @@ class _Explanation:
             self._say(True, "filtered", f"by the rule {reading.rule}: nothing is sent")
         if reading.event is not None:
             self._say(True, "read", f"an experience event: {self._event(reading.event)}")
-        if reading.foreign:
+        if reading.needs_repartition:
             self._say(True, "repartitioned", "to the partition of its person; scores in it as well")
         if reading.repartitioned is not None and reading.repartitioned.fact is not None:
             self._say(True, "read", f"a forwarded fact: {self._fact(reading.repartitioned.fact)}")
         worst = max((self._rejected(reject) for reject in reading.rejects), default=0)
-        home = None if reading.foreign else record.partition
+        home = None if reading.needs_repartition else record.partition
         codes = [self._score(score, home) for score in reading.scores]
         return max(worst, *codes, 0) if codes else worst
 

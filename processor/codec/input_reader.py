@@ -121,7 +121,7 @@ class InputReader:
         fact = self._facts.read(unwrapped, value)
         if not self._identities.names_somebody(identities):
             return _NOBODY
-        return DecodedRecord((), ExperienceEvent(identities, fact), foreign=self._foreign)
+        return DecodedRecord((), ExperienceEvent(identities, fact), needs_repartition=self._foreign)
 
     def _read_damaged_event(
         self, decoder: ValueDecoder, value: bytes, refused: RejectError
@@ -158,7 +158,7 @@ class InputReader:
             event = ExperienceEvent(identities, self._facts.read(unwrapped, value))
         except RejectError as error:
             rejects = (*rejects, error.reject)
-        return DecodedRecord(found.scores, event, rejects, foreign=foreign)
+        return DecodedRecord(found.scores, event, rejects, needs_repartition=foreign)
 
     def _input(self, topic: str) -> _Input:
         known = self._by_topic.get(topic)

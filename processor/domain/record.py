@@ -1,4 +1,4 @@
-"""A record: what Kafka gave, never changed."""
+"""A Kafka record, which is never changed, and its partition."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -27,5 +27,5 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def origin(self) -> str:
-        """Where it came from, as `topic/partition/offset`: how logs and letters name a record."""
+        """Return `topic/partition/offset`: how logs and dead letters name a record."""
         return f"{self.topic}/{self.partition}/{self.offset}"

@@ -72,7 +72,7 @@ class AssignmentFollower(Protocol):
         """Settle what is under way for these partitions, in bounded time: they are leaving."""
         ...
 
-    def gone(self, partitions: Sequence[Partition]) -> None:
+    def revoked(self, partitions: Sequence[Partition]) -> None:
         """Hear of partitions that are ours no more; what is unsettled of them was released."""
         ...
 
@@ -299,7 +299,7 @@ class KafkaSource:
         if ours:
             log.info("Partitions are ours no more.", partitions=partition_names(ours), cause=cause)
             if self._follower is not None:
-                self._follower.gone(ours)
+                self._follower.revoked(ours)
 
     def _drop(self, partitions: Sequence[Partition], cause: str) -> None:
         release_partitions(self._ledger, partitions, cause, metrics=self._metrics)

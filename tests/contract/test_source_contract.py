@@ -55,7 +55,7 @@ class FakeGroup:
         self._next.add([Record(SCORES, partition, at, 1, b"key", each) for at, each in places])
 
     def member(self, follower: Follower) -> FakeSource:
-        member = self._next if not self._next.happened else self._next.next_member()
+        member = self._next if not self._next.steps else self._next.next_member()
         self._next = member
         member.start(follower)
         return member
@@ -87,7 +87,7 @@ class RealGroup:
 
     def lose(self, member: Source, follower: Follower) -> None:
         self._broker.fail_requests(Api.CONSUMER_GROUP_HEARTBEAT, KafkaError.UNKNOWN_MEMBER_ID)
-        gathered(member, lambda _: any(word == "gone" for word, _ in follower.told))
+        gathered(member, lambda _: any(word == "revoked" for word, _ in follower.told))
 
     def cut(self) -> None:
         self._broker.broker_down()
@@ -258,7 +258,7 @@ def test_what_was_lost_is_not_ours_to_settle_and_comes_again(group: Group) -> No
     member.commit()
 
     assert values_of(taken(member, 2)) == [b"a0", b"a1"]
-    assert [word for word, _ in follower.told] == ["assigned", "gone", "assigned"]
+    assert [word for word, _ in follower.told] == ["assigned", "revoked", "assigned"]
 
 
 def test_a_poll_without_a_partition_has_the_records_of_the_others(group: Group) -> None:

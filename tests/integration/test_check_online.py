@@ -28,8 +28,8 @@ from processor.simulator.environment import (
     EnvironmentSettings,
     SimulatedEnvironment,
 )
-from processor.sink.check import reached
-from processor.sink.reply import InletResponse, TransportFault
+from processor.sink.check import inlet_result
+from processor.sink.transport import InletResponse, TransportFault
 from tests.support.registry import FakeRegistry
 
 Box = SimulatedEnvironment[AepSimulator]
@@ -234,4 +234,4 @@ def test_scores_must_be_where_facts_are_forwarded_to(key: bytes, mark: CheckStat
 def test_an_inlets_answer_is_judged(
     reply: InletResponse | TransportFault, mark: CheckStatus
 ) -> None:
-    assert reached("inlet", reply).mark is mark
+    assert inlet_result("inlet", reply).mark is mark

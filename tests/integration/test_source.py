@@ -137,11 +137,11 @@ def test_a_leaving_partition_is_drained_and_its_prefix_committed(broker: Embedde
     def drained() -> bool:
         first.turn()
         second.turn()
-        return any(word == "gone" for word, _ in first.follower.told)
+        return any(word == "revoked" for word, _ in first.follower.told)
 
     until(drained, seconds=9, what="a revoke", every=0.001)
 
-    gone = next(parts for word, parts in first.follower.told if word == "gone")
+    gone = next(parts for word, parts in first.follower.told if word == "revoked")
     score_parts = [each for each in gone if each.topic == SCORES]
     assert committed(broker, GROUP, *score_parts) == [5] * len(score_parts)
     assert first.metrics.value("records_released", SCORES, "revoked") == 0

@@ -15,7 +15,7 @@ from tests.support.stream_run import (
     FACTS,
     NOW_MS,
     SCORES,
-    Corridor,
+    StreamRun,
     event_record,
     score_record,
 )
@@ -101,9 +101,9 @@ def repartitioned(events: list[Record]) -> list[tuple[bytes, bytes]]:
     return list(played([events], REPARTITIONED).repartition.written)
 
 
-def played(polls: list[list[Record]], changes: dict[str, str] | None = None) -> Corridor:
-    """Return a corridor that has these polls behind it."""
-    corridor = Corridor(polls, changes)
-    corridor.source.group = frozenset(Partition(topic, 0) for topic in (SCORES, EVENTS, FACTS))
-    assert corridor.run()
-    return corridor
+def played(polls: list[list[Record]], changes: dict[str, str] | None = None) -> StreamRun:
+    """Return a run that has these polls behind it."""
+    run = StreamRun(polls, changes)
+    run.source.group = frozenset(Partition(topic, 0) for topic in (SCORES, EVENTS, FACTS))
+    assert run.finish()
+    return run

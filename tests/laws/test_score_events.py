@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from processor.domain.event import Fact
 from processor.domain.outcome import ContextStatus
 from processor.domain.score import Identity, Score
-from processor.enrich.event_id import digest, event_id, id_seed
+from processor.enrich.prepared_score import digest, event_id, id_seed
 from processor.state.format.score_history import DeliveredScore
 from processor.state.person import Person
 from tests.support.enriching import (

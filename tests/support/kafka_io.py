@@ -110,8 +110,8 @@ class Follower:
         self.told.append(("drain", tuple(sorted(partitions))))
         self.on_drain()
 
-    def gone(self, partitions: Sequence[Partition]) -> None:
-        self.told.append(("gone", tuple(sorted(partitions))))
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        self.told.append(("revoked", tuple(sorted(partitions))))
 
 
 class Replica:

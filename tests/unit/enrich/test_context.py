@@ -4,7 +4,7 @@ import pytest
 
 from processor.domain.event import Fact
 from processor.domain.outcome import ContextStatus
-from processor.enrich.context import movement
+from processor.enrich.context import bucket_movement
 from processor.state.format.fact import name_of, pack
 from processor.state.person import Person
 from tests.support.enriching import (
@@ -176,5 +176,5 @@ def test_text_from_outside_is_cut() -> None:
 def test_movements_are_nine() -> None:
     buckets = ("low", "medium", "high")
 
-    assert len({movement(one, other) for one in buckets for other in buckets}) == 9
-    assert movement("low", "low") == "stayed low"
+    assert len({bucket_movement(one, other) for one in buckets for other in buckets}) == 9
+    assert bucket_movement("low", "low") == "stayed low"

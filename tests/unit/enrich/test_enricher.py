@@ -135,7 +135,7 @@ def test_a_clean_event_is_accepted_as_it_is_built() -> None:
 
     event = ENRICHER.event(prepared, person_of(fact(1, page="Home")), ContextStatus.COMPLETE)
 
-    assert prepared.destination.schema.accepts(event)
+    assert prepared.route_model.schema.accepts(event)
 
 
 def test_an_event_too_large_loses_factors_from_the_end() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from processor.domain.schema_files import schemas_folder
-from processor.enrich.context import STANDARD_KINDS, movement
+from processor.enrich.context import STANDARD_KINDS, bucket_movement
 from processor.enrich.event_schema import EventSchema, closed_event, render_field_group
 
 MODEL = "PropensityToUpgrade"
@@ -88,7 +88,7 @@ def test_the_counted_event_types_are_the_declared_ones() -> None:
 
 def test_the_suggested_movements_are_the_ones_we_make() -> None:
     buckets = context_fields()["scoreBucket"]["meta:enum"]
-    made = {movement(one, other) for one in buckets for other in buckets}
+    made = {bucket_movement(one, other) for one in buckets for other in buckets}
 
     assert context_fields()["bucketMovement"]["meta:enum"].keys() == made
 

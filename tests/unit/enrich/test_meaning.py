@@ -9,7 +9,7 @@ from processor.enrich.score_rules import ScoreRules
 from processor.settings import EventSettings, ReadingSettings
 from tests.support.enriching import DAY_MS, NOW_MS, score_of
 
-MEANING = ScoreRules.of(EventSettings(tenant="acme"), ReadingSettings())
+MEANING = ScoreRules.from_settings(EventSettings(tenant="acme"), ReadingSettings())
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,9 @@ def test_the_ends_of_every_range_are_in_it(changes: dict[str, Any]) -> None:
 
 
 def test_dates_before_1900_are_ancient_whatever_the_settings_allow() -> None:
-    patient = ScoreRules.of(EventSettings(tenant="acme"), ReadingSettings(max_age_days=10_000_000))
+    patient = ScoreRules.from_settings(
+        EventSettings(tenant="acme"), ReadingSettings(max_age_days=10_000_000)
+    )
 
     with pytest.raises(RejectError, match="older than"):
         patient.check(score_of(scored_at_ms=-2_208_988_800_001), NOW_MS, "")

@@ -1,6 +1,6 @@
 import hashlib
 
-from processor.enrich.event_id import digest, event_id, id_seed
+from processor.enrich.prepared_score import digest, event_id, id_seed
 from tests.support.enriching import score_of
 
 SEED = id_seed("acme", "Upgrade")

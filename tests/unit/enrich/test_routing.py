@@ -5,7 +5,8 @@ import pytest
 from processor.domain.errors import RejectError, SettingsError
 from processor.domain.outcome import Reason, Stage
 from processor.enrich.event_schema import compile_schemas, model_keys
-from processor.enrich.routing import RouteModel, Router
+from processor.enrich.prepared_score import RouteModel
+from processor.enrich.routing import Router
 from tests.support.settings import MINIMAL, settings_with
 
 ROUTE = MINIMAL["routes"][0]
@@ -30,17 +31,17 @@ def found(model: str, *routes: dict[str, Any]) -> RouteModel:
     ],
 )
 def test_a_name_is_found_in_every_spelling_and_its_key_is_the_settings(model: str) -> None:
-    destination = found(model, ROUTE)
+    route_model = found(model, ROUTE)
 
-    assert destination.name == "upgrade"
-    assert destination.model_key == "Likelihoodtoupgradeaccount"
-    assert destination.prediction == "Likelihood to upgrade account"
+    assert route_model.name == "upgrade"
+    assert route_model.model_key == "Likelihoodtoupgradeaccount"
+    assert route_model.prediction == "Likelihood to upgrade account"
 
 
 def test_a_pattern_takes_the_records_own_name() -> None:
-    destination = found("Churn Risk EMEA", {"models": ["churn*"]})
+    route_model = found("Churn Risk EMEA", {"models": ["churn*"]})
 
-    assert (destination.model_key, destination.prediction) == ("ChurnRiskEMEA", "Churn Risk EMEA")
+    assert (route_model.model_key, route_model.prediction) == ("ChurnRiskEMEA", "Churn Risk EMEA")
 
 
 def test_patterns_ignore_what_names_ignore() -> None:
@@ -56,9 +57,9 @@ def test_the_first_route_that_matches_wins() -> None:
 
 
 def test_model_key_and_prediction_are_the_routes_where_it_names_them() -> None:
-    destination = found("v2", {"models": ["v*"], "model_key": "Upgrade", "prediction": "Up!"})
+    route_model = found("v2", {"models": ["v*"], "model_key": "Upgrade", "prediction": "Up!"})
 
-    assert (destination.model_key, destination.prediction) == ("Upgrade", "Up!")
+    assert (route_model.model_key, route_model.prediction) == ("Upgrade", "Up!")
 
 
 @pytest.mark.parametrize("model", ["Churn", "", "!!!", "x" * 100_000])
@@ -87,4 +88,4 @@ def test_spellings_without_end_do_not_fill_the_memory() -> None:
     for number in range(10_000):
         one.find(f"model {number}")
 
-    assert len(one._known) <= 4_096  # noqa: SLF001
+    assert len(one._cached) <= 4_096  # noqa: SLF001

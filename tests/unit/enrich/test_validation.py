@@ -127,7 +127,7 @@ def test_a_file_that_is_no_resolved_schema_stops_the_start(schema: object, tmp_p
 def test_a_file_that_is_not_there_stops_the_start() -> None:
     settings = settings_with({"routes/0/schema_file": "nowhere.json"})
 
-    with pytest.raises(SettingsError, match="can not be read"):
+    with pytest.raises(SettingsError, match="cannot be read"):
         compile_schemas(settings)
 
 

@@ -2,48 +2,58 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from processor.domain.clock import Clock
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Reject
-from processor.sink.assess import Assessment
-from processor.sink.reply import Reply, code_of
+from processor.sink.response import Assessment
+from processor.sink.transport import Reply, TransportFault
 from processor.sink.verdict import Cause
 from processor.telemetry.metrics import Metrics
 
+_KNOWN_STATUSES = frozenset(status.value for status in HTTPStatus)
+
+
+def code_of(reply: Reply) -> str:
+    """Name a reply for a metric: a known status, the class of an unknown one, or the fault."""
+    if isinstance(reply, TransportFault):
+        return reply.value
+    return str(reply.status) if reply.status in _KNOWN_STATUSES else f"{reply.status // 100}xx"
+
 
 class RouteMetrics:
-    """Counts what one lane does, under the names of the catalogue."""
+    """Counts the requests and events of one route, under the names of the catalogue."""
 
     def __init__(self, route: str, metrics: Metrics, clock: Clock) -> None:
         self._route = route
         self._metrics = metrics
         self._clock = clock
-        self._held: Cause | None = None
+        self._paused: Cause | None = None
         for result in ("accepted", "refused", "retryable", "unknown"):
             metrics.counter("items", route, result)
 
-    def leaving(self, items: int, size: int, *, again: bool) -> None:
-        """Count a request that leaves; `again` says that its events are in doubt."""
+    def started(self, items: int, size: int, *, resent: bool) -> None:
+        """Count a request that starts; `resent` tells that its events are in doubt."""
         self._metrics.gauge("requests_in_flight", self._route).inc()
         self._metrics.histogram("request_items", self._route).observe(items)
         self._metrics.histogram("request_bytes", self._route).observe(size)
-        if again:
+        if resent:
             self._metrics.counter("items_resent", self._route).inc(items)
 
-    def back(self) -> None:
-        """Count a request that is no longer under way."""
+    def finished(self) -> None:
+        """Count a request that is no longer in flight."""
         self._metrics.gauge("requests_in_flight", self._route).dec()
 
-    def answered(self, reply: Reply, seconds: float, found: Assessment, limit: int) -> None:
-        """Count a reply, what it said of the events, and the requests now allowed at once."""
-        result = "moved" if found.moved else next(iter(found.again)).action.value
+    def responded(self, reply: Reply, seconds: float, found: Assessment, limit: int) -> None:
+        """Count a reply, the events it leaves to be sent again, and the limit of concurrency."""
+        result = "moved" if found.any_settled else next(iter(found.retry)).action.value
         self._metrics.counter("requests", self._route, code_of(reply)).inc()
         self._metrics.histogram("request_duration_seconds", self._route, result).observe(seconds)
         self._metrics.gauge("requests_in_flight_limit", self._route).set(limit)
-        for verdict, places in found.again.items():
-            said = "unknown" if verdict.doubt else "retryable"
-            self._metrics.counter("items", self._route, said).inc(len(places))
+        for verdict, indexes in found.retry.items():
+            items = "unknown" if verdict.in_doubt else "retryable"
+            self._metrics.counter("items", self._route, items).inc(len(indexes))
 
     def accepted(self, events: Sequence[ScoreEvent]) -> None:
         """Count accepted events, their delay since Kafka and their age since the score date.
@@ -72,15 +82,15 @@ class RouteMetrics:
         """Count a request that will be sent again."""
         self._metrics.counter("retries", self._route, cause.value).inc()
 
-    def held(self, cause: Cause | None) -> None:
-        """Show why the lane is held, or that it is not."""
-        if self._held is not None:
-            self._metrics.gauge("circuit_open", self._route, self._held.value).set(0)
+    def paused(self, cause: Cause | None) -> None:
+        """Set why the route is paused, or that it is not."""
+        if self._paused is not None:
+            self._metrics.gauge("circuit_open", self._route, self._paused.value).set(0)
         if cause is not None:
             self._metrics.gauge("circuit_open", self._route, cause.value).set(1)
-        self._held = cause
+        self._paused = cause
 
     def quota(self, requests: float, messages: float) -> None:
-        """Show the shares of the inlet's budget in use."""
+        """Set the ratios of the inlet's rates in use."""
         self._metrics.gauge("quota_used_ratio", self._route, "requests").set(requests)
         self._metrics.gauge("quota_used_ratio", self._route, "messages").set(messages)

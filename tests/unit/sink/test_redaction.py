@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from processor.sink.redactor import redact
+from processor.sink.redaction import redact
 
 _EVENT = json.dumps(
     {
@@ -14,7 +14,7 @@ _EVENT = json.dumps(
 
 
 def test_types_codes_pointers_and_keywords_stay() -> None:
-    words = {
+    message = {
         "report": {
             "cause": {
                 "_streamingValidation": [
@@ -29,19 +29,19 @@ def test_types_codes_pointers_and_keywords_stay() -> None:
         }
     }
 
-    sentence, pointer = redact(words, _EVENT)
+    sentence, pointer = redact(message, _EVENT)
 
     assert "DCVS-1104-400 expected type: String, found: Long" in sentence
     assert pointer == "/_id"
 
 
-def test_adobes_own_words_stay_readable() -> None:
-    words = "The 'header' field is mandatory. Provide a valid 'header' value and try again."
+def test_adobes_own_text_stays_readable() -> None:
+    message = "The 'header' field is mandatory. Provide a valid 'header' value and try again."
 
-    assert redact(words, _EVENT)[0] == words
+    assert redact(message, _EVENT)[0] == message
 
 
-def test_keys_of_the_event_stay_and_unknown_words_go() -> None:
+def test_keys_of_the_event_stay_and_unknown_words_are_removed() -> None:
     sentence, _ = redact("extraneous key [CustomerAI] is not permitted, see Smith", _EVENT)
 
     assert "CustomerAI" in sentence
@@ -74,25 +74,32 @@ def test_keys_of_the_event_stay_and_unknown_words_go() -> None:
         "found: {}.",
     ],
 )
-def test_no_value_comes_through(sentence: str, secret: str) -> None:
-    for words in (sentence.format(secret), {"message": sentence.format(secret)}, [[secret]]):
-        kept, pointer = redact(words, _EVENT)
+def test_no_value_is_in_the_redacted_text(sentence: str, secret: str) -> None:
+    for message in (sentence.format(secret), {"message": sentence.format(secret)}, [[secret]]):
+        text, pointer = redact(message, _EVENT)
 
         for part in secret.replace("@", " ").split():
-            assert part not in kept
+            assert part not in text
             assert part not in pointer
 
 
-def test_words_of_any_size_and_shape_are_bounded() -> None:
+def test_a_message_of_any_size_and_shape_is_bounded() -> None:
     deep: object = "missing"
     for _ in range(500):
         deep = {"cause": [deep]}
 
-    for words in ("missing " * 100_000, {"message": ["required"] * 10_000}, deep, None, 7, [None]):
-        assert len(redact(words, b"not json")[0]) <= 400
+    for message in (
+        "missing " * 100_000,
+        {"message": ["required"] * 10_000},
+        deep,
+        None,
+        7,
+        [None],
+    ):
+        assert len(redact(message, b"not json")[0]) <= 400
 
 
-def test_control_characters_do_not_come_through() -> None:
+def test_control_characters_are_removed() -> None:
     sentence, _ = redact("missing\n\x1b[31mkey\u2028\u202e value\x00", _EVENT)
 
     assert sentence.isprintable()

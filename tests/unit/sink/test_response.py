@@ -1,21 +1,29 @@
 import json
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 
-from processor.sink.answer import read_items
+from processor.sink.response import read_items, retry_after_seconds
 from processor.sink.verdict import Action
+
+_NOW = 1_795_000_000_000
+
+
+def _date(seconds: float) -> str:
+    return format_datetime(datetime.fromtimestamp(_NOW / 1000 + seconds, UTC), usegmt=True)
 
 
 def _read(*items: object) -> dict[int, str] | None:
-    said = read_items(json.dumps({"inletId": "i", "responses": items}).encode(), len(items))
-    return None if said is None else {place: item.verdict.action for place, item in said.items()}
+    read = read_items(json.dumps({"inletId": "i", "responses": items}).encode(), len(items))
+    return None if read is None else {index: item.verdict.action for index, item in read.items()}
 
 
 def _ok(index: int) -> dict[str, str]:
     return {"xactionId": f"9341f8eb-{index}"}
 
 
-def test_items_with_nothing_but_an_id_were_accepted() -> None:
+def test_items_with_only_an_id_are_accepted() -> None:
     assert _read(_ok(0), _ok(1)) == {}
 
 
@@ -25,24 +33,24 @@ def test_both_documented_shapes_of_a_refusal_are_read(key: str, status: int | st
     assert _read(_ok(0), {key: status, "message": "bad"}) == {1: Action.REFUSE}
 
 
-def test_the_id_of_adobes_first_example_is_no_index() -> None:
+def test_the_id_of_adobes_first_example_is_not_an_index() -> None:
     assert _read({"xactionId": "1532625558467:0001:13"}, {"statusCode": 400}) == {1: Action.REFUSE}
 
 
-def test_an_explicit_success_is_a_success() -> None:
+def test_an_explicit_success_status_is_accepted() -> None:
     assert _read(_ok(0) | {"status": 200}, _ok(1) | {"statusCode": "202"}) == {}
 
 
-def test_items_out_of_order_are_put_back_by_their_index() -> None:
+def test_items_out_of_order_are_matched_by_their_index() -> None:
     assert _read(_ok(2), _ok(0) | {"status": 400}, _ok(1)) == {0: Action.REFUSE}
 
 
-def test_indexes_that_count_from_one_are_in_order_all_the_same() -> None:
+def test_indexes_that_count_from_one_are_in_order_too() -> None:
     assert _read(_ok(1), _ok(2) | {"status": 400}, _ok(3)) == {1: Action.REFUSE}
 
 
 @pytest.mark.parametrize("indexes", [(0, 0, 1), (1, 0, 7), (2, 2, 2)])
-def test_indexes_that_contradict_their_places_make_a_refusal_unknown(
+def test_indexes_that_contradict_the_order_make_a_refusal_unknown(
     indexes: tuple[int, int, int],
 ) -> None:
     first, second, third = indexes
@@ -50,7 +58,7 @@ def test_indexes_that_contradict_their_places_make_a_refusal_unknown(
     assert _read(_ok(first), _ok(second) | {"status": 400}, _ok(third)) is None
 
 
-def test_a_permutation_that_cannot_be_put_back_is_unknown() -> None:
+def test_a_permutation_that_cannot_be_resolved_is_unknown() -> None:
     assert _read({"status": 400, "message": "no id"}, _ok(2), _ok(1)) is None
 
 
@@ -103,10 +111,41 @@ def test_an_answer_that_cannot_be_trusted_is_unknown(body: bytes) -> None:
     assert read_items(body, 2) is None
 
 
-def test_what_the_inlet_said_of_an_event_is_kept() -> None:
+def test_the_message_of_a_refused_item_is_returned() -> None:
     body = {"responses": [{"status": 400, "message": {"report": {"message": "why"}}}]}
 
-    said = read_items(json.dumps(body).encode(), 1)
+    items = read_items(json.dumps(body).encode(), 1)
 
-    assert said is not None
-    assert said[0].words == {"report": {"message": "why"}}
+    assert items is not None
+    assert items[0].message == {"report": {"message": "why"}}
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        (" 120 ", 120.0),
+        ("1.5", 1.5),
+        ("301", 300.0),
+        ("999999999999999999", 300.0),
+        (_date(30), 30.0),
+        (_date(86_400), 300.0),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", None),
+        (_date(-30), None),
+        ("0", None),
+        ("-5", None),
+        ("1e9", None),
+        ("inf", None),
+        ("nan", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+        ("9" * 400, None),
+        ("Wed, 99 Foo 99999 99:99:99 GMT", None),
+        ("٣", None),
+    ],
+)
+def test_retry_after_is_read_in_both_forms_and_capped(
+    header: str | None, seconds: float | None
+) -> None:
+    assert retry_after_seconds(header, _NOW, 300.0) == seconds

@@ -1,7 +1,7 @@
-"""What AEP says of a refused event, reduced to what may be kept.
+"""AEP's message about a refused event, without the event's values.
 
-AEP's error texts quote the values they complain about. Kept are words of a closed vocabulary, names
-of keys, JSON pointers made of them, and error codes; everything else becomes `…`.
+AEP's error texts quote the values they complain about. What stays are words of a closed vocabulary,
+names of keys, JSON pointers made of them, and error codes; everything else becomes `…`.
 """
 
 import re
@@ -10,14 +10,15 @@ from typing import Any
 
 import msgspec
 
-_LONGEST = 400
-_DEEPEST = 8
-_MOST_TEXTS = 8
-_TEXTS = ("message", "title", "keyword", "pointerToViolation", "schemaLocation", "detail")
+_MAX_LENGTH = 400
+_MAX_DEPTH = 8
+_MAX_TEXTS = 8
+_TEXT_KEYS = ("message", "title", "keyword", "pointerToViolation", "schemaLocation", "detail")
 _TOKEN = re.compile(
     r"DC[A-Z]{2,3}-\d{4}-\d{3}|#?(?:/[\w@.-]*)+|\w+(?:[-@.:]\w+)*|[^\w\s]+|\s+", re.ASCII
 )
 _CODE = re.compile(r"DC[A-Z]{2,3}-\d{4}-\d{3}", re.ASCII)
+_MARKS = frozenset((".", ",", ":", ";", "'", '"', "[", "]", "(", ")", "#", "'.", "],", ");"))
 _WORDS = frozenset(
     re.findall(
         r"\S+",
@@ -41,56 +42,54 @@ _WORDS = frozenset(
 )
 
 
-def redact(words: Any, body: bytes) -> tuple[str, str]:  # noqa: ANN401  whatever AEP says
-    """Return a sentence for people and the pointer to the guilty field, of AEP's words.
+def redact(message: Any, body: bytes) -> tuple[str, str]:  # noqa: ANN401  any JSON
+    """Return of AEP's message a sentence for people and the pointer to the field it is about.
 
     `body` is the refused event: the names of its keys, never its values, belong to the vocabulary.
     """
     known = _WORDS | {key.lower() for key in _keys(_decoded(body))}
-    texts = [text for _, text in _texts(words, _DEEPEST)][:_MOST_TEXTS]
-    pointers = [text for name, text in _texts(words, _DEEPEST) if name == "pointerToViolation"]
-    sentence = _squeezed("; ".join(_safe(text[: 4 * _LONGEST], known) for text in texts))
-    pointer = _safe(pointers[-1][:_LONGEST], known).lstrip("#") if pointers else ""
-    return sentence[:_LONGEST], pointer
+    texts = [text for _, text in _texts(message, _MAX_DEPTH)][:_MAX_TEXTS]
+    pointers = [text for name, text in _texts(message, _MAX_DEPTH) if name == "pointerToViolation"]
+    redacted = (_redacted_text(text[: 4 * _MAX_LENGTH], known) for text in texts)
+    sentence = _collapsed("; ".join(redacted))
+    pointer = _redacted_text(pointers[-1][:_MAX_LENGTH], known).lstrip("#") if pointers else ""
+    return sentence[:_MAX_LENGTH], pointer
 
 
-def _texts(words: Any, deep: int) -> Iterator[tuple[str, str]]:  # noqa: ANN401
-    """Walk AEP's words and yield the names and texts that speak of the violation."""
-    if isinstance(words, str):
-        yield "message", words
-    elif isinstance(words, dict) and deep:
-        yield from ((name, words[name]) for name in _TEXTS if isinstance(words.get(name), str))
-        for inner in words.values():
+def _texts(value: Any, depth: int) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+    """Walk AEP's message and yield the names and texts that describe the violation."""
+    if isinstance(value, str):
+        yield "message", value
+    elif isinstance(value, dict) and depth:
+        yield from ((name, value[name]) for name in _TEXT_KEYS if isinstance(value.get(name), str))
+        for inner in value.values():
             if not isinstance(inner, str):
-                yield from _texts(inner, deep - 1)
-    elif isinstance(words, list) and deep:
-        for inner in words[:_MOST_TEXTS]:
-            yield from _texts(inner, deep - 1)
+                yield from _texts(inner, depth - 1)
+    elif isinstance(value, list) and depth:
+        for inner in value[:_MAX_TEXTS]:
+            yield from _texts(inner, depth - 1)
 
 
-def _safe(text: str, known: frozenset[str]) -> str:
-    return "".join(_kept(token, known) for token in _TOKEN.findall(text))
+def _redacted_text(text: str, known: frozenset[str]) -> str:
+    return "".join(_redacted(token, known) for token in _TOKEN.findall(text))
 
 
-def _kept(token: str, known: frozenset[str]) -> str:
+def _redacted(token: str, known: frozenset[str]) -> str:
     if token.isspace():
         return " "
     if token.lower() in known or _CODE.fullmatch(token):
         return token
     if token.lstrip("#").startswith("/"):
-        return "/".join(_step(step, known) for step in token.split("/"))
+        return "/".join(_redacted_step(step, known) for step in token.split("/"))
     return token if token in _MARKS else "…"
 
 
-_MARKS = frozenset((".", ",", ":", ";", "'", '"', "[", "]", "(", ")", "#", "'.", "],", ");"))
-
-
-def _step(step: str, known: frozenset[str]) -> str:
+def _redacted_step(step: str, known: frozenset[str]) -> str:
     index = step.isdigit() and len(step) <= 3  # noqa: PLR2004  an index, never an id
     return step if index or step in ("", "#") or step.lower() in known else "…"
 
 
-def _squeezed(text: str) -> str:
+def _collapsed(text: str) -> str:
     return re.sub(r"…(?:[\s….,:;'\"\[\]()-]*…)+", "…", re.sub(r"\s+", " ", text)).strip()
 
 

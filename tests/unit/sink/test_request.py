@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from processor.sink.envelope import Envelope
+from processor.sink.request import Envelope
 from tests.support.score_events import score_events
 from tests.support.settings import settings_with
 
@@ -12,7 +12,7 @@ def _envelope() -> Envelope:
     return Envelope(settings.aep, settings.routes[0])
 
 
-def test_every_event_gets_the_message_adobe_documents() -> None:
+def test_every_event_is_wrapped_in_the_message_adobe_documents() -> None:
     events = score_events(2)
 
     body = json.loads(_envelope().wrap(events))
@@ -35,9 +35,11 @@ def test_every_event_gets_the_message_adobe_documents() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_the_size_is_known_before_it_is_made(count: int) -> None:
+def test_the_size_of_a_body_is_known_before_it_is_made(count: int) -> None:
     envelope, events = _envelope(), score_events(count, size=333)
 
-    size = envelope.around + sum(len(event.body) + envelope.between for event in events)
+    size = envelope.fixed_overhead + sum(
+        len(event.body) + envelope.event_overhead for event in events
+    )
 
     assert len(envelope.wrap(events)) == size
