@@ -22,7 +22,7 @@ from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import StopError
 from processor.enrich.enricher import Enricher
 from processor.enrich.event_schema import compile_schemas
-from processor.kafka.offsets import librdkafka_version
+from processor.kafka.admin import librdkafka_version
 from processor.observer import TelemetryObserver
 from processor.planner import Planner
 from processor.repartition.sink import KafkaRepartitionSink, NoRepartitionSink

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, Self, TypeAlias
 
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Record
 from processor.state.person import Person
 
 
@@ -38,22 +38,6 @@ class Poll(Protocol):
 
     def without(self, gone: AbstractSet[Partition]) -> Self:
         """Return the same poll less the records of some partitions."""
-        ...
-
-
-class AssignmentListener(Protocol):
-    """Called on changes of the assignment, inside `Source.poll` and on its thread."""
-
-    def assigned(self, partitions: Sequence[Partition]) -> None:
-        """Called with newly assigned partitions, before any of their records is polled."""
-        ...
-
-    def drain(self, partitions: Sequence[Partition]) -> None:
-        """Called before partitions are revoked: settle their records, in bounded time."""
-        ...
-
-    def revoked(self, partitions: Sequence[Partition]) -> None:
-        """Called with partitions that are no longer assigned, whether revoked or lost."""
         ...
 
 

@@ -7,10 +7,10 @@ from typing import TextIO
 
 import msgspec
 
-from processor.components import AssignmentListener, RecordReader
+from processor.components import RecordReader
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Record
 
 
 class DeadLetterPoll(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from processor.domain.record import Record
 from processor.domain.score import Identity, Score
 from processor.enrich.enricher import Enricher
 from processor.enrich.prepared_score import PreparedScore
-from processor.kafka.fetch import fetch
+from processor.kafka.topic_reader import fetch_record
 from processor.settings import Settings
 from processor.state.format.person import decode
 from processor.state.person import Person
@@ -48,7 +48,7 @@ def explain_place(settings: Settings, place: str, *, reveal: bool) -> int:
     """Explain the record at `topic/partition/offset`; returns 0 where it would be delivered."""
     topic, partition, offset = _place(place)
     clock = SystemClock()
-    record = fetch(settings.kafka, topic, partition, offset, clock=clock)
+    record = fetch_record(settings.kafka, topic, partition, offset, clock=clock)
     if record is None:
         Console().print(f"There is no record at {place}.")
         return 1

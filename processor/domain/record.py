@@ -1,6 +1,7 @@
-"""A Kafka record, which is never changed, and its partition."""
+"""A Kafka record, which is never changed, its partition, and who follows the assignment."""
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -29,3 +30,19 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     def origin(self) -> str:
         """Return `topic/partition/offset`: how logs and dead letters name a record."""
         return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class AssignmentListener(Protocol):
+    """Called on changes of the assignment, inside `Source.poll` and on its thread."""
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        """Called with newly assigned partitions, before any of their records is polled."""
+        ...
+
+    def drain(self, partitions: Sequence[Partition]) -> None:
+        """Called before partitions are revoked: settle their records, in bounded time."""
+        ...
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """Called with partitions that are no longer assigned, whether revoked or lost."""
+        ...

@@ -24,15 +24,15 @@ _OF_LIBRDKAFKA = {
 
 
 @pytest.mark.parametrize(("key", "signed"), _OF_KAFKA.items())
-def test_murmur2_is_that_of_java_clients(key: bytes, signed: int) -> None:
+def test_murmur2_equals_the_java_clients(key: bytes, signed: int) -> None:
     assert murmur2(key) == signed & 0xFFFFFFFF
 
 
 @pytest.mark.parametrize(("key", "unsigned"), _OF_LIBRDKAFKA.items())
-def test_murmur2_is_that_of_librdkafka(key: bytes, unsigned: int) -> None:
+def test_murmur2_equals_librdkafka(key: bytes, unsigned: int) -> None:
     assert murmur2(key) == unsigned
 
 
-def test_a_negative_hash_has_its_sign_taken_off_before_it_is_divided() -> None:
+def test_sign_of_the_hash_is_cleared_before_the_division() -> None:
     assert PARTITIONERS["murmur2"](b"21", 7) == (-973932308 & 0x7FFFFFFF) % 7
     assert PARTITIONERS["crc32"](b"21", 7) == crc32(b"21") % 7

@@ -10,30 +10,30 @@ KAFKA = KafkaSettings(
 LAYOUT = {"scores": 2, "events-a": 3, "events-b": 1, "facts": 2, "else": 9}
 
 
-def test_events_that_are_keyed_alike_are_beside_their_scores() -> None:
+def test_scores_wait_for_the_events_of_the_same_partition_number() -> None:
     topics = Topics(KAFKA)
 
     assert topics.subscription == ["scores", "^ev.*"]
-    assert topics.beside(LAYOUT, 1) == [Partition("events-a", 1)]
-    assert topics.upstream(LAYOUT) == []
-    assert not topics.aligned(LAYOUT)
+    assert topics.events_of(LAYOUT, 1) == [Partition("events-a", 1)]
+    assert topics.repartitioned(LAYOUT) == []
+    assert not topics.copartitioned(LAYOUT)
     assert topics.gaps_expected("events-a")
 
 
-def test_events_that_are_forwarded_are_upstream_and_their_counts_are_free() -> None:
+def test_repartitioned_events_may_have_any_partition_count() -> None:
     topics = Topics(KAFKA, "facts")
 
     assert topics.subscription == ["scores", "facts", "^ev.*"]
-    assert topics.beside(LAYOUT, 1) == [Partition("facts", 1)]
-    assert topics.upstream(LAYOUT) == [
+    assert topics.events_of(LAYOUT, 1) == [Partition("facts", 1)]
+    assert topics.repartitioned(LAYOUT) == [
         *(Partition("events-a", number) for number in range(3)),
         Partition("events-b", 0),
     ]
-    assert topics.aligned(LAYOUT)
-    assert not topics.aligned(LAYOUT | {"facts": 3})
+    assert topics.copartitioned(LAYOUT)
+    assert not topics.copartitioned(LAYOUT | {"facts": 3})
     assert topics.gaps_expected("events-a")
-    assert not topics.keyed("events-a")
-    assert topics.keyed("facts")
-    assert topics.keyed("scores")
+    assert not topics.keyed_by_person("events-a")
+    assert topics.keyed_by_person("facts")
+    assert topics.keyed_by_person("scores")
     assert not topics.gaps_expected("facts")
     assert not topics.gaps_expected("scores")

@@ -10,7 +10,7 @@ def kafka(**changes: object) -> KafkaSettings:
     return KafkaSettings.model_validate({"bootstrap_servers": "127.0.0.1:9092", **changes})
 
 
-def test_nothing_is_committed_or_stored_behind_our_back() -> None:
+def test_nothing_is_committed_or_stored_automatically() -> None:
     properties = consumer_properties(kafka(), together=False)
 
     assert properties["enable.auto.commit"] is False
@@ -22,12 +22,12 @@ def test_nothing_is_committed_or_stored_behind_our_back() -> None:
 @pytest.mark.parametrize(
     "name", ["enable.auto.commit", "auto.offset.reset", "group.id", "isolation.level"]
 )
-def test_a_property_the_guarantee_rests_on_is_refused(name: str) -> None:
+def test_property_of_the_delivery_guarantee_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
         consumer_properties(kafka(client={name: "x"}), together=False)
 
 
-def test_users_properties_and_secrets_reach_the_client_in_clear() -> None:
+def test_properties_and_secrets_of_the_settings_reach_the_client() -> None:
     client = {"security.protocol": "SASL_SSL", "sasl.password": "hush", "client.id": "mine"}
 
     properties = consumer_properties(kafka(client=client), together=False)
@@ -35,7 +35,7 @@ def test_users_properties_and_secrets_reach_the_client_in_clear() -> None:
     assert properties.items() >= client.items()
 
 
-def test_a_new_style_group_is_not_told_what_brokers_decide() -> None:
+def test_consumer_protocol_leaves_assignment_properties_to_the_broker() -> None:
     properties = consumer_properties(kafka(group_protocol="consumer"), together=True)
 
     assert properties.keys().isdisjoint(
@@ -44,7 +44,7 @@ def test_a_new_style_group_is_not_told_what_brokers_decide() -> None:
     assert properties["group.remote.assignor"] == "range"
 
 
-def test_the_join_wants_equal_numbers_together() -> None:
+def test_join_assigns_equal_partition_numbers_together() -> None:
     apart = consumer_properties(kafka(), together=False)
     together = consumer_properties(kafka(group_instance_id="replica-1"), together=True)
 
@@ -55,12 +55,12 @@ def test_the_join_wants_equal_numbers_together() -> None:
     assert not is_eager(kafka(group_protocol="consumer"), together=True)
 
 
-def test_topics_may_be_patterns_and_scores_win() -> None:
+def test_topic_that_matches_both_patterns_is_a_scores_topic() -> None:
     topics = Topics(kafka(scores={"topics": ["^scores-.*"]}, events={"topics": ["^.*-events$"]}))
     layout = {"scores-a": 4, "scores-events": 4, "web-events": 4, "else": 7}
 
-    assert topics.scores("scores-events")
-    assert not topics.scores("web-events")
-    assert topics.aligned(layout)
-    assert [each.topic for each in topics.beside(layout, 3)] == ["web-events"]
-    assert not topics.aligned({**layout, "web-events": 5})
+    assert topics.is_scores("scores-events")
+    assert not topics.is_scores("web-events")
+    assert topics.copartitioned(layout)
+    assert [each.topic for each in topics.events_of(layout, 3)] == ["web-events"]
+    assert not topics.copartitioned({**layout, "web-events": 5})
