@@ -134,16 +134,16 @@ def _merged(one: Schema, other: Schema) -> Schema:
     return merged
 
 
-def undeclared(wanted: Schema, declared: Schema) -> list[tuple[str, ...]]:
-    """Return the paths of a closed schema that another one does not declare, the topmost of each.
+def undeclared(needed: Schema, declared: Schema) -> list[tuple[str, ...]]:
+    """Return the paths of a needed closed schema that another one does not declare, topmost only.
 
     A list is no step of a path: the fields of its objects follow the name of the list.
     """
-    if "items" in wanted:
-        return undeclared(wanted["items"], declared.get("items", {}))
+    if "items" in needed:
+        return undeclared(needed["items"], declared.get("items", {}))
     names: Mapping[str, Schema] = declared.get("properties", {})
     paths: list[tuple[str, ...]] = []
-    for name, inner in wanted.get("properties", {}).items():
+    for name, inner in needed.get("properties", {}).items():
         if name in names:
             paths += [(name, *path) for path in undeclared(inner, names[name])]
         else:
@@ -248,16 +248,16 @@ def compile_schemas(settings: Settings) -> dict[str, EventSchema]:
 
 def _of_route(route: RouteSettings, tenant: str) -> EventSchema:
     keys = model_keys(route)
-    ours = closed_event(tenant, keys, any_model=is_open(route))
+    needed = closed_event(tenant, keys, any_model=is_open(route))
     if route.schema_file is None:
-        return EventSchema(ours)
-    theirs = close(_read(route.schema_file))
-    leave_out = undeclared(ours, theirs)
+        return EventSchema(needed)
+    declared = close(_read(route.schema_file))
+    leave_out = undeclared(needed, declared)
     missing = [path for path in leave_out if not _may_be_left_out(path)]
     if missing:
         where = ", ".join(".".join(path) for path in missing)
         raise SettingsError([f"the schema in {route.schema_file} does not declare {where}."])
-    return EventSchema(theirs, leave_out)
+    return EventSchema(declared, leave_out)
 
 
 def _read(path: Path) -> Schema:
@@ -274,8 +274,8 @@ def _may_be_left_out(path: tuple[str, ...]) -> bool:
     match path:
         case ("eventType" | "producedBy",) | (_, "scoreContext", *_):
             return True
-        case (_, "CustomerAI", _, leaf, *_):
-            return leaf not in ("score", "scoreDate")
+        case (_, "CustomerAI", _, field, *_):
+            return field not in ("score", "scoreDate")
         case _:
             return False
 

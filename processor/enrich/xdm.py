@@ -14,15 +14,15 @@ def build(prepared: PreparedScore, context: Event, tenant_key: str, event_type: 
     """Return the event with `context` as its `scoreContext`; `tenant_key` has its underscore."""
     score = prepared.score
     score_date = cached_rfc3339(score.scored_at_ms)
-    leaves: Event = {"score": score.score + 0.0, "scoreDate": score_date}
+    fields: Event = {"score": score.score + 0.0, "scoreDate": score_date}
     if score.probability is not None:
-        leaves["probability"] = score.probability + 0.0
+        fields["probability"] = score.probability + 0.0
     if score.percentile is not None:
-        leaves["percentileScore"] = score.percentile
+        fields["percentileScore"] = score.percentile
     if score.model_type:
-        leaves["modelType"] = score.model_type[:MAX_TEXT]
+        fields["modelType"] = score.model_type[:MAX_TEXT]
     if score.factors:
-        leaves["influentialFactors"] = score.factors
+        fields["influentialFactors"] = score.factors
     return {
         "_id": prepared.id,
         "timestamp": score_date,
@@ -30,7 +30,7 @@ def build(prepared: PreparedScore, context: Event, tenant_key: str, event_type: 
         "producedBy": "system",
         "identityMap": _identity_map(prepared.identities),
         tenant_key: {
-            "CustomerAI": {prepared.route_model.model_key: leaves},
+            "CustomerAI": {prepared.route_model.model_key: fields},
             "scoreContext": context,
         },
     }
@@ -56,8 +56,8 @@ def normalised(factors: Iterable[Factor]) -> list[Event]:
 
 def _normalised(factor: Factor) -> Event:
     texts = (factor.get("code"), factor.get("value"), factor.get("importance"))
-    fields = zip(("code", "value", "importance"), texts, strict=True)
-    return {key: text[:MAX_TEXT] for key, text in fields if text}
+    parts = zip(("code", "value", "importance"), texts, strict=True)
+    return {key: text[:MAX_TEXT] for key, text in parts if text}
 
 
 def remove_fields(event: Event, paths: Iterable[Sequence[str]]) -> Event:

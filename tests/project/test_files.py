@@ -128,4 +128,13 @@ def test_links_lead_somewhere(readme: Path) -> None:
 
 def _exists(readme: Path, link: str) -> bool:
     address = urlsplit(link)
-    return bool(address.scheme) or (readme.parent / address.path).exists()
+    target = readme.parent / address.path if address.path else readme
+    return bool(address.scheme) or (
+        target.exists() and (not address.fragment or address.fragment in _anchors(target))
+    )
+
+
+def _anchors(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}

@@ -188,6 +188,24 @@ def test_nothing_is_committed_while_dead_letters_cannot_be_written() -> None:
     ]
 
 
+def test_intake_is_paused_while_schemas_cannot_be_fetched_and_resumed_after() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.start()
+    run.reader.unavailable_reason = "no response in 5 s"
+
+    for _ in range(3):
+        run.stream.run_once()
+    assert run.source.causes == {"registry"}
+    assert run.stream.unsettled == 1
+
+    run.reader.unavailable_reason = None
+    run.clock.advance(5)
+    for _ in range(5):
+        run.stream.run_once()
+    assert run.source.causes == set()
+    assert run.source.committed == {(SCORES, 0): 11}
+
+
 def test_records_wait_until_person_state_is_restored() -> None:
     run = StreamRun([[score_record(10)]])
     run.state_store.restoring = True

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from processor.components import PersonKey, RejectLimit
-from processor.domain.errors import InvariantError
-from processor.domain.event import ScoreEvent
+from processor.components import PersonKey, RecordReader, RejectLimit
+from processor.domain.errors import InvariantError, UnavailableError
+from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import AssignmentListener, Partition, Record
 from processor.state.person import Person, without_score
@@ -16,6 +16,7 @@ __all__ = [
     "FakeDelivery",
     "FakePending",
     "FakePoll",
+    "FakeReader",
     "FakeRepartitionSink",
     "FakeSink",
     "FakeSource",
@@ -51,6 +52,22 @@ class FakePending:
     @property
     def done(self) -> bool:
         return self._done()
+
+
+class FakeReader:
+    """Reads as a real reader does; has no schemas while `unavailable_reason` is set."""
+
+    def __init__(self, reader: RecordReader) -> None:
+        self.unavailable_reason: str | None = None
+        self._reader = reader
+
+    def fetch_schemas(self, records: Sequence[Record]) -> None:
+        if self.unavailable_reason is not None:
+            raise UnavailableError("registry", self.unavailable_reason)
+        self._reader.fetch_schemas(records)
+
+    def read(self, record: Record) -> DecodedRecord:
+        return self._reader.read(record)
 
 
 class FakeSource:

@@ -21,6 +21,7 @@ from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
 from tests.support.fakes import (
     FakeDeadLetterSink,
+    FakeReader,
     FakeRepartitionSink,
     FakeSink,
     FakeSource,
@@ -54,7 +55,9 @@ class StreamRun:
         self.repartition = FakeRepartitionSink(self.steps)
         self.metrics = Metrics()
         self.health = Health(self.metrics, self.clock, 60)
-        reader = InputReader(settings, schema_source(settings.registry, self.clock))
+        self.reader = FakeReader(
+            InputReader(settings, schema_source(settings.registry, self.clock))
+        )
         enricher = Enricher(settings, compile_schemas(settings))
         self.components = Components(
             self.source, self.sink, self.dead_letters, self.state_store, self.repartition
@@ -62,7 +65,7 @@ class StreamRun:
         self.observer = TelemetryObserver(self.metrics, self.health, self.clock)
         self.stream = Stream(
             self.components,
-            Planner(reader, enricher, settings.join),
+            Planner(self.reader, enricher, settings.join),
             settings=settings,
             observer=self.observer,
             clock=self.clock,

@@ -30,7 +30,7 @@ def found(model: str, *routes: dict[str, Any]) -> RouteModel:
         "likelihood-to_upgrade account",
     ],
 )
-def test_a_name_is_found_in_every_spelling_and_its_key_is_the_settings(model: str) -> None:
+def test_a_name_matches_in_every_spelling_and_has_the_key_of_the_settings(model: str) -> None:
     route_model = found(model, ROUTE)
 
     assert route_model.name == "upgrade"
@@ -38,13 +38,13 @@ def test_a_name_is_found_in_every_spelling_and_its_key_is_the_settings(model: st
     assert route_model.prediction == "Likelihood to upgrade account"
 
 
-def test_a_pattern_takes_the_records_own_name() -> None:
+def test_a_pattern_gives_the_key_of_the_records_name() -> None:
     route_model = found("Churn Risk EMEA", {"models": ["churn*"]})
 
     assert (route_model.model_key, route_model.prediction) == ("ChurnRiskEMEA", "Churn Risk EMEA")
 
 
-def test_patterns_ignore_what_names_ignore() -> None:
+def test_patterns_ignore_case_and_punctuation_as_names_do() -> None:
     assert found("churn_risk-7", {"models": ["Churn Risk [0-9]"]}).model_key == "churnrisk7"
     assert found("Likely to churn", {"models": ["Likely to churn?"]}).name == "upgrade"
 
@@ -56,14 +56,14 @@ def test_the_first_route_that_matches_wins() -> None:
     assert found("Churn", *routes).name == "all"
 
 
-def test_model_key_and_prediction_are_the_routes_where_it_names_them() -> None:
+def test_model_key_and_prediction_of_the_route_win() -> None:
     route_model = found("v2", {"models": ["v*"], "model_key": "Upgrade", "prediction": "Up!"})
 
     assert (route_model.model_key, route_model.prediction) == ("Upgrade", "Up!")
 
 
 @pytest.mark.parametrize("model", ["Churn", "", "!!!", "x" * 100_000])
-def test_an_unknown_prediction_is_rejected_by_name(model: str) -> None:
+def test_an_unknown_prediction_is_rejected_with_its_name(model: str) -> None:
     with pytest.raises(RejectError) as caught:
         found(model, ROUTE)
 
@@ -73,7 +73,7 @@ def test_an_unknown_prediction_is_rejected_by_name(model: str) -> None:
     assert len(reject.detail) < 300
 
 
-def test_a_name_without_a_key_needs_one_in_the_settings() -> None:
+def test_a_name_without_latin_letters_needs_a_model_key() -> None:
     with pytest.raises(RejectError, match="needs a model_key"):
         found("解約予測", {"models": ["*"]})
     with pytest.raises(SettingsError, match="needs a model_key"):
@@ -82,7 +82,7 @@ def test_a_name_without_a_key_needs_one_in_the_settings() -> None:
     assert found("解約予測", {"models": ["解約予測"], "model_key": "Churn"}).model_key == "Churn"
 
 
-def test_spellings_without_end_do_not_fill_the_memory() -> None:
+def test_the_cache_of_names_is_bounded() -> None:
     one = router({"models": ["*"], "model_key": "All"})
 
     for number in range(10_000):

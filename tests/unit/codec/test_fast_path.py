@@ -1,10 +1,10 @@
-"""The short cut for usual score records: when it is taken, and when not."""
+"""Which score records take the fast path, and which are read the general way."""
 
 import pytest
 
 from processor.codec.dates import Dates
+from processor.codec.entity import IdentityReader
 from processor.codec.fast_path import FastScoreReader
-from processor.codec.identities import IdentityReader
 from processor.codec.json_text import decode_json
 from processor.domain.outcome import Reason
 from processor.settings import IdentitySettings, ReadingSettings
@@ -16,17 +16,17 @@ FACTOR = {"code": "Counts of webVisit", "value": "14", "importance": "high"}
 FLAT = {"namespace": "CRMID", "id": "7", "prediction": "Churn", "score": 1, "scoreDate": 1}
 
 
-def _usual(tenant: str = "acme", **changes: object) -> FastScoreReader:
+def _fast_path(tenant: str = "acme", **changes: object) -> FastScoreReader:
     settings = ReadingSettings.model_validate(changes)
     return FastScoreReader(settings, tenant, IdentityReader(IdentitySettings()), Dates("UTC"))
 
 
-def _taken(content: object, usual: FastScoreReader) -> bool:
+def _is_fast(content: object, fast_path: FastScoreReader) -> bool:
     text = json_record(content).value
     assert text is not None
-    taken = bool(usual.of_json(text))
-    assert taken == bool(usual.of_value(decode_json(text, 64)))
-    return taken
+    is_fast = bool(fast_path.of_json(text))
+    assert is_fast == bool(fast_path.of_value(decode_json(text, 64)))
+    return is_fast
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def _taken(content: object, usual: FastScoreReader) -> bool:
         *("envelope", "flat-identities", "flat-least", "wild-flat-identity-map"),
     ],
 )
-def test_examples_as_they_should_be_take_it(name: str) -> None:
-    assert _taken((VALID / f"{name}.json").read_bytes(), _usual())
+def test_examples_in_the_frequent_form_take_the_fast_path(name: str) -> None:
+    assert _is_fast((VALID / f"{name}.json").read_bytes(), _fast_path())
 
 
-def test_deepest_that_takes_it_is_as_deep_as_the_least_limit() -> None:
+def test_fast_path_reads_no_deeper_than_the_least_depth_limit() -> None:
     reader = reader_with({"reading/max_depth": 8})
     deepest = json_record((VALID / "envelope.json").read_bytes())
     nested: object = "2026-08-03"
@@ -51,22 +51,22 @@ def test_deepest_that_takes_it_is_as_deep_as_the_least_limit() -> None:
     assert refusal(reader, json_record({**FLAT, "scoreDate": nested})).reason is Reason.TOO_DEEP
 
 
-def test_size_is_looked_at_first() -> None:
+def test_size_limit_is_checked_before_the_fast_path() -> None:
     reader = reader_with({"reading/max_record_bytes": 1_024})
     record = a_profile(Churn=a_model(influentialFactors=[FACTOR] * 20))
 
-    assert _taken(record, _usual())
+    assert _is_fast(record, _fast_path())
     assert refusal(reader, json_record(record)).reason is Reason.TOO_LARGE
 
 
 @pytest.mark.parametrize("tenant", ["acme", "_acme"])
-def test_it_is_for_the_tenant_of_the_settings(tenant: str) -> None:
-    assert _taken(a_profile(Churn=a_model()), _usual(tenant))
-    assert not _taken(a_profile(Churn=a_model()), _usual("other"))
+def test_fast_path_is_for_the_tenant_of_the_settings(tenant: str) -> None:
+    assert _is_fast(a_profile(Churn=a_model()), _fast_path(tenant))
+    assert not _is_fast(a_profile(Churn=a_model()), _fast_path("other"))
 
 
 @pytest.mark.parametrize(
-    "leaves",
+    "fields",
     [
         {"Score": 1},
         {"percentile": 5},
@@ -84,9 +84,9 @@ def test_it_is_for_the_tenant_of_the_settings(tenant: str) -> None:
         {"horizonDays": 30},
     ],
 )
-def test_model_with_anything_unusual_does_not(leaves: dict[str, object]) -> None:
-    assert _taken(a_profile(Churn=a_model(influentialFactors=[FACTOR])), _usual())
-    assert not _taken(a_profile(Churn=a_model(**leaves)), _usual())
+def test_model_in_another_form_is_read_the_general_way(fields: dict[str, object]) -> None:
+    assert _is_fast(a_profile(Churn=a_model(influentialFactors=[FACTOR])), _fast_path())
+    assert not _is_fast(a_profile(Churn=a_model(**fields)), _fast_path())
 
 
 @pytest.mark.parametrize(
@@ -98,31 +98,31 @@ def test_model_with_anything_unusual_does_not(leaves: dict[str, object]) -> None
         {"identityMap": {"ECID": [{"id": 7}]}},
         {"identityMap": {"ECID": {"id": ECID}}},
         {"_acme": {"loyalty": {}, "CustomerAI": {"Churn": a_model()}}},
-        {"_acme": {"CustomerAI": {f"M{at}": a_model() for at in range(65)}}},
+        {"_acme": {"CustomerAI": {f"M{index}": a_model() for index in range(65)}}},
         {"body": {"score": 1}, "header": {}},
     ],
 )
-def test_record_with_anything_unusual_does_not(more: dict[str, object]) -> None:
-    assert not _taken({**a_profile(Churn=a_model()), **more}, _usual())
+def test_record_in_another_form_is_read_the_general_way(more: dict[str, object]) -> None:
+    assert not _is_fast({**a_profile(Churn=a_model()), **more}, _fast_path())
 
 
 @pytest.mark.parametrize("more", [{"prediction": " "}, {"id": None}, {"_acme": {"CustomerAI": {}}}])
-def test_flat_record_with_anything_unusual_does_not(more: dict[str, object]) -> None:
-    assert _taken(FLAT, _usual())
-    assert not _taken({**FLAT, **more}, _usual())
+def test_flat_record_in_another_form_is_read_the_general_way(more: dict[str, object]) -> None:
+    assert _is_fast(FLAT, _fast_path())
+    assert not _is_fast({**FLAT, **more}, _fast_path())
 
 
 @pytest.mark.parametrize("value", [None, [], 7, "x", {}, {"body": None}, {"body": {}}])
-def test_what_is_no_record_does_not(value: object) -> None:
-    assert _usual().of_value(value) == ()
+def test_value_that_is_not_a_record_is_left_to_the_general_way(value: object) -> None:
+    assert _fast_path().of_value(value) == ()
 
 
-def test_names_of_leaves_are_those_of_the_settings() -> None:
+def test_fast_path_uses_the_aliases_of_the_settings() -> None:
     aliases = {"score": ["points", "score"], "scoreDate": ["day"]}
     model = {"points": 5, "day": "2026-08-03"}
 
-    assert _taken(a_profile(Churn=model), _usual(aliases=aliases))
-    assert not _taken(a_profile(Churn=a_model()), _usual(aliases=aliases))
+    assert _is_fast(a_profile(Churn=model), _fast_path(aliases=aliases))
+    assert not _is_fast(a_profile(Churn=a_model()), _fast_path(aliases=aliases))
 
 
 @pytest.mark.parametrize(
@@ -135,21 +135,21 @@ def test_names_of_leaves_are_those_of_the_settings() -> None:
         {"percentile": []},
     ],
 )
-def test_settings_that_give_a_key_two_meanings_leave_nothing_usual(
+def test_ambiguous_aliases_turn_the_fast_path_off(
     aliases: dict[str, list[str]],
 ) -> None:
-    usual = _usual(aliases=aliases)
+    fast_path = _fast_path(aliases=aliases)
 
-    assert not _taken(a_profile(Churn={"score": 5, "scoreDate": "2026-08-03"}), usual)
-    assert not _taken(FLAT, usual)
+    assert not _is_fast(a_profile(Churn={"score": 5, "scoreDate": "2026-08-03"}), fast_path)
+    assert not _is_fast(FLAT, fast_path)
 
 
-def test_tenant_named_like_the_id_leaves_nothing_usual() -> None:
-    assert not _taken({**FLAT, "_id": "x"}, _usual("id"))
+def test_tenant_with_the_name_of_the_id_turns_the_fast_path_off() -> None:
+    assert not _is_fast({**FLAT, "_id": "x"}, _fast_path("id"))
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf")])
-def test_avro_number_that_is_none_is_not_usual(score: float) -> None:
-    assert _usual().of_value(FLAT)
-    assert _usual().of_value({**FLAT, "score": score}) == ()
-    assert _usual().of_value({**FLAT, "probability": score}) == ()
+def test_avro_number_that_is_not_finite_is_read_the_general_way(score: float) -> None:
+    assert _fast_path().of_value(FLAT)
+    assert _fast_path().of_value({**FLAT, "score": score}) == ()
+    assert _fast_path().of_value({**FLAT, "probability": score}) == ()

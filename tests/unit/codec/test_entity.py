@@ -1,10 +1,10 @@
-"""Who a record is about."""
+"""The identities of an entity."""
 
 from typing import Any
 
 import pytest
 
-from processor.codec.identities import IdentityReader
+from processor.codec.entity import IdentityReader
 from processor.domain.score import Identity
 from processor.settings import IdentitySettings
 
@@ -25,13 +25,13 @@ IDENTITIES = IdentityReader(IdentitySettings())
         ("LoyaltyId", "LoyaltyId"),
     ],
 )
-def test_namespaces_come_out_in_their_configured_spelling(spelled: str, namespace: str) -> None:
+def test_namespaces_are_returned_in_their_configured_spelling(spelled: str, namespace: str) -> None:
     entity = {"identityMap": {spelled: [{"id": "x"}]}}
 
     assert IDENTITIES.read(entity) == (Identity(namespace, "x"),)
 
 
-def test_analytics_names_people_in_end_user_ids() -> None:
+def test_identities_are_read_from_end_user_ids() -> None:
     entity = {
         "endUserIDs": {
             "_experience": {
@@ -52,7 +52,7 @@ def test_analytics_names_people_in_end_user_ids() -> None:
 
 
 @pytest.mark.parametrize("number", [4711, 47.11, True, None, ["x"], {"id": "x"}])
-def test_id_that_is_not_text_is_passed_over(number: object) -> None:
+def test_id_that_is_not_text_is_skipped(number: object) -> None:
     entity = {"identityMap": {"ECID": [{"id": number}, {"id": ECID}]}}
 
     assert IDENTITIES.read(entity) == (Identity("ECID", ECID),)
@@ -71,15 +71,15 @@ def test_id_that_is_not_text_is_passed_over(number: object) -> None:
         {"endUserIDs": {"_experience": {"mcid": None, "aaid": "x"}}},
     ],
 )
-def test_nobody_is_found_where_nobody_is_named(entity: dict[str, Any]) -> None:
+def test_entity_without_identities_has_none(entity: dict[str, Any]) -> None:
     assert IDENTITIES.read(entity) == ()
 
 
-def test_single_identity_need_not_stand_in_a_list() -> None:
+def test_single_identity_is_read_without_a_list() -> None:
     assert IDENTITIES.read({"identityMap": {"CRMID": {"id": "7"}}}) == (Identity("CRMID", "7"),)
 
 
-def test_flat_record_has_three_ways_to_name_people() -> None:
+def test_flat_record_has_three_forms_of_identities() -> None:
     record = {
         "identityMap": {"ECID": [{"id": ECID}]},
         "identities": [{"namespace": "crmid", "id": "7", "primary": True}, {"id": "8"}, None],
@@ -95,7 +95,7 @@ def test_flat_record_has_three_ways_to_name_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("namespace", "text", "somebody"),
+    ("namespace", "text", "valid"),
     [
         ("ECID", ECID, True),
         ("ECID", ECID[1:], False),
@@ -109,7 +109,7 @@ def test_flat_record_has_three_ways_to_name_people() -> None:
         ("LoyaltyId", "7", True),
     ],
 )
-def test_damaged_ids_and_placeholders_name_nobody(
-    namespace: str, text: str, *, somebody: bool
+def test_damaged_ids_and_placeholders_are_invalid(
+    namespace: str, text: str, *, valid: bool
 ) -> None:
-    assert IDENTITIES.names_somebody((Identity(namespace, text),)) is somebody
+    assert IDENTITIES.any_valid((Identity(namespace, text),)) is valid

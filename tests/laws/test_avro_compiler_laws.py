@@ -1,4 +1,4 @@
-"""Laws of Avro: the functions made for a schema read, and refuse, what fastavro does."""
+"""Laws of the Avro compiler: compiled readers read and refuse what fastavro does."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from processor.codec.avro import decode_avro, ready_schema
+from processor.codec.avro import decode_avro, prepare_schema
 from processor.codec.avro_limits import UnsafeSchemaError
 from processor.domain.errors import RejectError
 from tests.support.paths import ROOT
@@ -19,8 +19,8 @@ from tests.support.paths import ROOT
 Json: TypeAlias = Any
 
 SHIPPED = [json.loads(file.read_text()) for file in sorted((ROOT / "schemas/avro").glob("*.avsc"))]
-ENDLESS = re.compile(rb"[\x80-\xff]{9}")
-"""What no writer writes: a number of ten bytes or more."""
+TOO_LONG = re.compile(rb"[\x80-\xff]{9}")
+"""A number of ten bytes or more, which no writer writes and fastavro may accept."""
 
 _SIMPLE: list[tuple[Json, st.SearchStrategy[Json]]] = [
     ("null", st.none()),
@@ -43,12 +43,12 @@ _SIMPLE: list[tuple[Json, st.SearchStrategy[Json]]] = [
 
 
 Typed: TypeAlias = tuple[Json, st.SearchStrategy[Json]]
-"""A type, and the values it has."""
+"""A type, and a strategy for its values."""
 
 
 def _record(fields: list[Typed]) -> Typed:
-    listed = [{"name": f"f{at}", "type": kind} for at, (kind, _) in enumerate(fields)]
-    values = st.fixed_dictionaries({f"f{at}": one for at, (_, one) in enumerate(fields)})
+    listed = [{"name": f"f{index}", "type": kind} for index, (kind, _) in enumerate(fields)]
+    values = st.fixed_dictionaries({f"f{index}": one for index, (_, one) in enumerate(fields)})
     return {"type": "record", "fields": listed}, values
 
 
@@ -93,7 +93,7 @@ typed = _records(_inner | _or_null(_inner.map(_lists) | _inner.map(_maps))).map(
 
 
 def _with_names(declared: Json, numbers: Iterator[int]) -> Json:
-    """Return a schema whose records, enums and fixed types have each a name of its own."""
+    """Return a schema whose records, enums and fixed types have a name each."""
     if isinstance(declared, list):
         return [_with_names(one, numbers) for one in declared]
     if not isinstance(declared, dict) or "logicalType" in declared:
@@ -114,9 +114,9 @@ def _by_fastavro(message: bytes, declared: Json) -> str:
     return repr(value) if source.tell() == len(message) else "refused"
 
 
-def _by_ours(message: bytes, declared: Json) -> str | None:
+def _by_compiler(message: bytes, declared: Json) -> str | None:
     try:
-        return repr(decode_avro(message, ready_schema(json.dumps(declared))))
+        return repr(decode_avro(message, prepare_schema(json.dumps(declared))))
     except RejectError:
         return "refused"
     except UnsafeSchemaError:
@@ -134,23 +134,23 @@ def _plain(declared: Json) -> Json:
 
 @given(typed, st.data())
 @settings(max_examples=400)
-def test_what_a_writer_wrote_is_read_as_fastavro_reads_it(of: Typed, data: st.DataObject) -> None:
+def test_written_messages_are_read_as_by_fastavro(of: Typed, data: st.DataObject) -> None:
     declared, values = of
     buffer = io.BytesIO()
     schemaless_writer(buffer, parse_schema(_plain(declared)), data.draw(values))
-    ours = _by_ours(buffer.getvalue(), declared)
+    found = _by_compiler(buffer.getvalue(), declared)
 
-    assume(ours is not None)
-    assert ours == _by_fastavro(buffer.getvalue(), declared)
+    assume(found is not None)
+    assert found == _by_fastavro(buffer.getvalue(), declared)
 
 
 @given(typed | st.sampled_from([(one, st.none()) for one in SHIPPED]), st.binary(max_size=60))
 @settings(max_examples=600)
 def test_any_bytes_are_read_or_refused_as_by_fastavro(of: Typed, message: bytes) -> None:
-    ours = _by_ours(message, of[0])
+    found = _by_compiler(message, of[0])
 
-    assume(ours is not None)
-    assert ours == _by_fastavro(message, of[0]) or ENDLESS.search(message)
+    assume(found is not None)
+    assert found == _by_fastavro(message, of[0]) or TOO_LONG.search(message)
 
 
 @given(typed, st.data())
@@ -164,7 +164,7 @@ def test_damaged_messages_are_read_or_refused_as_by_fastavro(
     message = bytearray(buffer.getvalue())
     start = data.draw(st.integers(0, len(message)))
     message[start : start + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
-    ours = _by_ours(bytes(message), declared)
+    found = _by_compiler(bytes(message), declared)
 
-    assume(ours is not None)
-    assert ours == _by_fastavro(bytes(message), declared) or ENDLESS.search(message)
+    assume(found is not None)
+    assert found == _by_fastavro(bytes(message), declared) or TOO_LONG.search(message)

@@ -13,7 +13,7 @@ from processor.enrich.event_schema import (
     compile_schemas,
     render_field_group,
 )
-from tests.support.enriching import MODEL_KEY, NOW_MS, body_of, leaves_in, score_of
+from tests.support.enriching import MODEL_KEY, NOW_MS, body_of, model_in, score_of
 from tests.support.settings import settings_with
 
 
@@ -55,30 +55,32 @@ def event_of(enricher: Enricher) -> bytes:
     return body_of(enricher, prepared, None, ContextStatus.COMPLETE)
 
 
-def own(schema: dict[str, Any]) -> dict[str, Any]:
+def tenant_fields(schema: dict[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = schema["properties"]["_acme"]["properties"]
     return fields
 
 
-def leaves(schema: dict[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = own(schema)["CustomerAI"]["properties"][MODEL_KEY]["properties"]
+def model_fields(schema: dict[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = tenant_fields(schema)["CustomerAI"]["properties"][MODEL_KEY][
+        "properties"
+    ]
     return fields
 
 
-def test_a_datasets_own_schema_takes_the_event_whole(tmp_path: Path) -> None:
+def test_a_datasets_own_schema_accepts_the_whole_event(tmp_path: Path) -> None:
     assert "scoreContext" in json.loads(event_of(enricher_of(resolved(), tmp_path)))["_acme"]
 
 
-def test_a_score_date_that_is_plain_text_there_is_fine(tmp_path: Path) -> None:
+def test_a_score_date_declared_as_plain_text_is_accepted(tmp_path: Path) -> None:
     schema = resolved()
-    leaves(schema)["scoreDate"] = {"type": "string"}
+    model_fields(schema)["scoreDate"] = {"type": "string"}
 
     event_of(enricher_of(schema, tmp_path))
 
 
 def test_context_a_dataset_does_not_declare_is_left_out(tmp_path: Path) -> None:
     schema = resolved()
-    del own(schema)["scoreContext"]
+    del tenant_fields(schema)["scoreContext"]
     del schema["properties"]["producedBy"]
 
     event = json.loads(event_of(enricher_of(schema, tmp_path)))
@@ -89,28 +91,30 @@ def test_context_a_dataset_does_not_declare_is_left_out(tmp_path: Path) -> None:
 
 def test_parts_of_factors_a_dataset_does_not_declare_are_left_out(tmp_path: Path) -> None:
     schema = resolved()
-    items = leaves(schema)["influentialFactors"]["items"]["properties"]
+    items = model_fields(schema)["influentialFactors"]["items"]["properties"]
     del items["importance"]
     score = score_of()
 
     enricher = enricher_of(schema, tmp_path)
     body = body_of(enricher, enricher.prepare(score, NOW_MS), None, ContextStatus.COMPLETE)
 
-    assert leaves_in(body)["influentialFactors"] == [{"code": "Counts of webVisit", "value": "14"}]
+    assert model_in(body)["influentialFactors"] == [{"code": "Counts of webVisit", "value": "14"}]
     assert score == score_of()
 
 
 @pytest.mark.parametrize("leaf", ["score", "scoreDate"])
-def test_a_dataset_that_cannot_hold_a_score_stops_the_start(leaf: str, tmp_path: Path) -> None:
+def test_a_dataset_without_score_or_date_is_refused_at_start(leaf: str, tmp_path: Path) -> None:
     schema = resolved()
-    del leaves(schema)[leaf]
+    del model_fields(schema)[leaf]
 
     with pytest.raises(SettingsError, match=rf"Route upgrade: .* _acme\.CustomerAI\..*\.{leaf}\."):
         enricher_of(schema, tmp_path)
 
 
 @pytest.mark.parametrize("field", ["_id", "timestamp", "identityMap", "_acme"])
-def test_a_dataset_without_a_field_of_the_class_stops_the_start(field: str, tmp_path: Path) -> None:
+def test_a_dataset_without_a_field_of_the_class_is_refused_at_start(
+    field: str, tmp_path: Path
+) -> None:
     schema = resolved()
     del schema["properties"][field]
 
@@ -119,19 +123,21 @@ def test_a_dataset_without_a_field_of_the_class_stops_the_start(field: str, tmp_
 
 
 @pytest.mark.parametrize("schema", [[], "x", {"$ref": "https://ns.adobe.com/xdm/x"}])
-def test_a_file_that_is_no_resolved_schema_stops_the_start(schema: object, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_resolved_schema_is_refused_at_start(
+    schema: object, tmp_path: Path
+) -> None:
     with pytest.raises(SettingsError, match="Route upgrade"):
         enricher_of(schema, tmp_path)
 
 
-def test_a_file_that_is_not_there_stops_the_start() -> None:
+def test_a_missing_schema_file_is_refused_at_start() -> None:
     settings = settings_with({"routes/0/schema_file": "nowhere.json"})
 
     with pytest.raises(SettingsError, match="cannot be read"):
         compile_schemas(settings)
 
 
-def test_a_violation_never_shows_the_value() -> None:
+def test_a_violation_does_not_contain_the_value() -> None:
     schema = EventSchema(closed_event("acme", [MODEL_KEY]))
     event = {
         "_id": "a secret id",

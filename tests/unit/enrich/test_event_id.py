@@ -14,20 +14,20 @@ def test_the_id_is_the_sha_256_of_length_prefixed_parts() -> None:
     assert event_id(SEED, "ECID", "123", 1_785_715_200_000) == expected
 
 
-def test_parts_that_run_together_alike_give_different_ids() -> None:
+def test_parts_with_the_same_concatenation_give_different_ids() -> None:
     assert event_id(SEED, "A", "BC", 1) != event_id(SEED, "AB", "C", 1)
     assert event_id(SEED, "A", "1", 11) != event_id(SEED, "A", "11", 1)
     assert id_seed("acme", "Churn") != id_seed("acmeC", "hurn")
 
 
-def test_the_digest_sees_no_difference_between_number_forms() -> None:
+def test_the_digest_is_the_same_for_all_number_forms() -> None:
     assert digest(score_of(score=83, probability=1)) == digest(
         score_of(score=83.0, probability=1.0)
     )
     assert digest(score_of(score=0.0)) == digest(score_of(score=-0.0))
 
 
-def test_the_digest_sees_no_difference_between_key_orders() -> None:
+def test_the_digest_is_the_same_for_all_key_orders() -> None:
     one = score_of(factors=({"code": "a", "value": "b"},))
     other = score_of(factors=({"value": "b", "code": "a"},))
 
@@ -49,5 +49,5 @@ def test_the_digest_differs_with_every_part_of_the_content() -> None:
     assert len({digest(score) for score in scores}) == len(scores)
 
 
-def test_the_digest_does_not_depend_on_who_and_when() -> None:
+def test_the_digest_does_not_depend_on_person_date_and_model() -> None:
     assert digest(score_of()) == digest(score_of(identities=(), scored_at_ms=1, model="other"))

@@ -7,13 +7,13 @@ from processor.enrich.primary_identity import PrimaryIdentity, person_key
 from processor.settings import IdentitySettings
 from tests.support.enriching import ECID
 
-CHOICE = PrimaryIdentity(IdentitySettings())
+PRIMARY_IDENTITY = PrimaryIdentity(IdentitySettings())
 CRM, EMAIL, LOYALTY = Identity("CRMID", "c1"), Identity("Email", "a@b"), Identity("LOYALTY", "l1")
 
 
 def primary(*identities: Identity) -> set[Identity]:
     """Return the primary identity of every order of these."""
-    return {CHOICE.usable(order)[0] for order in permutations(identities)}
+    return {PRIMARY_IDENTITY.usable(order)[0] for order in permutations(identities)}
 
 
 def test_the_first_configured_namespace_is_primary_in_any_order() -> None:
@@ -21,14 +21,14 @@ def test_the_first_configured_namespace_is_primary_in_any_order() -> None:
     assert primary(LOYALTY, EMAIL, CRM) == {CRM}
 
 
-def test_within_a_namespace_the_one_called_primary_wins_then_the_smallest() -> None:
-    second, called = Identity("CRMID", "c2"), Identity("CRMID", "c9", primary=True)
+def test_within_a_namespace_the_marked_primary_wins_then_the_smallest_id() -> None:
+    second, marked = Identity("CRMID", "c2"), Identity("CRMID", "c9", primary=True)
 
     assert primary(second, CRM, EMAIL) == {CRM}
-    assert primary(second, CRM, called) == {called}
+    assert primary(second, CRM, marked) == {marked}
 
 
-def test_a_namespace_nobody_configured_serves_where_there_is_no_other() -> None:
+def test_an_unlisted_namespace_is_primary_where_there_is_no_other() -> None:
     device = Identity("DEVICE", "d1")
 
     assert primary(LOYALTY, device) == {device}
@@ -52,25 +52,25 @@ def test_a_namespace_nobody_configured_serves_where_there_is_no_other() -> None:
         Identity("A|B", "c1"),
     ],
 )
-def test_an_identity_that_names_nobody_is_left_out(identity: Identity) -> None:
-    assert CHOICE.usable([identity]) == []
-    assert CHOICE.usable([identity, EMAIL]) == [EMAIL]
+def test_an_unusable_identity_is_left_out(identity: Identity) -> None:
+    assert PRIMARY_IDENTITY.usable([identity]) == []
+    assert PRIMARY_IDENTITY.usable([identity, EMAIL]) == [EMAIL]
 
 
-def test_namespaces_of_those_left_out_are_told_without_those_nobody_configured() -> None:
+def test_namespaces_left_out_are_returned_with_unlisted_ones_as_other() -> None:
     identities = [Identity("ECID", "1"), CRM, Identity("ANYTHING", "null")]
 
-    assert CHOICE.left_out(identities) == ("ECID", "other")
+    assert PRIMARY_IDENTITY.left_out(identities) == ("ECID", "other")
 
 
-def test_at_most_twenty_are_kept_and_the_primary_is_among_them() -> None:
+def test_at_most_twenty_are_usable_and_the_primary_is_among_them() -> None:
     many = [Identity("LOYALTY", f"l{i}") for i in range(30)]
 
-    kept = CHOICE.usable([*many, ECID])
+    usable = PRIMARY_IDENTITY.usable([*many, ECID])
 
-    assert len(kept) == 20
-    assert kept[0] == ECID
+    assert len(usable) == 20
+    assert usable[0] == ECID
 
 
-def test_a_person_is_named_by_namespace_and_id() -> None:
+def test_a_person_key_is_namespace_and_id() -> None:
     assert person_key(Identity("CRMID", "Ünal")) == "CRMID|Ünal".encode()

@@ -17,7 +17,7 @@ def test_message_of_no_bytes_is_still_framed() -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"\x00", b"\x00\x00\x00\x01", b"\x01" + bytes(20), b"{}"])
-def test_anything_else_is_no_frame(value: bytes) -> None:
+def test_value_without_a_whole_frame_is_refused(value: bytes) -> None:
     assert framed_id(value) is None
     with pytest.raises(RejectError) as caught:
         unframe(value)
@@ -25,7 +25,7 @@ def test_anything_else_is_no_frame(value: bytes) -> None:
     assert caught.value.reject.reason is Reason.BAD_FRAME
 
 
-def test_frame_with_a_guid_is_refused_by_its_name() -> None:
+def test_frame_with_a_guid_is_refused_with_that_reason() -> None:
     with pytest.raises(RejectError, match="GUID"):
         unframe(b"\x01" + bytes(16) + b"{}")
 

@@ -47,7 +47,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_branches_are_merged_so_that_what_any_declares_is_declared() -> None:
+def test_fields_declared_in_any_branch_are_accepted() -> None:
     assert CLOSED.violation(GOOD) is None
 
 
@@ -65,7 +65,7 @@ def test_branches_are_merged_so_that_what_any_declares_is_declared() -> None:
         ({"n": "1"}, "/n"),
     ],
 )
-def test_what_is_not_declared_or_empty_is_refused_at_its_place(
+def test_undeclared_or_empty_value_is_refused_at_its_pointer(
     change: dict[str, Any], pointer: str
 ) -> None:
     violation = CLOSED.violation({**GOOD, **change})
@@ -74,7 +74,7 @@ def test_what_is_not_declared_or_empty_is_refused_at_its_place(
     assert violation.pointer == pointer
 
 
-def test_what_any_branch_requires_is_required() -> None:
+def test_field_required_in_any_branch_is_required() -> None:
     without_n = {key: value for key, value in GOOD.items() if key != "n"}
 
     violation = CLOSED.violation(without_n)
@@ -93,7 +93,7 @@ def test_a_schema_that_refers_to_itself_is_refused() -> None:
         close({"definitions": {"a": {"$ref": "#/definitions/a"}}, "$ref": "#/definitions/a"})
 
 
-def test_a_reference_to_nothing_is_refused() -> None:
+def test_a_reference_without_a_target_is_refused() -> None:
     with pytest.raises(SettingsError, match="nothing at"):
         close({"$ref": "#/definitions/a"})
 

@@ -9,15 +9,15 @@ from processor.enrich.score_rules import ScoreRules
 from processor.settings import EventSettings, ReadingSettings
 from tests.support.enriching import DAY_MS, NOW_MS, score_of
 
-MEANING = ScoreRules.from_settings(EventSettings(tenant="acme"), ReadingSettings())
+RULES = ScoreRules.from_settings(EventSettings(tenant="acme"), ReadingSettings())
 
 
 @pytest.mark.parametrize(
     ("score", "bucket"),
     [(0, "low"), (24.999, "low"), (25, "medium"), (74.9, "medium"), (75, "high"), (100, "high")],
 )
-def test_buckets_meet_where_the_settings_say(score: float, bucket: str) -> None:
-    assert MEANING.bucket(score) == bucket
+def test_bucket_bounds_are_those_of_the_settings(score: float, bucket: str) -> None:
+    assert RULES.bucket(score) == bucket
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def test_buckets_meet_where_the_settings_say(score: float, bucket: str) -> None:
         ({"scored_at_ms": -(10**15)}, Reason.ANCIENT_DATE, "scoreDate"),
     ],
 )
-def test_a_score_that_means_nothing_is_rejected_at_its_field(
+def test_a_score_outside_a_range_is_rejected_at_its_field(
     changes: dict[str, Any], reason: Reason, field: str
 ) -> None:
     with pytest.raises(RejectError) as caught:
-        MEANING.check(score_of(**changes), NOW_MS, "/_acme/CustomerAI/Upgrade")
+        RULES.check(score_of(**changes), NOW_MS, "/_acme/CustomerAI/Upgrade")
 
     reject = caught.value.reject
     assert reject.reason is reason
@@ -58,14 +58,14 @@ def test_a_score_that_means_nothing_is_rejected_at_its_field(
         {"scored_at_ms": NOW_MS - 3_650 * DAY_MS},
     ],
 )
-def test_the_ends_of_every_range_are_in_it(changes: dict[str, Any]) -> None:
-    MEANING.check(score_of(**changes), NOW_MS, "")
+def test_ranges_include_their_ends(changes: dict[str, Any]) -> None:
+    RULES.check(score_of(**changes), NOW_MS, "")
 
 
-def test_dates_before_1900_are_ancient_whatever_the_settings_allow() -> None:
-    patient = ScoreRules.from_settings(
+def test_dates_before_1900_are_rejected_whatever_the_settings_allow() -> None:
+    rules = ScoreRules.from_settings(
         EventSettings(tenant="acme"), ReadingSettings(max_age_days=10_000_000)
     )
 
     with pytest.raises(RejectError, match="older than"):
-        patient.check(score_of(scored_at_ms=-2_208_988_800_001), NOW_MS, "")
+        rules.check(score_of(scored_at_ms=-2_208_988_800_001), NOW_MS, "")

@@ -1,4 +1,4 @@
-"""Experience events with a bad character in them."""
+"""Experience events with bad characters or numbers, read leniently."""
 
 import struct
 
@@ -19,10 +19,10 @@ AVRO_SCHEMA_ID = next(int(number) for number, file in IDS.items() if file.endswi
 AT_MS = 1_785_499_200_000
 
 
-def _text(more: bytes, who: bytes = ECID.encode()) -> bytes:
+def _text(more: bytes, ecid: bytes = ECID.encode()) -> bytes:
     return (
         b'{"_id":"e-1","timestamp":"2026-07-31T12:00:00Z","identityMap":{"ECID":[{"id":"%b"}]},%b}'
-        % (who, more)
+        % (ecid, more)
     )
 
 
@@ -46,14 +46,14 @@ def _event(text: bytes) -> ExperienceEvent:
     ],
 )
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_one_bad_character_does_not_cost_the_event(more: bytes, mark: bytes) -> None:
+def test_event_with_a_bad_value_is_read_without_it(more: bytes, mark: bytes) -> None:
     event = _event(mark + _text(more + b',"commerce":{"purchases":{"value":1}}'))
 
     assert [one.id for one in event.identities] == [ECID]
     assert (event.fact.time_ms, event.fact.kinds) == (AT_MS, ("purchases",))
 
 
-def test_what_can_not_be_read_of_a_text_is_replaced() -> None:
+def test_unreadable_characters_of_a_text_are_replaced() -> None:
     page = b'"web":{"webPageDetails":{"name":"%b"}}'
 
     assert _event(_text(page % b"caf\xe9")).fact.page == "caf\ufffd"
@@ -61,48 +61,48 @@ def test_what_can_not_be_read_of_a_text_is_replaced() -> None:
     assert _event(_text(page % b"x\\ud83d\\ude00\xe9")).fact.page == "x\U0001f600\ufffd"
 
 
-def test_measure_that_is_no_number_is_not_there() -> None:
+def test_measure_that_is_not_a_number_is_absent() -> None:
     assert _event(_text(b'"commerce":{"purchases":{"value":NaN}}')).fact.kinds == ()
 
 
-def test_id_that_lost_a_character_names_nobody() -> None:
+def test_id_with_a_replaced_character_is_left_out() -> None:
     reading = READER.read(json_record(_text(b'"x":1', b"ann\xe9"), EVENTS))
 
     assert reading.rule is FilterRule.EVENT_WITHOUT_PERSON
 
 
 @pytest.mark.parametrize("model", [b'{"score":NaN}', b'{"score":5,"scoreDate":"2026-08-03"}', b"7"])
-def test_scores_in_a_damaged_event_are_not_guessed_at(model: bytes) -> None:
+def test_damaged_event_with_scores_is_rejected(model: bytes) -> None:
     text = _text(b'"x":NaN,"_acme":{"CustomerAI":{"Churn":%b}}' % model)
 
     assert refusal(READER, json_record(text, EVENTS)).reason is Reason.MALFORMED
 
 
-def test_scores_topics_stay_strict() -> None:
+def test_score_records_are_never_read_leniently() -> None:
     text = b'{"prediction":"Churn","score":5,"scoreDate":"2026-08-03","id":"7","x":NaN}'
 
     assert refusal(READER, json_record(text, SCORES)).reason is Reason.MALFORMED
 
 
 @pytest.mark.parametrize("text", [b"", b"NaN", b"{", b"[NaN]", b'{"a":NaN,}', b'{"a":1}x'])
-def test_what_is_no_object_all_the_same_is_malformed(text: bytes) -> None:
+def test_text_that_is_not_an_object_either_way_is_malformed(text: bytes) -> None:
     assert refusal(READER, json_record(text, EVENTS)).reason is Reason.MALFORMED
 
 
-def test_empty_value_is_called_so() -> None:
+def test_empty_value_is_rejected_as_empty() -> None:
     for topic in (SCORES, EVENTS):
         assert refusal(READER, json_record(b"", topic)).detail == "The value is empty."
 
 
 @pytest.mark.parametrize("depth", [65, 100_000])
-def test_depth_is_guarded_as_ever(depth: int) -> None:
+def test_lenient_decoding_limits_the_depth_too(depth: int) -> None:
     with pytest.raises(RejectError) as caught:
         decode_leniently(b'{"a":NaN,"b":' + b"[" * depth + b"]" * depth + b"}", 64)
 
     assert caught.value.reject.reason is Reason.TOO_DEEP
 
 
-def test_framed_json_is_read_once_more_too() -> None:
+def test_framed_json_is_read_leniently_too() -> None:
     frame = b"\x00" + struct.pack(">I", JSON_SCHEMA_ID)
     record = json_record(frame + _text(b'"x":NaN'), EVENTS)
     READER.fetch_schemas([record])
@@ -110,7 +110,7 @@ def test_framed_json_is_read_once_more_too() -> None:
     assert READER.read(record).event is not None
 
 
-def test_framed_avro_is_not_read_once_more() -> None:
+def test_framed_avro_is_not_read_leniently() -> None:
     record = json_record(b"\x00" + struct.pack(">I", AVRO_SCHEMA_ID) + b"\xff", EVENTS)
 
     refused = refusal(READER, record)

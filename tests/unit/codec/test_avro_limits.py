@@ -1,4 +1,4 @@
-"""What an Avro schema could make of how few bytes."""
+"""How many values an Avro schema can make of how few bytes."""
 
 from typing import Any, TypeAlias
 
@@ -10,13 +10,13 @@ from processor.codec.avro_limits import MAX_LEVELS, AvroCost, UnsafeSchemaError,
 Json: TypeAlias = Any
 
 
-def _weigh(schema: Json) -> AvroCost:
+def _cost(schema: Json) -> AvroCost:
     named: dict[str, Any] = {}
     return avro_cost(parse_schema(schema, named_schemas=named), named)
 
 
 def _record(name: str, *types: Json) -> dict[str, Any]:
-    fields = [{"name": f"f{place}", "type": kind} for place, kind in enumerate(types)]
+    fields = [{"name": f"f{index}", "type": kind} for index, kind in enumerate(types)]
     return {"type": "record", "name": name, "fields": fields}
 
 
@@ -36,21 +36,21 @@ def _record(name: str, *types: Json) -> dict[str, Any]:
     ],
 )
 def test_width_is_the_least_number_of_bytes(schema: Json, width: int) -> None:
-    assert _weigh(schema).width == width
+    assert _cost(schema).width == width
 
 
 def test_type_that_contains_itself_is_refused() -> None:
     chain = _record("Node", ["null", "Node"])
 
     with pytest.raises(UnsafeSchemaError, match="contains itself"):
-        _weigh(chain)
+        _cost(chain)
 
 
 def test_types_that_contain_each_other_are_refused() -> None:
     inner = _record("B", {"type": "array", "items": "A"})
 
     with pytest.raises(UnsafeSchemaError, match="contains itself"):
-        _weigh(_record("A", inner))
+        _cost(_record("A", inner))
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_types_that_contain_each_other_are_refused() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["array", "map"])
-def test_items_of_no_width_are_refused(kind: str, items: Json) -> None:
+def test_items_of_zero_width_are_refused(kind: str, items: Json) -> None:
     key = "items" if kind == "array" else "values"
 
     with pytest.raises(UnsafeSchemaError, match="no bytes"):
-        _weigh({"type": kind, key: items})
+        _cost({"type": kind, key: items})
 
 
 def test_doubling_with_each_level_is_refused() -> None:
@@ -76,29 +76,29 @@ def test_doubling_with_each_level_is_refused() -> None:
         schema = _record(f"R{level}", schema, f"R{level - 1}")
 
     with pytest.raises(UnsafeSchemaError, match="too many values"):
-        _weigh(schema)
+        _cost(schema)
 
 
-def test_nesting_too_deep_is_refused_whether_written_out_or_by_name() -> None:
+def test_nesting_too_deep_is_refused_inline_and_by_name() -> None:
     nested: Any = "long"
     for _ in range(MAX_LEVELS + 1):
         nested = {"type": "array", "items": nested}
     with pytest.raises(UnsafeSchemaError, match="deeper"):
-        _weigh(nested)
+        _cost(nested)
 
     named = [_record("R0", "long")]
     named += [_record(f"R{level}", f"R{level - 1}") for level in range(1, MAX_LEVELS + 1)]
     with pytest.raises(UnsafeSchemaError, match="deeper"):
-        _weigh(_record("All", *named))
+        _cost(_record("All", *named))
 
 
 def test_same_type_twice_is_not_recursion() -> None:
     inner = _record("Inner", "string")
 
-    assert _weigh(_record("Outer", inner, "Inner", ["null", "Inner"])).width == 3
+    assert _cost(_record("Outer", inner, "Inner", ["null", "Inner"])).width == 3
 
 
 def test_bound_covers_the_densest_message() -> None:
-    many = _weigh({"type": "array", "items": _record("Item", "boolean", "boolean")})
+    many = _cost({"type": "array", "items": _record("Item", "boolean", "boolean")})
 
     assert many.values(2 * 1000 + 3) >= 1 + 1000 * 3

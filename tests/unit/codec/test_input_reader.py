@@ -1,4 +1,4 @@
-"""Topics, formats and guards, through the room's one door."""
+"""Topics, formats and limits, through the input reader."""
 
 import struct
 from collections.abc import Set as AbstractSet
@@ -6,8 +6,8 @@ from collections.abc import Set as AbstractSet
 import msgspec
 import pytest
 
-from processor.codec.avro import ready_schema
-from processor.codec.schemas import JsonText, Schema, Unreadable
+from processor.codec.avro import prepare_schema
+from processor.codec.schemas import JsonSchema, Schema, UnusableSchema
 from processor.domain.errors import InvariantError, SettingsError, UnavailableError
 from processor.domain.outcome import FilterRule, Reason, Stage
 from processor.domain.record import Record
@@ -23,18 +23,18 @@ from tests.support.reading import (
 )
 
 
-class ScriptedSchemas:
-    """A schema source that says what it was told to, and remembers what it was asked."""
+class FakeSchemas:
+    """A schema source that returns given schemas, and lists the ids it was asked for."""
 
     def __init__(self, schemas: dict[int, Schema], *, down: bool = False) -> None:
         self.schemas = schemas
         self.down = down
-        self.asked: list[set[int]] = []
+        self.requested: list[set[int]] = []
 
     def fetch_schemas(self, ids: AbstractSet[int]) -> None:
-        self.asked.append(set(ids))
+        self.requested.append(set(ids))
         if self.down:
-            raise UnavailableError("registry", "scripted")
+            raise UnavailableError("registry", "down")
 
     def get(self, schema_id: int) -> Schema | None:
         return self.schemas.get(schema_id)
@@ -66,12 +66,12 @@ def test_topics_may_be_patterns() -> None:
     assert refusal(reader, json_record(b"{}", "ee-web")).reason is Reason.NO_TIMESTAMP
 
 
-def test_topic_nobody_subscribed_to_is_our_own_mistake() -> None:
+def test_topic_without_an_input_is_an_invariant_error() -> None:
     with pytest.raises(InvariantError):
         reader_with().read(json_record(PROFILE, "customer-ai-scores-2"))
 
 
-def test_value_over_the_limit_is_refused_before_it_is_read() -> None:
+def test_value_over_the_size_limit_is_refused_before_it_is_decoded() -> None:
     reader = reader_with({"reading/max_record_bytes": 1_024})
 
     assert refusal(reader, json_record(b"{" + b" " * 1_024)).reason is Reason.TOO_LARGE
@@ -81,18 +81,18 @@ def test_value_over_the_limit_is_refused_before_it_is_read() -> None:
 @pytest.mark.parametrize(
     ("format_", "schema", "read"),
     [
-        ("auto", JsonText(), True),
-        ("json-schema", JsonText(), True),
-        ("avro", JsonText(), False),
-        ("json-schema", ready_schema('"long"'), False),
-        ("auto", Unreadable(Reason.UNKNOWN_SCHEMA, "The schema is PROTOBUF."), False),
-        ("avro", Unreadable(Reason.UNSAFE_SCHEMA, "The schema contains itself."), False),
+        ("auto", JsonSchema(), True),
+        ("json-schema", JsonSchema(), True),
+        ("avro", JsonSchema(), False),
+        ("json-schema", prepare_schema('"long"'), False),
+        ("auto", UnusableSchema(Reason.UNKNOWN_SCHEMA, "The schema is PROTOBUF."), False),
+        ("avro", UnusableSchema(Reason.UNSAFE_SCHEMA, "The schema contains itself."), False),
     ],
 )
-def test_framed_value_is_read_by_the_kind_of_its_schema(
+def test_framed_value_is_decoded_by_the_type_of_its_schema(
     format_: str, schema: Schema, *, read: bool
 ) -> None:
-    source = ScriptedSchemas({7: schema})
+    source = FakeSchemas({7: schema})
     reader = reader_with({"kafka/scores": {"topics": [SCORES], "format": format_}}, source)
     record = _framed(7, PROFILE)
 
@@ -104,7 +104,7 @@ def test_framed_value_is_read_by_the_kind_of_its_schema(
         assert reject.reason in (Reason.UNKNOWN_SCHEMA, Reason.UNSAFE_SCHEMA)
 
 
-def test_framed_avro_is_read_with_the_schema_of_its_id() -> None:
+def test_framed_avro_is_decoded_with_the_schema_of_its_id() -> None:
     identities = {"ECID": [{"id": "1" * 38, "primary": True}]}
     model = {"score": 12.5, "scoreDate": "2026-08-03"}
     schema = (
@@ -120,7 +120,7 @@ def test_framed_avro_is_read_with_the_schema_of_its_id() -> None:
     value = framed_avro(9, schema)(
         {"identityMap": identities, "_acme": {"CustomerAI": {"Churn": model}}}
     )
-    reader = reader_with(schemas=ScriptedSchemas({9: ready_schema(schema)}))
+    reader = reader_with(schemas=FakeSchemas({9: prepare_schema(schema)}))
 
     (score,) = reader.read(json_record(value)).scores
 
@@ -128,19 +128,19 @@ def test_framed_avro_is_read_with_the_schema_of_its_id() -> None:
 
 
 @pytest.mark.parametrize("format_", ["avro", "json-schema"])
-def test_formats_that_insist_on_a_frame_refuse_bare_json(format_: str) -> None:
+def test_framed_formats_refuse_json_without_a_frame(format_: str) -> None:
     reader = reader_with({"kafka/scores": {"topics": [SCORES], "format": format_}})
 
     assert refusal(reader, json_record(PROFILE)).reason is Reason.BAD_FRAME
 
 
-def test_format_json_knows_no_frames() -> None:
+def test_format_json_refuses_frames() -> None:
     reader = reader_with({"kafka/scores": {"topics": [SCORES], "format": "json"}})
 
     assert refusal(reader, _framed(1, PROFILE)).reason is Reason.MALFORMED
 
 
-def test_plain_avro_needs_a_schema_that_is_there() -> None:
+def test_plain_avro_needs_an_existing_schema() -> None:
     plain = {"topics": [SCORES], "format": "avro-plain", "schema_name": "customer-ai-score-flat.v1"}
     reader_with({"kafka/scores": plain})
 
@@ -148,8 +148,8 @@ def test_plain_avro_needs_a_schema_that_is_there() -> None:
         reader_with({"kafka/scores": {**plain, "schema_name": "no-such"}})
 
 
-def test_schemas_of_a_batch_are_learned_together_and_only_those() -> None:
-    source = ScriptedSchemas({})
+def test_schemas_of_a_batch_are_fetched_together() -> None:
+    source = FakeSchemas({})
     reader = reader_with(schemas=source)
 
     reader.fetch_schemas(
@@ -164,17 +164,17 @@ def test_schemas_of_a_batch_are_learned_together_and_only_those() -> None:
         ]
     )
 
-    assert source.asked == [{3, 4}]
+    assert source.requested == [{3, 4}]
 
 
-def test_schema_nobody_knows_rejects_the_record() -> None:
-    reject = refusal(reader_with(schemas=ScriptedSchemas({})), _framed(8, b"x"))
+def test_record_with_an_unknown_schema_is_rejected() -> None:
+    reject = refusal(reader_with(schemas=FakeSchemas({})), _framed(8, b"x"))
 
     assert (reject.stage, reject.reason) == (Stage.DECODE, Reason.UNKNOWN_SCHEMA)
 
 
-def test_registry_that_is_down_is_an_outage_not_a_bad_record() -> None:
-    reader = reader_with(schemas=ScriptedSchemas({}, down=True))
+def test_registry_that_is_down_is_an_outage() -> None:
+    reader = reader_with(schemas=FakeSchemas({}, down=True))
 
     with pytest.raises(UnavailableError):
         reader.fetch_schemas([_framed(8, b"x")])
@@ -195,7 +195,7 @@ def test_registry_that_is_down_is_an_outage_not_a_bad_record() -> None:
         },
     ],
 )
-def test_envelope_is_taken_off(envelope: object) -> None:
+def test_envelope_is_removed(envelope: object) -> None:
     (score,) = reader_with().read(json_record(envelope)).scores
 
     assert score.model == "Churn"
@@ -212,5 +212,5 @@ def test_envelope_is_taken_off(envelope: object) -> None:
         {"header": {}, "body": {"xdmEntity": None}},
     ],
 )
-def test_what_is_no_object_is_refused(record: object) -> None:
+def test_record_that_is_not_an_object_is_rejected(record: object) -> None:
     assert refusal(reader_with(), json_record(record)).reason is Reason.NOT_AN_OBJECT

@@ -1,4 +1,4 @@
-"""A folder of files as a registry."""
+"""A folder of files as a source of schemas."""
 
 import io
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from fastavro import parse_schema, schemaless_writer
 
 from processor.codec.avro import AvroSchema, decode_avro
-from processor.codec.schemas import JsonText, SchemaFolder
+from processor.codec.schemas import JsonSchema, SchemaFolder
 from processor.domain.errors import SettingsError
 
 Json: TypeAlias = Any
@@ -54,11 +54,11 @@ def test_old_records_are_read_as_the_highest_version(folder: Path) -> None:
     named = schemas.named("score.v9")
     assert isinstance(named, AvroSchema)
     assert decode_avro(buffer.getvalue(), named) == {"score": 7.0, "unit": "percent"}
-    assert schemas.get(3) == JsonText()
+    assert schemas.get(3) == JsonSchema()
     assert schemas.get(4) is None
 
 
-def test_folder_without_ids_knows_names_only(folder: Path) -> None:
+def test_folder_without_ids_has_schemas_by_name_only(folder: Path) -> None:
     (folder / "avro" / "ids.json").unlink()
 
     schemas = SchemaFolder(folder)
@@ -77,15 +77,13 @@ def test_folder_without_ids_knows_names_only(folder: Path) -> None:
         ("avro/bad.avsc", {"type": "x"}, "bad.avsc"),
     ],
 )
-def test_file_that_is_not_right_is_named_at_start(
-    folder: Path, file: str, content: object, named: str
-) -> None:
+def test_wrong_file_is_named_at_start(folder: Path, file: str, content: object, named: str) -> None:
     _put(folder, file, content)
 
     with pytest.raises(SettingsError, match=named.replace(".", r"\.")):
         SchemaFolder(folder)
 
 
-def test_name_without_a_file_is_said(folder: Path) -> None:
+def test_name_without_a_file_is_refused(folder: Path) -> None:
     with pytest.raises(SettingsError, match=r"nothing\.avsc"):
         SchemaFolder(folder).named("nothing")

@@ -1,4 +1,4 @@
-"""Laws of the second reading: whatever the bytes, a value or a reject, and what was right stays."""
+"""Laws of lenient JSON: any bytes give a value or a reject, and valid JSON its own value."""
 
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -44,7 +44,7 @@ def test_damaged_events_are_read_or_rejected(start: int, width: int, piece: byte
 
 
 @given(trees)
-def test_what_is_right_is_read_as_it_is(tree: Json) -> None:
+def test_valid_json_is_read_as_by_the_strict_decoder(tree: Json) -> None:
     text = msgspec.json.encode(tree)
 
     assert repr(decode_leniently(text, 64)) == repr(msgspec.json.decode(text))
