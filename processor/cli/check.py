@@ -33,7 +33,7 @@ from processor.enrich.routing import Router
 from processor.kafka.cluster_check import KafkaCheck
 from processor.kafka.partitioner import PARTITIONERS
 from processor.settings import RegistrySettings, Settings, TelemetrySettings
-from processor.settings.advice import advice
+from processor.settings.checks import advice
 from processor.settings.load import load_settings
 from processor.settings.secrets import read_secret, secret_texts
 from processor.sink.address import check as check_addresses

@@ -16,7 +16,7 @@ from processor.domain.record import Record
 from processor.kafka.messages import records
 from processor.kafka.topics import Topics
 from processor.settings import Settings
-from processor.settings.kafka import means
+from processor.settings.kafka import matches_topic
 from processor.settings.kafka_client import connection
 from processor.telemetry.log_limiter import client_logger
 
@@ -83,7 +83,9 @@ class KafkaCheck:
 
     def _inputs(self) -> Iterator[CheckResult]:
         for wanted in self._topics.subscription:
-            found = sum(count for topic, count in self._counts.items() if means(wanted, topic))
+            found = sum(
+                count for topic, count in self._counts.items() if matches_topic(wanted, topic)
+            )
             if wanted == self._settings.join.repartition_topic:
                 yield self._internal(wanted)
             elif found:
@@ -104,7 +106,7 @@ class KafkaCheck:
         return {
             topic: count
             for topic, count in self._counts.items()
-            if any(means(wanted, topic) for wanted in self._topics.subscription)
+            if any(matches_topic(wanted, topic) for wanted in self._topics.subscription)
         }
 
     def _alignment(self) -> CheckResult:

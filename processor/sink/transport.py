@@ -136,7 +136,7 @@ class Transport:
         async with request as response:
             retry_after = response.headers.get("Retry-After")
             try:
-                body, flaw = await _read(response, self._settings.retry.max_answer_bytes)
+                body, flaw = await _read(response, self._settings.retry.max_response_bytes)
             except _FOREIGN as error:
                 body, flaw = b"", _fault(error)
             if flaw is not None:

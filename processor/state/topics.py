@@ -19,7 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # as its docu
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.settings import JoinSettings, KafkaSettings
-from processor.settings.kafka import means
+from processor.settings.kafka import matches_topic
 
 TOMBSTONE_DAYS: Final = 7
 """How long Kafka keeps a tombstone at least; a local store left longer is not taken up again."""
@@ -106,7 +106,7 @@ def _input_partitions(
     counts = {
         topic: len(found.partitions)
         for topic, found in cluster.topics.items()
-        if any(means(name, topic) for name in names) and found.partitions
+        if any(matches_topic(name, topic) for name in names) and found.partitions
     }
     if not counts:
         raise UnavailableError("kafka", f"none of the input topics exists: {', '.join(names)}")
