@@ -38,10 +38,10 @@ from processor.simulator.environment import (
     slug,
 )
 from processor.simulator.feed import Feed
-from processor.simulator.history.figures import WEEK_MS, Figures
+from processor.simulator.history.settings import WEEK_MS, HistorySettings
 from processor.simulator.history.history import history
-from processor.simulator.history.sent import Sent
-from processor.simulator.history.visits import QUIET_MS
+from processor.simulator.history.settings import InputRecord
+from processor.simulator.history.customers import SCORING_WINDOW_MS
 from processor.telemetry.scrape import MetricSamples, scrape
 
 _BUCKETS = ("low", "medium", "high")
@@ -63,27 +63,31 @@ class Moment(NamedTuple):
         return self.now.total("records_settled_total") == sum(self.sent.values())
 
 
-def live_view(figures: Figures, moment: Moment) -> RenderableType:
+def live_view(history_settings: HistorySettings, moment: Moment) -> RenderableType:
     """Return the table that is shown while the history plays."""
     now = moment.now
     table = Table.grid(padding=(0, 2))
     table.add_row("sent to Kafka", _count(sum(moment.sent.values())), _topics(moment))
     settled = now.total("records_settled_total")
     table.add_row("settled", _count(settled), _rate(settled, moment.seconds))
-    for prediction in figures.predictions:
+    for prediction in history_settings.predictions:
         done = now.total("items_total", route=slug(prediction), result="accepted")
-        bar = ProgressBar(total=figures.customers * figures.runs, completed=done, width=30)
+        bar = ProgressBar(
+            total=history_settings.customers * history_settings.runs, completed=done, width=30
+        )
         table.add_row(prediction.name, _count(done), bar)
     dead = now.by("reason", "dead_letters_total")
     table.add_row("dead letters", _count(sum(dead.values())), ", ".join(sorted(dead)))
     return Panel(table, title=f"{moment.seconds:.0f} s", title_align="left")
 
 
-def summary_view(figures: Figures, moment: Moment, page: str, aep: str) -> RenderableType:
+def summary_view(
+    history_settings: HistorySettings, moment: Moment, page: str, aep: str
+) -> RenderableType:
     """Return what there is to say when all is played."""
     parts: list[RenderableType] = [
-        _account(figures, moment),
-        Columns([_refused(moment), _movements(figures, moment)], padding=(0, 2)),
+        _account(history_settings, moment),
+        Columns([_refused(moment), _movements(history_settings, moment)], padding=(0, 2)),
     ]
     if moment.sample is not None:
         title = "One event, as the dataset has it (the last that arrived)"
@@ -95,7 +99,7 @@ def summary_view(figures: Figures, moment: Moment, page: str, aep: str) -> Rende
     return Group(*parts)
 
 
-def _account(figures: Figures, moment: Moment) -> Table:
+def _account(history_settings: HistorySettings, moment: Moment) -> Table:
     now = moment.now
     table = Table(title="What went in, and what became of it", title_justify="left")
     table.add_column("")
@@ -111,7 +115,7 @@ def _account(figures: Figures, moment: Moment) -> Table:
     datasets = moment.judge["datasets"].values()
     accepted = sum(each["accepted"] for each in datasets)
     repeated = sum(each["repeated"] for each in datasets)
-    routes = len(figures.predictions)
+    routes = len(history_settings.predictions)
     table.add_row("events in AEP", _count(accepted), f"in {routes} datasets, one a prediction")
     table.add_row("of these twice", _count(repeated), "the same `_id` again; has to be 0")
     table.add_row("failed AEP's validation", _count(moment.judge["failedRows"]), "has to be 0")
@@ -141,14 +145,14 @@ def _refused(moment: Moment) -> Table:
     return table
 
 
-def _movements(figures: Figures, moment: Moment) -> Table:
+def _movements(history_settings: HistorySettings, moment: Moment) -> Table:
     """Return how people moved between buckets from the run before to the last one."""
-    title = f"{figures.predictions[0].name}: moves between the last two runs"
+    title = f"{history_settings.predictions[0].name}: moves between the last two runs"
     table = Table(title=title, title_justify="left")
     table.add_column("from \\ to")
     for bucket in _BUCKETS:
         table.add_column(bucket, justify="right")
-    route = slug(figures.predictions[0])
+    route = slug(history_settings.predictions[0])
     now = moment.now.by("movement", "score_movements_total", route=route)
     before = moment.before_last
     then = before.by("movement", "score_movements_total", route=route) if before else {}
@@ -180,16 +184,16 @@ _INTERRUPTED = 130
 def run_demo(*, customers: int, runs: int, keep: bool, port: int) -> int:
     """Run the demo and return its exit code: 0 when everything that was sent had its fate."""
     console, clock = Console(), SystemClock()
-    last_run_ms = Figures.last_monday(clock.now_ms())
-    figures = Figures(last_run_ms=last_run_ms, customers=customers, runs=runs)
+    last_run_ms = HistorySettings.last_monday(clock.now_ms())
+    history_settings = HistorySettings(last_run_ms=last_run_ms, customers=customers, runs=runs)
     console.print("[bold]Customer AI scores → Kafka → XDM events → AEP[/bold], on this machine\n")
     with _interruptible() as interrupted, ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="customer-ai-")))
         stage = stack.enter_context(_Stage(folder, port, clock))
         try:
             stage.wait_until_ready(interrupted)
-            last = _play(stage, figures, console, interrupted)
-            console.print(summary_view(figures, last, stage.url, stage.aep.url))
+            last = _play(stage, history_settings, console, interrupted)
+            console.print(summary_view(history_settings, last, stage.url, stage.aep.url))
             if keep:
                 console.print("It stays up until Ctrl-C.")
                 interrupted.wait()
@@ -207,15 +211,17 @@ class _Stage:
     def __init__(self, folder: Path, port: int, clock: Clock) -> None:
         self.clock = clock
         self.aep = AepProcess()
-        self.sandbox = SimulatedEnvironment(self.aep, EnvironmentSettings(partitions=_PARTITIONS))
+        self.environment = SimulatedEnvironment(
+            self.aep, EnvironmentSettings(partitions=_PARTITIONS)
+        )
         self.url = f"http://127.0.0.1:{port}"
         self._folder = folder
         self._port = port
         self._processor: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.sandbox.start()
-        settings = self.sandbox.settings(self._folder / "state")
+        self.environment.start()
+        settings = self.environment.settings(self._folder / "state")
         settings["telemetry"] = {"port": self._port}
         file = self._folder / "settings.yaml"
         file.write_text(yaml.safe_dump(settings))
@@ -234,7 +240,7 @@ class _Stage:
                 self._processor.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._processor.kill()
-        self.sandbox.close()
+        self.environment.close()
 
     @property
     def _log(self) -> Path:
@@ -270,21 +276,21 @@ class _Stage:
 class _Player(threading.Thread):
     """Sends a history while the main thread watches, run by run: the last one is told apart."""
 
-    def __init__(self, stage: _Stage, figures: Figures) -> None:
+    def __init__(self, stage: _Stage, history_settings: HistorySettings) -> None:
         super().__init__(name="history", daemon=True)
-        self.feed = Feed(stage.sandbox.broker.bootstrap, GROUP_ID)
+        self.feed = Feed(stage.environment.broker.bootstrap, GROUP_ID)
         self.problem: ProcessorError | None = None
         self.before_last: MetricSamples | None = None
         self._stage = stage
-        self._figures = figures
+        self._figures = history_settings
 
     def run(self) -> None:
         """Send all; a problem is left for the main thread."""
-        last_week_ms = self._figures.last_run_ms - WEEK_MS + QUIET_MS
+        last_week_ms = self._figures.last_run_ms - WEEK_MS + SCORING_WINDOW_MS
         records = history(self._figures)
-        first_later: list[Sent] = []
+        first_later: list[InputRecord] = []
 
-        def earlier(record: Sent) -> bool:
+        def earlier(record: InputRecord) -> bool:
             if record.timestamp_ms <= last_week_ms:
                 return True
             first_later.append(record)
@@ -305,16 +311,16 @@ class _Player(threading.Thread):
 
 
 def _play(
-    stage: _Stage, figures: Figures, console: Console, interrupted: threading.Event
+    stage: _Stage, history_settings: HistorySettings, console: Console, interrupted: threading.Event
 ) -> Moment:
     """Play a history and show how it goes; returns the last moment."""
-    player, began = _Player(stage, figures), stage.clock.monotonic()
+    player, began = _Player(stage, history_settings), stage.clock.monotonic()
     player.start()
     with Live(console=console, refresh_per_second=4) as live:
         while True:
             over = not player.is_alive() and not player.feed.lag()
             moment = _moment(stage, player, stage.clock.monotonic() - began)
-            live.update(live_view(figures, moment))
+            live.update(live_view(history_settings, moment))
             if player.problem is not None:
                 raise player.problem
             if over or interrupted.wait(_LOOK_SECONDS):

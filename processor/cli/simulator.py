@@ -30,7 +30,7 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     faults: Path | None = None
     """A fault script for the simulator, as JSON."""
     settings_file: Path | None = None
-    """Where the processor's settings are written; else into a folder that goes with the sandbox."""
+    """Where the processor's settings are written; else into a folder that goes with the environment."""
 
 
 def run_simulator(options: SimulatorOptions, console: Console) -> None:
@@ -43,16 +43,16 @@ def run_simulator(options: SimulatorOptions, console: Console) -> None:
     settings = EnvironmentSettings(partitions=options.partitions)
     with (
         tempfile.TemporaryDirectory(prefix="sandbox-") as folder,
-        SimulatedEnvironment(simulator, settings) as sandbox,
+        SimulatedEnvironment(simulator, settings) as environment,
     ):
         simulator.faults.add(*script)
         if options.customers:
-            _fill(sandbox, options.customers, console)
+            _fill(environment, options.customers, console)
         place = options.settings_file or Path(folder) / "settings.yaml"
-        sandbox.write_settings(place, Path(folder) / "state")
-        _say_where(sandbox, place, console)
+        environment.write_settings(place, Path(folder) / "state")
+        _say_where(environment, place, console)
         _wait_for_signal()
-    console.print("The sandbox is gone, with everything in it.")
+    console.print("The environment is gone, with everything in it.")
 
 
 def _script(options: SimulatorOptions) -> list[ScriptedFault]:
@@ -70,9 +70,11 @@ def _script(options: SimulatorOptions) -> list[ScriptedFault]:
         ) from error
 
 
-def _fill(sandbox: SimulatedEnvironment[AepSimulator], customers: int, console: Console) -> None:
-    feed = sandbox.feed(wait_for_group=False)
-    figures = sandbox.figures(SystemClock().now_ms(), customers=customers)
+def _fill(
+    environment: SimulatedEnvironment[AepSimulator], customers: int, console: Console
+) -> None:
+    feed = environment.feed(wait_for_group=False)
+    figures = environment.history_settings(SystemClock().now_ms(), customers=customers)
     with console.status("Writing a scoring history ..."):
         sent = feed.send(history(figures))
     feed.close()
@@ -80,17 +82,19 @@ def _fill(sandbox: SimulatedEnvironment[AepSimulator], customers: int, console: 
 
 
 def _say_where(
-    sandbox: SimulatedEnvironment[AepSimulator], settings_file: Path, console: Console
+    environment: SimulatedEnvironment[AepSimulator], settings_file: Path, console: Console
 ) -> None:
-    console.print("[bold]The sandbox is up.[/] Ctrl-C ends it.\n")
-    console.print(f"  Kafka       {sandbox.broker.bootstrap}")
-    console.print(f"  AEP         {sandbox.simulator.url}   (a page for people, too)")
+    console.print("[bold]The environment is up.[/] Ctrl-C ends it.\n")
+    console.print(f"  Kafka       {environment.broker.bootstrap}")
+    console.print(f"  AEP         {environment.simulator.url}   (a page for people, too)")
     console.print(f"  settings    {settings_file}\n", soft_wrap=True)
     console.print("Run the processor against it, in another terminal:\n")
     console.print(f"  customer-ai-events run --config {settings_file}\n", soft_wrap=True)
     console.print("Make trouble, for three requests:\n")
-    fault = '{"act": "status", "status": 503, "count": 3}'
-    console.print(f"  curl {sandbox.simulator.url}/_sandbox/faults -d '{fault}'\n", soft_wrap=True)
+    fault = '{"action": "status", "status": 503, "count": 3}'
+    console.print(
+        f"  curl {environment.simulator.url}/_simulator/faults -d '{fault}'\n", soft_wrap=True
+    )
 
 
 def _wait_for_signal() -> None:

@@ -141,7 +141,7 @@ def _struck(plan: Plan, job: Job, kafka: RealKafka | None) -> Outcome:
         len(wanted),
         judge(wanted, job.accepted()),
         nemesis.struck,
-        _bound(nemesis.struck, plan) + len(job.aep.ledger.in_doubt()),
+        _bound(nemesis.struck, plan) + len(job.aep.accepted_events.in_doubt()),
         watch.overshoots,
         watch.looks,
     )

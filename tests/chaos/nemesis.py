@@ -71,8 +71,8 @@ class Nemesis:
     def _fault(self) -> str:
         fault = self._dice.choice(_FAULTS)
         self._aep.faults.add(fault)  # beside the constant latency, which goes with any other
-        doubt = fault.accept or fault.act in (FaultAction.HALF, FaultAction.SHORT)
-        return f"inlet {fault.act}{' after accepting' if doubt else ''}"
+        doubt = fault.accept or fault.action in (FaultAction.HALF, FaultAction.SHORT)
+        return f"inlet {fault.action}{' after accepting' if doubt else ''}"
 
     def _break(self) -> str:
         assert self._kafka is not None

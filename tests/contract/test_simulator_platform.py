@@ -12,8 +12,8 @@ from tests.support.aep_caller import CLOSED, AepCaller, message, row, with_datas
 FOUNDATION = "/data/foundation"
 GRANT = {
     "grant_type": "client_credentials",
-    "client_id": "sandbox-client",
-    "client_secret": "sandbox-secret",
+    "client_id": "simulator-client",
+    "client_secret": "simulator-secret",
     "scope": "openid,AdobeID,read_organizations",
 }
 

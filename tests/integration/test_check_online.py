@@ -1,4 +1,4 @@
-"""`check --online` against the sandbox: what is well, and every way in which it is not."""
+"""`check --online` against the environment: what is well, and every way in which it is not."""
 
 import io
 import json
@@ -41,8 +41,10 @@ def sandbox() -> Iterator[Box]:
         yield running
 
 
-def checked(sandbox: Box, folder: Path, **changes: object) -> tuple[int, dict[str, dict[str, Any]]]:
-    tree = sandbox.settings(folder / "state")
+def checked(
+    environment: Box, folder: Path, **changes: object
+) -> tuple[int, dict[str, dict[str, Any]]]:
+    tree = environment.settings(folder / "state")
     for path, value in changes.items():
         group, _, key = path.partition("__")
         tree.setdefault(group, {})[key] = value
@@ -55,27 +57,27 @@ def checked(sandbox: Box, folder: Path, **changes: object) -> tuple[int, dict[st
     return code, {row["name"]: row for row in json.loads(stream.getvalue())}
 
 
-def test_a_sandbox_is_well(sandbox: Box, tmp_path: Path) -> None:
-    code, rows = checked(sandbox, tmp_path)
+def test_a_sandbox_is_well(environment: Box, tmp_path: Path) -> None:
+    code, rows = checked(environment, tmp_path)
 
     assert code == 0
     assert {row["mark"] for row in rows.values()} <= {"ok", "skip"}
     assert rows["access token"]["mark"] == "ok"
     assert rows["inlet of churn"]["mark"] == "ok"
-    assert sandbox.simulator.ledger.accepted() == 0
+    assert environment.simulator.accepted_events.total() == 0
 
 
-def test_a_broker_that_is_away_is_told_in_time(sandbox: Box, tmp_path: Path) -> None:
-    code, rows = checked(sandbox, tmp_path, kafka__bootstrap_servers="127.0.0.1:1")
+def test_a_broker_that_is_away_is_told_in_time(environment: Box, tmp_path: Path) -> None:
+    code, rows = checked(environment, tmp_path, kafka__bootstrap_servers="127.0.0.1:1")
 
     assert code == 1
     assert rows["broker"]["mark"] == "fail"
     assert rows["access token"]["mark"] == "ok"
 
 
-def test_missing_topics_are_named(sandbox: Box, tmp_path: Path) -> None:
+def test_missing_topics_are_named(environment: Box, tmp_path: Path) -> None:
     code, rows = checked(
-        sandbox,
+        environment,
         tmp_path,
         kafka__scores={"topics": ["nowhere"]},
         dead_letter__topic="no-letters",
@@ -86,22 +88,22 @@ def test_missing_topics_are_named(sandbox: Box, tmp_path: Path) -> None:
     assert rows["topic no-letters"]["mark"] == "fail"
 
 
-def test_partition_counts_that_differ_are_refused(sandbox: Box, tmp_path: Path) -> None:
-    sandbox.broker.create_topic("other-events", 3)
+def test_partition_counts_that_differ_are_refused(environment: Box, tmp_path: Path) -> None:
+    environment.broker.create_topic("other-events", 3)
 
-    code, rows = checked(sandbox, tmp_path, kafka__events={"topics": ["other-events"]})
+    code, rows = checked(environment, tmp_path, kafka__events={"topics": ["other-events"]})
 
     assert code == 1
     assert rows["co-partitioning"]["mark"] == "fail"
     assert rows[f"topic {CHANGELOG_TOPIC}"]["mark"] == "fail"
 
 
-def test_a_refused_secret_is_told_and_not_shown(sandbox: Box, tmp_path: Path) -> None:
-    auth = {**sandbox.settings(tmp_path)["aep"]["auth"], "client_secret": "canary-77"}
-    aep = {**sandbox.settings(tmp_path)["aep"], "auth": auth}
-    tree = {**sandbox.settings(tmp_path), "aep": aep}
+def test_a_refused_secret_is_told_and_not_shown(environment: Box, tmp_path: Path) -> None:
+    auth = {**environment.settings(tmp_path)["aep"]["auth"], "client_secret": "canary-77"}
+    aep = {**environment.settings(tmp_path)["aep"], "auth": auth}
+    tree = {**environment.settings(tmp_path), "aep": aep}
 
-    code, rows = checked(sandbox, tmp_path, aep__auth=tree["aep"]["auth"])
+    code, rows = checked(environment, tmp_path, aep__auth=tree["aep"]["auth"])
 
     assert code == 1
     assert rows["access token"]["mark"] == "fail"
@@ -109,40 +111,42 @@ def test_a_refused_secret_is_told_and_not_shown(sandbox: Box, tmp_path: Path) ->
     assert "inlet of churn" not in rows
 
 
-def test_a_registry_is_asked_for_its_subjects(sandbox: Box, tmp_path: Path) -> None:
+def test_a_registry_is_asked_for_its_subjects(environment: Box, tmp_path: Path) -> None:
     with FakeRegistry() as registry:
-        _, rows = checked(sandbox, tmp_path, registry__url=registry.url)
+        _, rows = checked(environment, tmp_path, registry__url=registry.url)
     assert rows["registry"]["mark"] == "ok"
 
-    code, rows = checked(sandbox, tmp_path, registry__url="http://127.0.0.1:1")
+    code, rows = checked(environment, tmp_path, registry__url="http://127.0.0.1:1")
     assert code == 1
     assert rows["registry"]["mark"] == "fail"
 
 
-def test_an_inlet_in_trouble_is_a_warning(sandbox: Box, tmp_path: Path) -> None:
-    sandbox.simulator.faults.add(*read_script(b'{"act": "status", "status": 503, "count": 3}'))
+def test_an_inlet_in_trouble_is_a_warning(environment: Box, tmp_path: Path) -> None:
+    environment.simulator.faults.add(
+        *read_script(b'{"action": "status", "status": 503, "count": 3}')
+    )
 
-    code, rows = checked(sandbox, tmp_path)
+    code, rows = checked(environment, tmp_path)
 
     assert code == 0
     assert rows["inlet of churn"]["mark"] == "warn"
 
 
-def test_the_newest_records_are_tried(sandbox: Box, tmp_path: Path) -> None:
-    producer = Producer({"bootstrap.servers": sandbox.broker.bootstrap})
+def test_the_newest_records_are_tried(environment: Box, tmp_path: Path) -> None:
+    producer = Producer({"bootstrap.servers": environment.broker.bootstrap})
     producer.produce(SCORES_TOPIC, b"{", partition=0)
     producer.produce(EVENTS_TOPIC, None, key=b"k", partition=1)
     assert producer.flush(10) == 0
 
-    code, rows = checked(sandbox, tmp_path)
+    code, rows = checked(environment, tmp_path)
 
     assert code == 0
     assert "Of the newest 2 records 1 would be rejected: malformed 1." in rows["sample"]["sentence"]
     assert rows[f"topic {DEAD_LETTER_TOPIC}"]["mark"] == "ok"
 
 
-def test_a_person_on_two_partitions_is_noticed(sandbox: Box, tmp_path: Path) -> None:
-    settings = parse_settings(yaml.safe_dump(sandbox.settings(tmp_path)), {})
+def test_a_person_on_two_partitions_is_noticed(environment: Box, tmp_path: Path) -> None:
+    settings = parse_settings(yaml.safe_dump(environment.settings(tmp_path)), {})
     event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "eventType": "x",
       "identityMap": {"Email": [{"id": "ann@example.org"}]}}"""
     records = [Record(EVENTS_TOPIC, number, 0, 0, b"k", event) for number in (0, 1)]
@@ -154,8 +158,8 @@ def test_a_person_on_two_partitions_is_noticed(sandbox: Box, tmp_path: Path) -> 
     assert "ann" not in str(found)
 
 
-def test_scores_and_events_that_share_nobody_are_noticed(sandbox: Box, tmp_path: Path) -> None:
-    tree = {**sandbox.settings(tmp_path), "identity": {"order": ["Email", "CRMID"]}}
+def test_scores_and_events_that_share_nobody_are_noticed(environment: Box, tmp_path: Path) -> None:
+    tree = {**environment.settings(tmp_path), "identity": {"order": ["Email", "CRMID"]}}
     settings = parse_settings(yaml.safe_dump(tree), {})
     score = b"""{"identityMap": {"Email": [{"id": "ann@example.org"}], "CRMID": [{"id": "C4"}]},
       "prediction": "Churn", "score": 1, "scoreDate": "2026-01-01"}"""
@@ -182,8 +186,8 @@ def test_scores_and_events_that_share_nobody_are_noticed(sandbox: Box, tmp_path:
 def test_events_keyed_otherwise_are_well_with_a_repartition_topic(tmp_path: Path) -> None:
     with SimulatedEnvironment(
         AepSimulator(), EnvironmentSettings(partitions=2, event_partitions=3)
-    ) as sandbox:
-        code, rows = checked(sandbox, tmp_path)
+    ) as environment:
+        code, rows = checked(environment, tmp_path)
 
     assert code == 0
     assert rows["co-partitioning"]["mark"] == "ok"
@@ -196,8 +200,8 @@ def test_events_keyed_otherwise_are_well_with_a_repartition_topic(tmp_path: Path
 )
 def test_scores_must_be_where_facts_are_forwarded_to(key: bytes, mark: CheckStatus) -> None:
     size = EnvironmentSettings(partitions=64, event_partitions=3)
-    with SimulatedEnvironment(AepSimulator(), size) as sandbox:
-        settings = parse_settings(yaml.safe_dump(sandbox.settings(Path("state"))), {})
+    with SimulatedEnvironment(AepSimulator(), size) as environment:
+        settings = parse_settings(yaml.safe_dump(environment.settings(Path("state"))), {})
     score = b"""{"identityMap": {"Email": [{"id": "ann@example.org"}]}, "prediction": "Likelihood to
       churn", "score": 1, "scoreDate": "2026-01-01"}""".replace(b"\n      ", b" ")
     event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "eventType": "x",

@@ -1,4 +1,4 @@
-"""`dlq`, `explain` and `run --dry-run` on a sandbox: looked at, sent round again, left alone."""
+"""`dlq`, `explain` and `run --dry-run` on a environment: looked at, sent round again, left alone."""
 
 import json
 import subprocess
@@ -53,14 +53,14 @@ def _logs_are_kept_off_what_is_printed() -> Iterator[None]:
 def sandbox() -> Iterator[SimulatedEnvironment[AepSimulator]]:
     with SimulatedEnvironment(
         AepSimulator(), EnvironmentSettings(tenant="_acme", partitions=1)
-    ) as sandbox:
-        yield sandbox
+    ) as environment:
+        yield environment
 
 
 @pytest.fixture
-def config(sandbox: SimulatedEnvironment[AepSimulator], tmp_path: Path) -> Path:
+def config(environment: SimulatedEnvironment[AepSimulator], tmp_path: Path) -> Path:
     """Write settings; the broker is slow to let a second member into a group of the old kind."""
-    tree = sandbox.settings(tmp_path / "state")
+    tree = environment.settings(tmp_path / "state")
     tree["kafka"]["group_protocol"] = "consumer"
     return written(tree, tmp_path / "settings.yaml")
 
@@ -98,9 +98,9 @@ def bury(settings: Settings, *dead_letters: tuple[Record, Reject]) -> None:
     assert door.close(5)
 
 
-def feed(sandbox: SimulatedEnvironment[AepSimulator], *records: Record) -> None:
+def feed(environment: SimulatedEnvironment[AepSimulator], *records: Record) -> None:
     for record in records:
-        produce(sandbox.broker, SCORES_TOPIC, [record.value or b""], key=record.key)
+        produce(environment.broker, SCORES_TOPIC, [record.value or b""], key=record.key)
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
@@ -168,7 +168,7 @@ def test_no_letter_is_shown_where_there_is_none(
 
 
 def test_a_rehearsed_replay_says_what_would_happen_and_sends_nothing(
-    sandbox: SimulatedEnvironment[AepSimulator],
+    environment: SimulatedEnvironment[AepSimulator],
     settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -180,12 +180,12 @@ def test_a_rehearsed_replay_says_what_would_happen_and_sends_nothing(
     assert "2 records would be replayed: 1 events to route upgrade-account" in text
     assert "1 rejected again: malformed." in text
     assert "Nothing was sent." in text
-    assert sandbox.simulator.ledger.distinct() == 0
-    assert sandbox.simulator.summary()["requests"] == {}
+    assert environment.simulator.accepted_events.distinct() == 0
+    assert environment.simulator.summary()["requests"] == {}
 
 
 def test_a_replay_delivers_once_and_merges_when_it_is_repeated(
-    sandbox: SimulatedEnvironment[AepSimulator],
+    environment: SimulatedEnvironment[AepSimulator],
     settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -197,8 +197,11 @@ def test_a_replay_delivers_once_and_merges_when_it_is_repeated(
     assert replay_letters(settings, ALL, send=True) == 0
     text = said(capsys)
     assert "0 events accepted by AEP 2 scores had been delivered before" in text
-    assert [sandbox.simulator.ledger.accepted(), sandbox.simulator.ledger.distinct()] == [2, 2]
-    assert committed(sandbox.broker, GROUP_ID, Partition(SCORES_TOPIC, 0)) == [-1001]
+    assert [
+        environment.simulator.accepted_events.total(),
+        environment.simulator.accepted_events.distinct(),
+    ] == [2, 2]
+    assert committed(environment.broker, GROUP_ID, Partition(SCORES_TOPIC, 0)) == [-1001]
 
 
 def test_what_is_rejected_again_keeps_its_one_letter(
@@ -214,11 +217,11 @@ def test_what_is_rejected_again_keeps_its_one_letter(
 
 
 def test_a_record_is_explained_step_by_step_with_the_person_blotted_out(
-    sandbox: SimulatedEnvironment[AepSimulator],
+    environment: SimulatedEnvironment[AepSimulator],
     settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    feed(sandbox, good(0))
+    feed(environment, good(0))
 
     assert explain_place(settings, f"{SCORES_TOPIC}/0/0", reveal=False) == 0
 
@@ -231,16 +234,16 @@ def test_a_record_is_explained_step_by_step_with_the_person_blotted_out(
 
 
 def test_a_score_is_explained_with_what_is_known_of_its_person(
-    sandbox: SimulatedEnvironment[AepSimulator],
+    environment: SimulatedEnvironment[AepSimulator],
     settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    feed(sandbox, good(0))
+    feed(environment, good(0))
     at_ms = SystemClock().now_ms() // _DAY_MS * _DAY_MS - 8 * _DAY_MS
     fact = Fact(at_ms, "event", kinds=("webVisit",), page="a-page")
     wire = encode(with_fact(Person(), fact, PersonLimits.of(settings.join)))
     key = f"ECID|{identity(good(0))}".encode()
-    produce(sandbox.broker, settings.join.changelog_topic, [wire], key=key)
+    produce(environment.broker, settings.join.changelog_topic, [wire], key=key)
 
     assert explain_place(settings, f"{SCORES_TOPIC}/0/0", reveal=True) == 0
 
@@ -254,11 +257,11 @@ def test_a_score_is_explained_with_what_is_known_of_its_person(
 
 
 def test_a_person_of_whom_nothing_is_known_has_a_context_that_says_so(
-    sandbox: SimulatedEnvironment[AepSimulator],
+    environment: SimulatedEnvironment[AepSimulator],
     settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    feed(sandbox, good(0))
+    feed(environment, good(0))
 
     assert explain_place(settings, f"{SCORES_TOPIC}/0/0", reveal=False) == 0
 
@@ -266,11 +269,11 @@ def test_a_person_of_whom_nothing_is_known_has_a_context_that_says_so(
 
 
 def test_a_record_is_explained_where_the_changelog_can_not_be_read(
-    sandbox: SimulatedEnvironment[AepSimulator],
+    environment: SimulatedEnvironment[AepSimulator],
     settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    feed(sandbox, good(0))
+    feed(environment, good(0))
     elsewhere = settings.join.model_copy(update={"changelog_topic": "a-topic-that-is-not"})
 
     settings = settings.model_copy(update={"join": elsewhere})
@@ -283,19 +286,19 @@ def test_a_record_is_explained_where_the_changelog_can_not_be_read(
 
 
 def test_a_partition_that_there_is_not_holds_no_record(
-    sandbox: SimulatedEnvironment[AepSimulator], settings: Settings
+    environment: SimulatedEnvironment[AepSimulator], settings: Settings
 ) -> None:
-    feed(sandbox, good(0))
+    feed(environment, good(0))
 
     assert fetch(settings.kafka, SCORES_TOPIC, 4_711, 0, clock=SystemClock()) is None
 
 
 def test_a_record_is_explained_whole_on_request(
-    sandbox: SimulatedEnvironment[AepSimulator],
+    environment: SimulatedEnvironment[AepSimulator],
     settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    feed(sandbox, good(0))
+    feed(environment, good(0))
 
     assert explain_place(settings, f"{SCORES_TOPIC}/0/0", reveal=True) == 0
 
@@ -303,11 +306,11 @@ def test_a_record_is_explained_whole_on_request(
 
 
 def test_a_bad_record_is_explained_up_to_where_it_is_rejected(
-    sandbox: SimulatedEnvironment[AepSimulator],
+    environment: SimulatedEnvironment[AepSimulator],
     settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    feed(sandbox, bad(0))
+    feed(environment, bad(0))
 
     assert explain_place(settings, f"{SCORES_TOPIC}/0/0", reveal=False) == 1
 
@@ -353,10 +356,10 @@ def dry_run(config: Path, lines: Path, limit: int) -> subprocess.CompletedProces
     )
 
 
-def assert_no_trace(sandbox: SimulatedEnvironment[AepSimulator], settings: Settings) -> None:
+def assert_no_trace(environment: SimulatedEnvironment[AepSimulator], settings: Settings) -> None:
     for group in (GROUP_ID, f"{GROUP_ID}-dry-run"):
-        assert committed(sandbox.broker, group, Partition(SCORES_TOPIC, 0)) == [-1001]
-    assert sandbox.simulator.summary()["requests"] == {}
+        assert committed(environment.broker, group, Partition(SCORES_TOPIC, 0)) == [-1001]
+    assert environment.simulator.summary()["requests"] == {}
     assert not Path(settings.join.directory).exists()
 
 
@@ -365,9 +368,12 @@ def events_in(lines: Path) -> Sequence[dict[str, object]]:
 
 
 def test_a_dry_run_writes_events_as_json_lines_and_leaves_no_trace(
-    sandbox: SimulatedEnvironment[AepSimulator], config: Path, settings: Settings, tmp_path: Path
+    environment: SimulatedEnvironment[AepSimulator],
+    config: Path,
+    settings: Settings,
+    tmp_path: Path,
 ) -> None:
-    feed(sandbox, good(0), good(1), good(2))
+    feed(environment, good(0), good(1), good(2))
 
     ran = dry_run(config, tmp_path / "lines", 3)
 
@@ -376,13 +382,16 @@ def test_a_dry_run_writes_events_as_json_lines_and_leaves_no_trace(
     events = events_in(tmp_path / "lines")
     assert len({event["_id"] for event in events}) == 3
     assert {event["eventType"] for event in events} == {"customerAI.scored"}
-    assert_no_trace(sandbox, settings)
+    assert_no_trace(environment, settings)
 
 
 def test_a_dry_run_tells_rejects_by_their_place_and_ends_with_1(
-    sandbox: SimulatedEnvironment[AepSimulator], config: Path, settings: Settings, tmp_path: Path
+    environment: SimulatedEnvironment[AepSimulator],
+    config: Path,
+    settings: Settings,
+    tmp_path: Path,
 ) -> None:
-    feed(sandbox, bad(0), good(1))
+    feed(environment, bad(0), good(1))
 
     ran = dry_run(config, tmp_path / "lines", 1)
 
@@ -391,17 +400,17 @@ def test_a_dry_run_tells_rejects_by_their_place_and_ends_with_1(
     assert "ann@" not in ran.stdout + ran.stderr
     assert len(events_in(tmp_path / "lines")) == 1
     assert list(DeadLetterReader(settings, SystemClock()).scan()) == []
-    assert_no_trace(sandbox, settings)
+    assert_no_trace(environment, settings)
 
 
 def test_a_second_dry_run_begins_with_what_kafka_has_left(
-    sandbox: SimulatedEnvironment[AepSimulator], config: Path, tmp_path: Path
+    environment: SimulatedEnvironment[AepSimulator], config: Path, tmp_path: Path
 ) -> None:
     """A trace of the first would have it miss the deleted ones, and stop."""
-    feed(sandbox, good(0))
+    feed(environment, good(0))
     assert dry_run(config, tmp_path / "first", 1).returncode == 0
-    feed(sandbox, good(1))
-    sandbox.broker.delete_records(SCORES_TOPIC, 0, 1)
+    feed(environment, good(1))
+    environment.broker.delete_records(SCORES_TOPIC, 0, 1)
 
     ran = dry_run(config, tmp_path / "second", 1)
 

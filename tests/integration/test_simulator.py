@@ -23,23 +23,23 @@ from processor.simulator.environment import (
     inlet_id,
     slug,
 )
-from processor.simulator.history.figures import PREDICTIONS
 from processor.simulator.history.history import history
+from processor.simulator.history.settings import PREDICTIONS
 
 
 def test_the_settings_of_a_sandbox_are_settings(tmp_path: Path) -> None:
-    with SimulatedEnvironment(AepSimulator()) as sandbox:
-        path = sandbox.write_settings(tmp_path / "settings.yaml", tmp_path / "state")
+    with SimulatedEnvironment(AepSimulator()) as environment:
+        path = environment.write_settings(tmp_path / "settings.yaml", tmp_path / "state")
         settings = Settings.model_validate(yaml.safe_load(path.read_text()))
-        assert settings.kafka.bootstrap_servers == sandbox.broker.bootstrap
+        assert settings.kafka.bootstrap_servers == environment.broker.bootstrap
 
     assert [route.name for route in settings.routes] == ["upgrade-account", "churn", "purchase"]
     assert settings.aep.allow_http
 
 
 def test_scores_events_and_changelog_have_as_many_partitions() -> None:
-    with SimulatedEnvironment(AepSimulator(), EnvironmentSettings(partitions=7)) as sandbox:
-        client = Producer({"bootstrap.servers": sandbox.broker.bootstrap})
+    with SimulatedEnvironment(AepSimulator(), EnvironmentSettings(partitions=7)) as environment:
+        client = Producer({"bootstrap.servers": environment.broker.bootstrap})
         topics = client.list_topics(timeout=10).topics
 
     counts = {name: len(topic.partitions) for name, topic in topics.items()}
@@ -53,10 +53,10 @@ def test_scores_events_and_changelog_have_as_many_partitions() -> None:
 
 def test_experience_events_may_have_partitions_of_their_own() -> None:
     size = EnvironmentSettings(partitions=3, event_partitions=5)
-    with SimulatedEnvironment(AepSimulator(), size) as sandbox:
-        client = Producer({"bootstrap.servers": sandbox.broker.bootstrap})
+    with SimulatedEnvironment(AepSimulator(), size) as environment:
+        client = Producer({"bootstrap.servers": environment.broker.bootstrap})
         topics = client.list_topics(timeout=10).topics
-        settings = Settings.model_validate(sandbox.settings(Path("state")))
+        settings = Settings.model_validate(environment.settings(Path("state")))
 
     counts = {name: len(topic.partitions) for name, topic in topics.items()}
     assert counts["experience-events"] == 5
@@ -65,8 +65,8 @@ def test_experience_events_may_have_partitions_of_their_own() -> None:
 
 
 def test_each_prediction_has_a_dataset_with_a_closed_schema() -> None:
-    with SimulatedEnvironment(AepSimulator()) as sandbox:
-        account = sandbox.simulator.account
+    with SimulatedEnvironment(AepSimulator()) as environment:
+        account = environment.simulator.organisation
 
         for prediction in PREDICTIONS:
             flow = account.flows[flow_id(prediction)]
@@ -78,9 +78,9 @@ def test_each_prediction_has_a_dataset_with_a_closed_schema() -> None:
 
 
 def test_a_history_fits_into_the_topics() -> None:
-    with SimulatedEnvironment(AepSimulator()) as sandbox:
-        figures = sandbox.figures(1_795_000_000_000, customers=50, runs=2)
-        feed = sandbox.feed(wait_for_group=False)
+    with SimulatedEnvironment(AepSimulator()) as environment:
+        figures = environment.history_settings(1_795_000_000_000, customers=50, runs=2)
+        feed = environment.feed(wait_for_group=False)
 
         sent = feed.send(history(figures))
         feed.close()
@@ -90,8 +90,8 @@ def test_a_history_fits_into_the_topics() -> None:
 
 
 def test_a_simulator_in_its_own_process_is_asked_over_http() -> None:
-    with SimulatedEnvironment(AepProcess()) as sandbox:
-        aep = sandbox.simulator
+    with SimulatedEnvironment(AepProcess()) as environment:
+        aep = environment.simulator
         aep.add_faults(ScriptedFault(FaultAction.RESET))
         aep.clear_faults()
         aep.expire_tokens()
@@ -139,7 +139,7 @@ def test_more_customers_than_the_broker_keeps_are_refused() -> None:
 
 def test_a_fault_script_that_is_not_one_is_refused(tmp_path: Path) -> None:
     script = tmp_path / "faults.json"
-    script.write_text('{"act": "explode"}')
+    script.write_text('{"action": "explode"}')
 
     with pytest.raises(SettingsError, match="fault script"):
         run_simulator(SimulatorOptions(faults=script), Console(file=io.StringIO()))

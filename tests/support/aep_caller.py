@@ -4,7 +4,7 @@ import http.client
 import json
 from typing import Any, NamedTuple, TypeAlias
 
-from processor.simulator.aep.account import Dataset
+from processor.simulator.aep.organisation import Dataset
 from processor.simulator.aep.simulator import AepSimulator
 
 __all__ = ["CLOSED", "AepCaller", "Answered", "Json", "message", "row", "with_dataset"]
@@ -54,7 +54,7 @@ def message(entity: dict[str, Any] | None = None, **header: Json) -> dict[str, A
     """Return a good message; header fields given as None are left out."""
     fields = {
         "schemaRef": _REF,
-        "imsOrgId": "SANDBOX0000000000000000@AdobeOrg",
+        "imsOrgId": "SIMULATOR000000000000000@AdobeOrg",
         "datasetId": "ds",
         "flowId": "flow",
         "source": {"name": "test"},
@@ -75,8 +75,8 @@ class AepCaller:
             "Authorization": f"Bearer {simulator.ims.issue()}",
             "x-sandbox-name": "prod",
             "Content-Type": "application/json",
-            "x-api-key": "sandbox-client",
-            "x-gw-ims-org-id": "SANDBOX0000000000000000@AdobeOrg",
+            "x-api-key": "simulator-client",
+            "x-gw-ims-org-id": "SIMULATOR000000000000000@AdobeOrg",
         }
 
     def call(
