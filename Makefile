@@ -53,8 +53,8 @@ bench: $(READY) ## measure the speed (ARGS="--help" tells more)
 chaos: $(READY) ## break things on purpose, and count what was lost
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 
-generated: $(READY) ## write the files that are made from the code anew
-	$(BIN)/python -m tests.project.generated
+generated: $(READY) ## write the files that are generated from the code
+	$(BIN)/python -m processor.cli.generated
 
 constraints: ## pin the newest packages that pyproject.toml allows, with hashes
 	$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip install --quiet uv

@@ -67,7 +67,7 @@ _Sim = TypeVar("_Sim", bound=Simulator)
 class SimulatedEnvironment(Generic[_Sim]):
     """An embedded Kafka broker and an AEP simulator, with everything the processor needs.
 
-    `SimulatedEnvironment(AepSimulator())` runs the simulator on a thread, with its accepted events at
+    `SimulatedEnvironment(AepSimulator())` runs the simulator on a thread, with accepted events at
     hand; `SimulatedEnvironment(AepProcess())` in a process of its own, for measurements.
 
     Use it as a context manager, or `start` and `close` it. The topics exist; the simulator has an

@@ -1,17 +1,18 @@
-"""`check --online` against the environment: what is well, and every way in which it is not."""
+"""`check --online` in a simulated environment: all is well, and every problem it finds."""
 
 import io
 import json
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from confluent_kafka import Producer
-from rich.console import Console
 
-from processor.cli.check import check_settings, sample_results
+from processor.cli.check import check
+from processor.cli.check_sample import sample_results
 from processor.domain.check_result import CheckResult, CheckStatus
 from processor.domain.clock import SystemClock
 from processor.domain.record import Record
@@ -32,17 +33,17 @@ from processor.sink.check import reached
 from processor.sink.reply import InletResponse, TransportFault
 from tests.support.registry import FakeRegistry
 
-Box = SimulatedEnvironment[AepSimulator]
+Environment = SimulatedEnvironment[AepSimulator]
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Box]:
+def environment() -> Iterator[Environment]:
     with SimulatedEnvironment(AepSimulator(), EnvironmentSettings(partitions=2)) as running:
         yield running
 
 
 def checked(
-    environment: Box, folder: Path, **changes: object
+    environment: Environment, folder: Path, **changes: object
 ) -> tuple[int, dict[str, dict[str, Any]]]:
     tree = environment.settings(folder / "state")
     for path, value in changes.items():
@@ -50,14 +51,14 @@ def checked(
         tree.setdefault(group, {})[key] = value
     config = folder / "settings.yaml"
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
-    stream = io.StringIO()
-    code = check_settings(
-        config, online=True, as_json=True, seconds=1, console=Console(file=stream, width=500)
-    )
-    return code, {row["name"]: row for row in json.loads(stream.getvalue())}
+    with redirect_stdout(io.StringIO()) as output:
+        code = check(config, online=True, as_json=True, seconds=1)
+    return code, {row["name"]: row for row in json.loads(output.getvalue())}
 
 
-def test_a_sandbox_is_well(environment: Box, tmp_path: Path) -> None:
+def test_a_simulated_environment_passes_every_check(
+    environment: Environment, tmp_path: Path
+) -> None:
     code, rows = checked(environment, tmp_path)
 
     assert code == 0
@@ -67,7 +68,9 @@ def test_a_sandbox_is_well(environment: Box, tmp_path: Path) -> None:
     assert environment.simulator.accepted_events.total() == 0
 
 
-def test_a_broker_that_is_away_is_told_in_time(environment: Box, tmp_path: Path) -> None:
+def test_an_unavailable_broker_is_reported_in_time(
+    environment: Environment, tmp_path: Path
+) -> None:
     code, rows = checked(environment, tmp_path, kafka__bootstrap_servers="127.0.0.1:1")
 
     assert code == 1
@@ -75,20 +78,20 @@ def test_a_broker_that_is_away_is_told_in_time(environment: Box, tmp_path: Path)
     assert rows["access token"]["mark"] == "ok"
 
 
-def test_missing_topics_are_named(environment: Box, tmp_path: Path) -> None:
+def test_missing_topics_are_named(environment: Environment, tmp_path: Path) -> None:
     code, rows = checked(
         environment,
         tmp_path,
         kafka__scores={"topics": ["nowhere"]},
-        dead_letter__topic="no-letters",
+        dead_letter__topic="no-dead-letters",
     )
 
     assert code == 1
     assert rows["topic nowhere"]["mark"] == "fail"
-    assert rows["topic no-letters"]["mark"] == "fail"
+    assert rows["topic no-dead-letters"]["mark"] == "fail"
 
 
-def test_partition_counts_that_differ_are_refused(environment: Box, tmp_path: Path) -> None:
+def test_partition_counts_that_differ_are_refused(environment: Environment, tmp_path: Path) -> None:
     environment.broker.create_topic("other-events", 3)
 
     code, rows = checked(environment, tmp_path, kafka__events={"topics": ["other-events"]})
@@ -98,7 +101,9 @@ def test_partition_counts_that_differ_are_refused(environment: Box, tmp_path: Pa
     assert rows[f"topic {CHANGELOG_TOPIC}"]["mark"] == "fail"
 
 
-def test_a_refused_secret_is_told_and_not_shown(environment: Box, tmp_path: Path) -> None:
+def test_a_refused_secret_is_reported_and_not_shown(
+    environment: Environment, tmp_path: Path
+) -> None:
     auth = {**environment.settings(tmp_path)["aep"]["auth"], "client_secret": "canary-77"}
     aep = {**environment.settings(tmp_path)["aep"], "auth": auth}
     tree = {**environment.settings(tmp_path), "aep": aep}
@@ -111,7 +116,7 @@ def test_a_refused_secret_is_told_and_not_shown(environment: Box, tmp_path: Path
     assert "inlet of churn" not in rows
 
 
-def test_a_registry_is_asked_for_its_subjects(environment: Box, tmp_path: Path) -> None:
+def test_a_registry_is_queried_for_its_subjects(environment: Environment, tmp_path: Path) -> None:
     with FakeRegistry() as registry:
         _, rows = checked(environment, tmp_path, registry__url=registry.url)
     assert rows["registry"]["mark"] == "ok"
@@ -121,7 +126,7 @@ def test_a_registry_is_asked_for_its_subjects(environment: Box, tmp_path: Path) 
     assert rows["registry"]["mark"] == "fail"
 
 
-def test_an_inlet_in_trouble_is_a_warning(environment: Box, tmp_path: Path) -> None:
+def test_an_unavailable_inlet_is_a_warning(environment: Environment, tmp_path: Path) -> None:
     environment.simulator.faults.add(
         *read_script(b'{"action": "status", "status": 503, "count": 3}')
     )
@@ -132,7 +137,7 @@ def test_an_inlet_in_trouble_is_a_warning(environment: Box, tmp_path: Path) -> N
     assert rows["inlet of churn"]["mark"] == "warn"
 
 
-def test_the_newest_records_are_tried(environment: Box, tmp_path: Path) -> None:
+def test_the_newest_records_are_read(environment: Environment, tmp_path: Path) -> None:
     producer = Producer({"bootstrap.servers": environment.broker.bootstrap})
     producer.produce(SCORES_TOPIC, b"{", partition=0)
     producer.produce(EVENTS_TOPIC, None, key=b"k", partition=1)
@@ -145,7 +150,7 @@ def test_the_newest_records_are_tried(environment: Box, tmp_path: Path) -> None:
     assert rows[f"topic {DEAD_LETTER_TOPIC}"]["mark"] == "ok"
 
 
-def test_a_person_on_two_partitions_is_noticed(environment: Box, tmp_path: Path) -> None:
+def test_a_person_on_two_partitions_is_reported(environment: Environment, tmp_path: Path) -> None:
     settings = parse_settings(yaml.safe_dump(environment.settings(tmp_path)), {})
     event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "eventType": "x",
       "identityMap": {"Email": [{"id": "ann@example.org"}]}}"""
@@ -158,7 +163,9 @@ def test_a_person_on_two_partitions_is_noticed(environment: Box, tmp_path: Path)
     assert "ann" not in str(found)
 
 
-def test_scores_and_events_that_share_nobody_are_noticed(environment: Box, tmp_path: Path) -> None:
+def test_scores_and_events_without_common_persons_are_reported(
+    environment: Environment, tmp_path: Path
+) -> None:
     tree = {**environment.settings(tmp_path), "identity": {"order": ["Email", "CRMID"]}}
     settings = parse_settings(yaml.safe_dump(tree), {})
     score = b"""{"identityMap": {"Email": [{"id": "ann@example.org"}], "CRMID": [{"id": "C4"}]},
@@ -166,24 +173,27 @@ def test_scores_and_events_that_share_nobody_are_noticed(environment: Box, tmp_p
     event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "identityMap": %b}"""
     apart, joined = b'{"CRMID": [{"id": "C4"}]}', b'{"Email": [{"id": "ann@example.org"}]}'
 
-    def keys(*who: bytes) -> CheckResult:
+    def keys(*identities: bytes) -> CheckResult:
         records = [
             Record(SCORES_TOPIC, 0, 0, 0, b"k", score.replace(b"Churn", b"Likelihood to churn")),
-            *(Record(EVENTS_TOPIC, 0, at, 0, b"k", event % one) for at, one in enumerate(who)),
+            *(
+                Record(EVENTS_TOPIC, 0, offset, 0, b"k", event % one)
+                for offset, one in enumerate(identities)
+            ),
         ]
         found = {f.name: f for f in sample_results(settings, records, SystemClock())}
         return found["keys"]
 
-    noticed = keys(apart)
-    assert noticed.mark is CheckStatus.WARN
-    assert "by Email" in noticed.sentence
-    assert "by CRMID" in noticed.sentence
-    assert "identity.order" in str(noticed)
-    assert "ann" not in str(noticed)
+    result = keys(apart)
+    assert result.mark is CheckStatus.WARN
+    assert "by Email" in result.sentence
+    assert "by CRMID" in result.sentence
+    assert "identity.order" in str(result)
+    assert "ann" not in str(result)
     assert keys().mark is keys(joined, apart).mark is CheckStatus.OK
 
 
-def test_events_keyed_otherwise_are_well_with_a_repartition_topic(tmp_path: Path) -> None:
+def test_events_with_other_keys_pass_with_a_repartition_topic(tmp_path: Path) -> None:
     with SimulatedEnvironment(
         AepSimulator(), EnvironmentSettings(partitions=2, event_partitions=3)
     ) as environment:
@@ -198,7 +208,9 @@ def test_events_keyed_otherwise_are_well_with_a_repartition_topic(tmp_path: Path
 @pytest.mark.parametrize(
     ("key", "mark"), [(b"ann@example.org", CheckStatus.OK), (b"C4", CheckStatus.FAIL)]
 )
-def test_scores_must_be_where_facts_are_forwarded_to(key: bytes, mark: CheckStatus) -> None:
+def test_scores_must_be_on_the_partition_of_repartitioned_facts(
+    key: bytes, mark: CheckStatus
+) -> None:
     size = EnvironmentSettings(partitions=64, event_partitions=3)
     with SimulatedEnvironment(AepSimulator(), size) as environment:
         settings = parse_settings(yaml.safe_dump(environment.settings(Path("state"))), {})
@@ -235,7 +247,7 @@ def test_scores_must_be_where_facts_are_forwarded_to(key: bytes, mark: CheckStat
         (TransportFault.TIMEOUT, CheckStatus.FAIL),
     ],
 )
-def test_an_inlets_answer_is_judged(
+def test_a_response_of_an_inlet_has_a_status(
     reply: InletResponse | TransportFault, mark: CheckStatus
 ) -> None:
     assert reached("inlet", reply).mark is mark

@@ -116,19 +116,19 @@ def test_a_dripping_response_is_complete_but_late(aep: AepCaller) -> None:
     clock = SystemClock()
     started = clock.monotonic()
 
-    answer = aep.batch(message())
+    response = aep.batch(message())
 
-    assert len(answer.json["responses"]) == 1
+    assert len(response.json["responses"]) == 1
     assert clock.monotonic() - started >= 0.3
 
 
 def test_a_huge_response_is_still_valid(aep: AepCaller) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.HUGE, size=3_000_000, count=1))
 
-    answer = aep.batch(message())
+    response = aep.batch(message())
 
-    assert len(answer.body) > 3_000_000
-    assert len(answer.json["responses"]) == 1
+    assert len(response.body) > 3_000_000
+    assert len(response.json["responses"]) == 1
 
 
 def test_a_short_response_omits_the_last_message(aep: AepCaller) -> None:
@@ -174,10 +174,10 @@ def test_the_token_service_can_be_unavailable(aep: AepCaller) -> None:
 
 
 def test_a_bad_script_is_refused_with_the_reason(aep: AepCaller) -> None:
-    answer = aep.call("POST", "/_simulator/faults", '{"action": "explode"}')
+    response = aep.call("POST", "/_simulator/faults", '{"action": "explode"}')
 
-    assert answer.status == 400
-    assert "explode" in answer.json["error"]
+    assert response.status == 400
+    assert "explode" in response.json["error"]
 
 
 def test_the_control_paths_report_and_delete(aep: AepCaller) -> None:
