@@ -74,7 +74,7 @@ def settings(config: Path) -> Settings:
 
 
 def good(offset: int) -> Record:
-    """Return a record of a person of its own that the sandbox's settings deliver."""
+    """Return a record of a person of its own that these settings deliver."""
     date = rfc3339((SystemClock().now_ms() // _DAY_MS - 7) * _DAY_MS)
     return score_record(offset, person=offset + 1, scoreDate=date)
 

@@ -22,7 +22,7 @@ from tests.support.enriching import body_of
 
 
 class Rooms:
-    """Codec and enrich as the processor has them, with a sandbox's settings."""
+    """Codec and enrich as the processor has them, with the settings of a simulated environment."""
 
     def __init__(self, settings: Settings, now_ms: int) -> None:
         self.reader = InputReader(settings, schema_source(settings.registry, SystemClock()))

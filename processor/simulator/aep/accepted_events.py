@@ -37,7 +37,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def id(self) -> str:
-        """The event's `_id`; empty where it has none."""
+        """The event's `_id`; empty if it has none."""
         return _id(self.body)
 
     @property

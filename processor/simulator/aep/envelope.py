@@ -109,7 +109,7 @@ def read_message(text: bytes) -> Message:
         return Message(parts.get("header", NO_RAW), Body(meta, entity))
 
 
-def judge(message: Message, organisation: Organisation, inlet_id: str) -> MessageVerdict:
+def check_message(message: Message, organisation: Organisation, inlet_id: str) -> MessageVerdict:
     """Return the inlet's verdict on a message; the entity itself is validated later."""
     header = _read_header(message.header)
     if header is None:

@@ -17,8 +17,8 @@ from processor.simulator.aep.envelope import (
     UNREADABLE,
     Message,
     MessageVerdict,
+    check_message,
     has_entity,
-    judge,
     read_batch,
     read_message,
 )
@@ -149,13 +149,13 @@ class SimulatedInlets:
 
     def _judge(self, message: Message, inlet_id: str) -> MessageVerdict:
         if not has_entity(message):
-            return judge(message, self._organisation, inlet_id)
+            return check_message(message, self._organisation, inlet_id)
         key = (inlet_id, bytes(message.header), bytes(message.body.meta))
         verdict = self._verdicts.get(key)
         if verdict is None:
             if len(self._verdicts) >= _CACHED_VERDICTS:
                 self._verdicts.clear()
-            verdict = self._verdicts[key] = judge(message, self._organisation, inlet_id)
+            verdict = self._verdicts[key] = check_message(message, self._organisation, inlet_id)
         return verdict
 
     def _item(self, verdict: MessageVerdict, request_id: str, index: int) -> bytes:
