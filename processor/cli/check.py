@@ -29,7 +29,7 @@ from processor.settings import RegistrySettings, Settings, TelemetrySettings
 from processor.settings.checks import advice
 from processor.settings.load import load_settings
 from processor.settings.secrets import read_secret, secret_texts
-from processor.sink.address import check as check_addresses
+from processor.sink.address import check_addresses
 from processor.sink.check import inlet_results
 from processor.telemetry.logs import configure_logs
 

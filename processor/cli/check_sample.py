@@ -146,7 +146,7 @@ class _Sample:
         yield CheckResult("repartitioning", CheckStatus.FAIL, sentence, fix)
 
     def _persons(self, decoded: DecodedRecord) -> Iterator[bytes]:
-        if decoded.foreign:
+        if decoded.needs_repartition:
             return
         if decoded.repartitioned is not None:
             yield decoded.repartitioned.person

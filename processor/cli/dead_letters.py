@@ -131,7 +131,7 @@ def replay_dead_letters(  # noqa: PLR0913  each is an option
     records = list({each.record.origin: each.record for each in dead_letters}.values())
     if send:
         configure_logs(settings.telemetry, clock, secrets=secret_texts(settings))
-        return _replay(settings, records, reader, Telemetry.over(settings, clock))
+        return _replay(settings, records, reader, Telemetry.create(settings, clock))
     reader.fetch_schemas(records)
     return _report(build_planner(settings, reader), records, clock.now_ms())
 
@@ -155,7 +155,7 @@ def _replay(
     with TemporaryDirectory(prefix="customer-ai-replay-") as folder:
         join = settings.join.model_copy(update={"directory": folder})
         settings = settings.model_copy(update={"join": join})
-        processor = build_replay(settings, telemetry, reader, dead_letters=source, again=again)
+        processor = build_replay(settings, telemetry, reader, dead_letters=source, rejects=again)
         with stop_signal() as stop:
             stop.on_request(processor.stream.stop)
             processor.run(until=lambda: source.over)
@@ -163,8 +163,8 @@ def _replay(
     console.print(f"{len(records)} records were replayed: {accepted:.0f} events accepted by AEP")
     if duplicates := telemetry.metrics.total("duplicate_scores"):
         console.print(f"  {duplicates:.0f} scores had been delivered before")
-    _print_rejected_again(again.again)
-    return 0 if source.over and not again.again else 1
+    _print_rejected_again(again.rejects)
+    return 0 if source.over and not again.rejects else 1
 
 
 def _print_rejected_again(rejected: Iterable[tuple[Record, Reject]]) -> None:

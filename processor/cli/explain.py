@@ -23,7 +23,7 @@ from processor.domain.outcome import ContextStatus, Reject
 from processor.domain.record import Record
 from processor.domain.score import Identity, Score
 from processor.enrich.prepared_score import PreparedScore
-from processor.kafka.fetch import fetch
+from processor.kafka.topic_reader import fetch_record
 from processor.settings import Settings
 from processor.state.format.person import decode
 from processor.state.person import Person
@@ -67,7 +67,7 @@ def explain(
         record = _record_of_file(settings, file, topic, clock.now_ms())
     else:
         topic, partition, offset = _parse_position(position or "")
-        found = fetch(settings.kafka, topic, partition, offset, clock=clock)
+        found = fetch_record(settings.kafka, topic, partition, offset, clock=clock)
         if found is None:
             Console().print(f"There is no record at {position}.")
             return 1
@@ -122,12 +122,12 @@ class _Explanation:
             self._print(True, "filtered", f"by the rule {decoded.rule}: nothing is sent")
         if decoded.event is not None:
             self._print(True, "read", f"an experience event: {self._event(decoded.event)}")
-        if decoded.foreign:
+        if decoded.needs_repartition:
             self._print(True, "repartitioned", "to the partition of its person, with its scores")
         if decoded.repartitioned is not None and decoded.repartitioned.fact is not None:
             fact = self._fact(decoded.repartitioned.fact)
             self._print(True, "read", f"a repartitioned fact: {fact}")
-        partition = None if decoded.foreign else record.partition
+        partition = None if decoded.needs_repartition else record.partition
         codes = [self._rejected(reject) for reject in decoded.rejects]
         codes += [self._score(score, partition) for score in decoded.scores]
         return max(codes, default=0)

@@ -15,8 +15,9 @@ from processor.cli.command import MEANINGS
 from processor.cli.main import app
 from processor.settings.describe import editor_schema, reference
 from processor.telemetry.catalogue import metric_table
+from processor.telemetry.log_codes import log_table
 
-_METRICS_BEGIN, _METRICS_END = "<!-- generated: metrics -->\n", "<!-- end -->\n"
+_END = "<!-- end -->\n"
 _NAME = "customer-ai-events"
 _WIDTH = 120
 
@@ -56,17 +57,20 @@ def _commands(command: Any, name: str) -> Iterator[str]:  # noqa: ANN401  typer'
         yield ""
 
 
-def _with_metrics(text: str) -> str:
-    before, _, rest = text.partition(_METRICS_BEGIN)
-    _, _, after = rest.partition(_METRICS_END)
-    return f"{before}{_METRICS_BEGIN}\n{metric_table()}\n{_METRICS_END}{after}"
+def _with_tables(text: str) -> str:
+    for name, table in {"metrics": metric_table(), "log codes": log_table()}.items():
+        begin = f"<!-- generated: {name} -->\n"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(_END)
+        text = f"{before}{begin}\n{table}\n{_END}{after}"
+    return text
 
 
 GENERATED: dict[str, Callable[[str], str]] = {
     "deploy/commands.md": lambda _: command_reference(),
     "deploy/config/reference.yaml": lambda _: reference(),
     "deploy/config/settings.schema.json": lambda _: editor_schema(),
-    "deploy/observability/README.md": _with_metrics,
+    "deploy/observability/README.md": _with_tables,
 }
 """Each file, and the function that makes its new text from its old one."""
 

@@ -18,6 +18,7 @@ from processor.domain.clock import SystemClock
 from processor.domain.errors import SettingsError, StopError, UnavailableError
 from processor.domain.outcome import Reject
 from processor.domain.record import Record
+from processor.domain.retry import Retry, RetryPolicy
 from processor.replay import CollectedDeadLetters
 from processor.settings import Settings, TelemetrySettings
 from processor.settings.secrets import secret_texts
@@ -26,7 +27,7 @@ from processor.telemetry.logs import configure_logs
 from processor.telemetry.server import TelemetryServer
 
 _NEW_OBJECTS = 200_000
-_RETRY_START_SECONDS = 2.0
+_START_RETRY = RetryPolicy(first_seconds=2.0, max_seconds=5.0)
 
 log = structlog.get_logger()
 
@@ -55,7 +56,7 @@ def run_processor(settings: Settings) -> NoReturn:
     """Run until SIGTERM or SIGINT, then end the process with the exit code."""
     clock = SystemClock()
     configure_logs(settings.telemetry, clock, secrets=secret_texts(settings))
-    telemetry = Telemetry.over(settings, clock)
+    telemetry = Telemetry.create(settings, clock)
     server = _server(settings.telemetry, telemetry)
     with stop_signal() as stop:
         processor = _built(settings, telemetry, stop)
@@ -79,7 +80,7 @@ def dry_run_processor(settings: Settings, output: Path | None, limit: int | None
     """
     clock, rejects = SystemClock(), _PrintedRejects()
     configure_logs(settings.telemetry, clock, secrets=secret_texts(settings))
-    telemetry = Telemetry.over(settings, clock)
+    telemetry = Telemetry.create(settings, clock)
     metrics = telemetry.metrics
     with ExitStack() as stack:
         lines = stack.enter_context(output.open("w")) if output else sys.stdout
@@ -125,6 +126,7 @@ def _server(settings: TelemetrySettings, telemetry: Telemetry) -> TelemetryServe
 
 def _built(settings: Settings, telemetry: Telemetry, stop: StopSignal) -> Processor | None:
     """Return the processor; while something is unavailable, retry until a stop is requested."""
+    retry = Retry(_START_RETRY, telemetry.clock)
     while not stop.requested:
         try:
             return build_processor(settings, telemetry)
@@ -132,9 +134,9 @@ def _built(settings: Settings, telemetry: Telemetry, stop: StopSignal) -> Proces
             log.warning(
                 "The processor cannot start yet; retrying.", code="start_delayed", error=str(error)
             )
-            telemetry.health.becomes(State.STARTING, f"Waiting for {error}.")
+            telemetry.health.set_state(State.STARTING, f"Waiting for {error}.")
             telemetry.health.beat()
-            telemetry.clock.wait(_RETRY_START_SECONDS)
+            telemetry.clock.wait(retry.failed())
     return None
 
 

@@ -13,7 +13,7 @@ from rich.json import JSON
 from rich.table import Table
 
 from processor.cli.command import DEFAULT, FromFile, Reveal, command, progress_bar
-from processor.codec.identities import IdentityReader
+from processor.codec.entity import IdentityReader
 from processor.dead_letter.reader import DeadLetterReader, FoundDeadLetter
 from processor.domain.clock import Deadline, SystemClock, rfc3339
 from processor.domain.errors import SettingsError, UnavailableError

@@ -37,7 +37,7 @@ class DeadLetterLimit:
         self._seen = 0
         self._rejected = 0
 
-    def note(self, count: int, rejected: Sequence[int]) -> None:
+    def check(self, count: int, rejected: Sequence[int]) -> None:
         """Take in a batch: how many records, and the places of the rejected ones, ascending.
 
         Raises StopError where a limit is passed.
@@ -45,7 +45,7 @@ class DeadLetterLimit:
         self._count_row(count, rejected)
         self._count_share(count, len(rejected))
 
-    def refused(self, route: str, refused: int, sent: int) -> None:
+    def check_refusals(self, route: str, refused: int, sent: int) -> None:
         """Take in what an inlet said of a batch: of so many records sent, it refused so many.
 
         The records themselves were noted before. Raises StopError where a limit is passed.
@@ -121,7 +121,7 @@ class DeadLetterWrite:
 class KafkaDeadLetterSink:
     """The dead-letter topic. A letter that can not be written is held and tried again, never lost.
 
-    `guard` is the limit that stops the house; whoever settles batches tells it of each.
+    `limit` stops the processor where too many records are rejected; the loop checks every batch.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, clock: Clock) -> None:
@@ -136,7 +136,7 @@ class KafkaDeadLetterSink:
         self._trouble: str | None = None
         self._wait = _FIRST_WAIT_SECONDS
         self._again = 0.0
-        self.guard = DeadLetterLimit(settings.dead_letter)
+        self.limit = DeadLetterLimit(settings.dead_letter)
 
     @property
     def unavailable_reason(self) -> str | None:

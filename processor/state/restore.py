@@ -131,7 +131,7 @@ class Restore:
         self._reader.begin(partition, offset)
 
     def _take(self, job: RestoredPartition, piece: PartitionSlice) -> bool:
-        if piece.nowhere:
+        if piece.out_of_range:
             log.warning("The local store does not fit the changelog.", partition=job.partition)
             self._store.drop(job.partition)
             self._start(job.partition, None, catching_up=False)

@@ -15,7 +15,7 @@ from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Record
 from processor.simulator.broker import Api, EmbeddedBroker
 from processor.telemetry.metrics import Metrics
-from tests.support.fakes import FakeDeadLetters
+from tests.support.fakes import FakeDeadLetterSink
 from tests.support.kafka_io import read_all
 from tests.support.settings import settings_with
 from tests.support.waiting import until
@@ -49,11 +49,11 @@ class FakeCemetery:
     """The fake, which knows no topic."""
 
     def __init__(self) -> None:
-        self.door = FakeDeadLetters([], DeadLetterLimit(settings_with(SMALL).dead_letter))
+        self.door = FakeDeadLetterSink([], DeadLetterLimit(settings_with(SMALL).dead_letter))
 
     def written(self, count: int) -> list[int]:
-        assert len(self.door.buried) >= count
-        return self.door.buried
+        assert len(self.door.written) >= count
+        return self.door.written
 
     def refuse(self) -> None:
         self.door.unavailable_reason = "the topic is not writable"
@@ -183,7 +183,7 @@ def test_closing_with_nothing_left_says_so(cemetery: Cemetery) -> None:
 
 
 def test_its_guard_stops_the_house_before_a_topic_is_buried(cemetery: Cemetery) -> None:
-    cemetery.door.guard.note(10, [4, 5])
+    cemetery.door.limit.check(10, [4, 5])
 
     with pytest.raises(StopError, match="in a row"):
-        cemetery.door.guard.note(3, [0, 1, 2])
+        cemetery.door.limit.check(3, [0, 1, 2])

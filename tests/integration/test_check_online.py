@@ -1,4 +1,4 @@
-"""`check --online` in a simulated environment: all is well, and every problem it finds."""
+"""`check --online` against the simulator: what is right, and everything that can be wrong."""
 
 import io
 import json
@@ -29,21 +29,21 @@ from processor.simulator.environment import (
     EnvironmentSettings,
     SimulatedEnvironment,
 )
-from processor.sink.check import reached
-from processor.sink.reply import InletResponse, TransportFault
+from processor.sink.check import inlet_result
+from processor.sink.transport import InletResponse, TransportFault
 from tests.support.registry import FakeRegistry
 
-Environment = SimulatedEnvironment[AepSimulator]
+Simulated = SimulatedEnvironment[AepSimulator]
 
 
 @pytest.fixture
-def environment() -> Iterator[Environment]:
+def environment() -> Iterator[Simulated]:
     with SimulatedEnvironment(AepSimulator(), EnvironmentSettings(partitions=2)) as running:
         yield running
 
 
 def checked(
-    environment: Environment, folder: Path, **changes: object
+    environment: Simulated, folder: Path, **changes: object
 ) -> tuple[int, dict[str, dict[str, Any]]]:
     tree = environment.settings(folder / "state")
     for path, value in changes.items():
@@ -56,9 +56,7 @@ def checked(
     return code, {row["name"]: row for row in json.loads(output.getvalue())}
 
 
-def test_a_simulated_environment_passes_every_check(
-    environment: Environment, tmp_path: Path
-) -> None:
+def test_simulated_environment_passes(environment: Simulated, tmp_path: Path) -> None:
     code, rows = checked(environment, tmp_path)
 
     assert code == 0
@@ -68,9 +66,7 @@ def test_a_simulated_environment_passes_every_check(
     assert environment.simulator.accepted_events.total() == 0
 
 
-def test_an_unavailable_broker_is_reported_in_time(
-    environment: Environment, tmp_path: Path
-) -> None:
+def test_unavailable_broker_is_reported_in_time(environment: Simulated, tmp_path: Path) -> None:
     code, rows = checked(environment, tmp_path, kafka__bootstrap_servers="127.0.0.1:1")
 
     assert code == 1
@@ -78,7 +74,7 @@ def test_an_unavailable_broker_is_reported_in_time(
     assert rows["access token"]["mark"] == "ok"
 
 
-def test_missing_topics_are_named(environment: Environment, tmp_path: Path) -> None:
+def test_missing_topics_are_reported(environment: Simulated, tmp_path: Path) -> None:
     code, rows = checked(
         environment,
         tmp_path,
@@ -91,7 +87,7 @@ def test_missing_topics_are_named(environment: Environment, tmp_path: Path) -> N
     assert rows["topic no-dead-letters"]["mark"] == "fail"
 
 
-def test_partition_counts_that_differ_are_refused(environment: Environment, tmp_path: Path) -> None:
+def test_different_partition_counts_are_refused(environment: Simulated, tmp_path: Path) -> None:
     environment.broker.create_topic("other-events", 3)
 
     code, rows = checked(environment, tmp_path, kafka__events={"topics": ["other-events"]})
@@ -101,9 +97,7 @@ def test_partition_counts_that_differ_are_refused(environment: Environment, tmp_
     assert rows[f"topic {CHANGELOG_TOPIC}"]["mark"] == "fail"
 
 
-def test_a_refused_secret_is_reported_and_not_shown(
-    environment: Environment, tmp_path: Path
-) -> None:
+def test_refused_secret_is_reported_and_not_shown(environment: Simulated, tmp_path: Path) -> None:
     auth = {**environment.settings(tmp_path)["aep"]["auth"], "client_secret": "canary-77"}
     aep = {**environment.settings(tmp_path)["aep"], "auth": auth}
     tree = {**environment.settings(tmp_path), "aep": aep}
@@ -116,7 +110,7 @@ def test_a_refused_secret_is_reported_and_not_shown(
     assert "inlet of churn" not in rows
 
 
-def test_a_registry_is_queried_for_its_subjects(environment: Environment, tmp_path: Path) -> None:
+def test_registry_is_queried_for_its_subjects(environment: Simulated, tmp_path: Path) -> None:
     with FakeRegistry() as registry:
         _, rows = checked(environment, tmp_path, registry__url=registry.url)
     assert rows["registry"]["mark"] == "ok"
@@ -126,7 +120,7 @@ def test_a_registry_is_queried_for_its_subjects(environment: Environment, tmp_pa
     assert rows["registry"]["mark"] == "fail"
 
 
-def test_an_unavailable_inlet_is_a_warning(environment: Environment, tmp_path: Path) -> None:
+def test_unavailable_inlet_is_a_warning(environment: Simulated, tmp_path: Path) -> None:
     environment.simulator.faults.add(
         *read_script(b'{"action": "status", "status": 503, "count": 3}')
     )
@@ -137,7 +131,7 @@ def test_an_unavailable_inlet_is_a_warning(environment: Environment, tmp_path: P
     assert rows["inlet of churn"]["mark"] == "warn"
 
 
-def test_the_newest_records_are_read(environment: Environment, tmp_path: Path) -> None:
+def test_newest_records_are_decoded(environment: Simulated, tmp_path: Path) -> None:
     producer = Producer({"bootstrap.servers": environment.broker.bootstrap})
     producer.produce(SCORES_TOPIC, b"{", partition=0)
     producer.produce(EVENTS_TOPIC, None, key=b"k", partition=1)
@@ -150,7 +144,7 @@ def test_the_newest_records_are_read(environment: Environment, tmp_path: Path) -
     assert rows[f"topic {DEAD_LETTER_TOPIC}"]["mark"] == "ok"
 
 
-def test_a_person_on_two_partitions_is_reported(environment: Environment, tmp_path: Path) -> None:
+def test_person_on_two_partitions_is_reported(environment: Simulated, tmp_path: Path) -> None:
     settings = parse_settings(yaml.safe_dump(environment.settings(tmp_path)), {})
     event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "eventType": "x",
       "identityMap": {"Email": [{"id": "ann@example.org"}]}}"""
@@ -163,8 +157,8 @@ def test_a_person_on_two_partitions_is_reported(environment: Environment, tmp_pa
     assert "ann" not in str(found)
 
 
-def test_scores_and_events_without_common_persons_are_reported(
-    environment: Environment, tmp_path: Path
+def test_scores_and_events_without_a_common_person_are_reported(
+    environment: Simulated, tmp_path: Path
 ) -> None:
     tree = {**environment.settings(tmp_path), "identity": {"order": ["Email", "CRMID"]}}
     settings = parse_settings(yaml.safe_dump(tree), {})
@@ -173,27 +167,27 @@ def test_scores_and_events_without_common_persons_are_reported(
     event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "identityMap": %b}"""
     apart, joined = b'{"CRMID": [{"id": "C4"}]}', b'{"Email": [{"id": "ann@example.org"}]}'
 
-    def keys(*identities: bytes) -> CheckResult:
+    def keys(*persons: bytes) -> CheckResult:
         records = [
             Record(SCORES_TOPIC, 0, 0, 0, b"k", score.replace(b"Churn", b"Likelihood to churn")),
             *(
                 Record(EVENTS_TOPIC, 0, offset, 0, b"k", event % one)
-                for offset, one in enumerate(identities)
+                for offset, one in enumerate(persons)
             ),
         ]
         found = {f.name: f for f in sample_results(settings, records, SystemClock())}
         return found["keys"]
 
-    result = keys(apart)
-    assert result.mark is CheckStatus.WARN
-    assert "by Email" in result.sentence
-    assert "by CRMID" in result.sentence
-    assert "identity.order" in str(result)
-    assert "ann" not in str(result)
+    found = keys(apart)
+    assert found.mark is CheckStatus.WARN
+    assert "by Email" in found.sentence
+    assert "by CRMID" in found.sentence
+    assert "identity.order" in str(found)
+    assert "ann" not in str(found)
     assert keys().mark is keys(joined, apart).mark is CheckStatus.OK
 
 
-def test_events_with_other_keys_pass_with_a_repartition_topic(tmp_path: Path) -> None:
+def test_events_with_another_key_pass_with_a_repartition_topic(tmp_path: Path) -> None:
     with SimulatedEnvironment(
         AepSimulator(), EnvironmentSettings(partitions=2, event_partitions=3)
     ) as environment:
@@ -247,7 +241,7 @@ def test_scores_must_be_on_the_partition_of_repartitioned_facts(
         (TransportFault.TIMEOUT, CheckStatus.FAIL),
     ],
 )
-def test_a_response_of_an_inlet_has_a_status(
+def test_response_of_an_inlet_is_checked(
     reply: InletResponse | TransportFault, mark: CheckStatus
 ) -> None:
-    assert reached("inlet", reply).mark is mark
+    assert inlet_result("inlet", reply).mark is mark

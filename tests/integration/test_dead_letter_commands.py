@@ -22,7 +22,7 @@ from processor.domain.errors import SettingsError
 from processor.domain.event import Fact
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Partition, Record
-from processor.kafka.fetch import fetch
+from processor.kafka.topic_reader import fetch_record
 from processor.settings import Settings
 from processor.settings.load import load_settings
 from processor.simulator.aep.simulator import AepSimulator
@@ -292,7 +292,7 @@ def test_a_missing_partition_has_no_record(
 ) -> None:
     feed(environment, good(0))
 
-    assert fetch(settings.kafka, SCORES_TOPIC, 4_711, 0, clock=SystemClock()) is None
+    assert fetch_record(settings.kafka, SCORES_TOPIC, 4_711, 0, clock=SystemClock()) is None
 
 
 def test_a_record_is_explained_completely_if_revealed(
