@@ -9,12 +9,12 @@ The memory: what is known of persons.
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self
 
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reject
 from processor.domain.record import Partition, Record
-from processor.state.person import Person
+from processor.state.person import Person, PersonKey
 
 
 class Pending(Protocol):
@@ -120,10 +120,6 @@ class RecordReader(Protocol):
     def read(self, record: Record) -> DecodedRecord:
         """Return what a record says; raises RejectError. Pure once `learn` has returned."""
         ...
-
-
-PersonKey: TypeAlias = tuple[int, bytes]
-"""Where a person's state lives: partition number and person key."""
 
 
 class StateStore(Protocol):

@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from processor.codec.repartition_message import encode, key_of
-from processor.components import PersonKey, RecordReader
+from processor.components import RecordReader
 from processor.domain.errors import RejectError
 from processor.domain.event import DecodedRecord, ExperienceEvent, Fact, RepartitionMessage
 from processor.domain.outcome import ContextStatus, FilterRule, Outcome, Reason, Reject, Stage
@@ -36,7 +36,7 @@ from processor.plan import (
 )
 from processor.settings import JoinSettings
 from processor.state.format.score_history import Novelty
-from processor.state.person import Person, PersonLimits
+from processor.state.person import Person, PersonKey, PersonLimits
 
 _MOST_BYTES: Final = 900_000
 """What a topic takes of one message unless told otherwise (`max.message.bytes`), less some room."""

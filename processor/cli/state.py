@@ -28,11 +28,10 @@ from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.record import Record
 from processor.enrich.primary_identity import person_key
 from processor.settings import IdentitySettings, Settings
-from processor.state.format.fact import unpack as fact_of
+from processor.state.format.fact import decode_fact
 from processor.state.format.person import decode
-from processor.state.format.score_history import split
-from processor.state.format.score_history import unpack as score_of
-from processor.state.inspect import Audit, Comparison, Progress, StoreView, compare
+from processor.state.format.score_history import decode_entry, split
+from processor.state.inspect import ChangelogScan, Comparison, Progress, StoreView, compare
 from processor.state.local_store import StoreFolder
 from processor.state.person import Person, PersonLimits
 from processor.state.state_store import open_changelog, open_reader, open_scratch
@@ -81,7 +80,7 @@ def in_changelog(
     try:
         with told("Reading the changelog") as tell:
             partitions = range(count) if partition is None else [partition]
-            return Audit(reader, clock, tell, seconds=seconds).find(partitions, key)
+            return ChangelogScan(reader, clock, tell, seconds=seconds).find(partitions, key)
     finally:
         reader.close()
 
@@ -97,18 +96,18 @@ def verify_state(settings: Settings) -> int:
     with StoreView(settings.join.directory) as view, TemporaryDirectory() as folder:
         truth = open_scratch(Path(folder), settings.join, count)
         with told("Reading the changelog") as tell:
-            ends = Audit(reader, clock, tell).replay(truth, view.marks, limits)
+            ends = ChangelogScan(reader, clock, tell).replay(truth, view.positions, limits)
         found = [compare(view, truth, one, end, limits) for one, end in sorted(ends.items())]
         reader.close()
         truth.close()
     Console().print(_table(found))
-    return 0 if all(one.sound for one in found) else 1
+    return 0 if all(one.consistent for one in found) else 1
 
 
 def rebuild_state(settings: Settings) -> int:
     """Delete the local store; the next start restores it. Refused while a processor uses it."""
     folder = StoreFolder(Path(settings.join.directory))
-    folder.distrust()
+    folder.invalidate()
     folder.clear()
     folder.release(closed=False)
     Console().print("The local store is gone; the next start restores it from the changelog.")
@@ -131,12 +130,12 @@ def _in_store(settings: Settings, key: bytes) -> dict[int, bytes]:
 def _portrait(person: Person, *, reveal: bool) -> dict[str, object]:
     facts = [
         {"time": rfc3339(fact.time_ms), **_fields(fact, leave_out="time_ms")}
-        for fact in map(fact_of, person.facts)
+        for fact in map(decode_fact, person.facts)
     ]
     scores = {
         model: [
             {"scoreDate": rfc3339(one.scored_at_ms), **_fields(one, leave_out="scored_at_ms")}
-            for one in map(score_of, split(history))
+            for one in map(decode_entry, split(history))
         ]
         for model, history in person.scores.items()
     }
@@ -166,7 +165,7 @@ def _table(found: list[Comparison]) -> Table:
     table.add_column("verdict")
     for one in found:
         counts = (one.partition, one.same, one.behind, one.ahead, one.read_to, one.end)
-        table.add_row(*(f"{count:,}" for count in counts), "sound" if one.sound else "differs")
+        table.add_row(*(f"{count:,}" for count in counts), "sound" if one.consistent else "differs")
     return table
 
 
@@ -205,7 +204,7 @@ def _bury(settings: Settings, key: bytes) -> int:
     clock = SystemClock()
     changelog, count = open_changelog(settings.join, settings.kafka, clock)
     deadline = Deadline(clock, _WRITE_SECONDS)
-    changelog.send({(partition, key): None for partition in range(count)})
+    changelog.write({(partition, key): None for partition in range(count)})
     while changelog.in_flight and not deadline.over():
         changelog.poll(0.1)
     unwritten = changelog.unavailable_reason or (
@@ -223,7 +222,7 @@ def _local(settings: Settings) -> str:
         folder = StoreFolder(Path(settings.join.directory))
     except SettingsError:
         return "The processor that runs here takes the person out of its local store."
-    folder.distrust()
+    folder.invalidate()
     folder.clear()
     folder.release(closed=False)
     return "The local store here is gone; the next start restores it from the changelog."

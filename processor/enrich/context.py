@@ -23,7 +23,7 @@ from processor.state.person import (
     PersonLimits,
     facts_as_of,
     previous_score,
-    reaches_forgotten,
+    reaches_dropped,
 )
 
 MAX_TEXT = 512
@@ -77,7 +77,7 @@ def standing(
 ) -> ContextStatus:
     """Return what a context comes to for which the score waited as long as it had to."""
     at_ms = prepared.score.scored_at_ms
-    if reaches_forgotten(known, at_ms, lookback.ms, lookback.limits):
+    if reaches_dropped(known, at_ms, lookback.ms, lookback.limits):
         return ContextStatus.PARTIAL
     return ContextStatus.COMPLETE if found else ContextStatus.NONE
 

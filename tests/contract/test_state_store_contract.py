@@ -7,11 +7,11 @@ from typing import Protocol
 import pytest
 from confluent_kafka import KafkaError
 
-from processor.components import Pending, PersonKey, StateStore
+from processor.components import Pending, StateStore
 from processor.domain.clock import Deadline, SystemClock
 from processor.domain.errors import InvariantError
 from processor.simulator.broker import Api, EmbeddedBroker
-from processor.state.person import Person
+from processor.state.person import Person, PersonKey
 from processor.state.state_store import ChangelogStateStore
 from tests.support.fakes import FakeMemory
 from tests.support.state import CHANGELOG, INPUTS, delivered, event_of, knows, opened
@@ -50,7 +50,7 @@ class FakeWorld:
 
     def refuse(self) -> None:
         for each in self._all:
-            each.unavailable_reason = "the changelog can not be written"
+            each.unavailable_reason = "the changelog cannot be written"
 
     def heal(self) -> None:
         for each in self._all:

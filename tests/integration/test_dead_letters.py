@@ -77,7 +77,7 @@ def test_a_topic_that_can_not_be_written_is_held_for_and_nothing_is_dropped(
 
     sending = dead_letters.send([(record(1), REJECT)])
     poll_until(dead_letters, lambda: dead_letters.unavailable_reason, "the hold")
-    assert "can not be written" in (dead_letters.unavailable_reason or "")
+    assert "cannot be written" in (dead_letters.unavailable_reason or "")
     assert not sending.done
     broker.heal_requests(Api.PRODUCE)
     poll_until(dead_letters, lambda: sending.done, "the recovery")

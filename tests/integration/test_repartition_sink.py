@@ -7,7 +7,8 @@ from confluent_kafka import KafkaError
 
 from processor.domain.clock import SystemClock
 from processor.kafka.partitioner import PARTITIONERS
-from processor.repartition.sink import KafkaRepartitionSink, RepartitionWrite
+from processor.kafka.producer import KafkaWrite
+from processor.repartition.sink import KafkaRepartitionSink
 from processor.settings import KafkaSettings
 from processor.simulator.broker import Api, EmbeddedBroker
 from processor.telemetry.metrics import Metrics
@@ -28,9 +29,7 @@ def forward_to(broker: EmbeddedBroker, metrics: Metrics, **kafka: object) -> Kaf
     return KafkaRepartitionSink(KafkaSettings.model_validate(page), TOPIC, metrics, SystemClock())
 
 
-def wait_done(
-    repartition: KafkaRepartitionSink, sending: RepartitionWrite, seconds: float = 10
-) -> None:
+def wait_done(repartition: KafkaRepartitionSink, sending: KafkaWrite, seconds: float = 10) -> None:
     def done() -> bool:
         repartition.poll()
         return sending.done

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.event import Fact
-from processor.state.format.fact import unpack
+from processor.state.format.fact import decode_fact
 from processor.state.format.person import decode, encode
 from processor.state.format.score_history import ENTRY_BYTES, DeliveredScore, Novelty, PreviousScore
 from processor.state.person import (
@@ -105,7 +105,7 @@ def test_merging_is_commutative_associative_and_idempotent(
 
 @given(persons)
 def test_every_bound_holds(person: Person) -> None:
-    known = [unpack(kept) for kept in person.facts]
+    known = [decode_fact(kept) for kept in person.facts]
     names = [(fact.time_ms, len(fact.id), fact.id) for fact in known]
 
     assert names == sorted(set(names))

@@ -12,7 +12,7 @@ from processor.state.format.person import decode, encode
 from processor.state.format.store import Origin
 from processor.state.local_store import LocalStore, StoreFolder
 from processor.state.person import Person, merge
-from processor.state.restore import RestoredPartition, absorb
+from processor.state.restore import RestoredPartition, merge_records
 from tests.support.state import LIMITS, knows
 
 KEYS = (b"ann", b"bob", b"eve")
@@ -34,7 +34,7 @@ def restored(log: Log, cuts: list[int]) -> tuple[dict[bytes, bytes], RestoredPar
         store = LocalStore(StoreFolder(Path(folder)), origin, partitions=1, max_bytes=1 << 20)
         for start, end in zip([0, *cuts], [*cuts, len(log)], strict=True):
             job.next_offset = end
-            absorb(store, job, log[start:end], LIMITS, now_ms=0)
+            merge_records(store, job, log[start:end], LIMITS, now_ms=0)
         found = dict(store.scan(0))
         store.close()
     return found, job
@@ -67,7 +67,7 @@ def test_a_log_that_is_paid_what_it_is_owed_needs_only_its_last_word(
     """Compaction may then leave one record of each person, and nothing is lost."""
     found, job = restored(log, [cut for cut in cuts if cut <= len(log)])
 
-    compacted: Log = list({**dict(log), **job.owed}.items())
+    compacted: Log = list({**dict(log), **job.repairs}.items())
 
     assert restored(compacted, [])[0] == found
 

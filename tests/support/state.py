@@ -8,8 +8,7 @@ from processor.domain.event import Fact, ScoreEvent
 from processor.domain.record import Record
 from processor.settings import JoinSettings, KafkaSettings
 from processor.state.format.score_history import DeliveredScore
-from processor.state.format.store import PersonKey
-from processor.state.person import Person, PersonLimits, with_fact, with_score
+from processor.state.person import Person, PersonKey, PersonLimits, with_fact, with_score
 from processor.state.state_store import ChangelogStateStore, open_state_store
 from processor.telemetry.metrics import Metrics
 from tests.support.waiting import until

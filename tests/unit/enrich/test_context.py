@@ -5,7 +5,7 @@ import pytest
 from processor.domain.event import Fact
 from processor.domain.outcome import ContextStatus
 from processor.enrich.context import movement
-from processor.state.format.fact import name_of, pack
+from processor.state.format.fact import encode_fact, sort_key_of
 from processor.state.person import Person
 from tests.support.enriching import (
     AT_MS,
@@ -149,7 +149,9 @@ def test_both_ends_of_the_look_back_are_in_it() -> None:
 
 
 def test_what_was_forgotten_makes_a_context_partial() -> None:
-    dropped = Person(person_of(fact(1)).facts, cut=name_of(pack(Fact(AT_MS - 1, "dropped"))))
+    dropped = Person(
+        person_of(fact(1)).facts, cut=sort_key_of(encode_fact(Fact(AT_MS - 1, "dropped")))
+    )
     older_than_kept = person_of(fact(50), fact(-50))
 
     assert context(dropped)["contextStatus"] == "partial"

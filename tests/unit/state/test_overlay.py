@@ -60,7 +60,7 @@ def test_a_forgotten_person_is_in_no_version_any_more() -> None:
     overlay = Overlay()
     tickets = [overlay.stage({ANN: knows(1), BOB: knows(1)}), overlay.stage({ANN: knows(1, 2)})]
 
-    overlay.forget(ANN)
+    overlay.erase(ANN)
 
     assert overlay.find(ANN) is None
     assert [overlay.staged(one) for one in tickets] == [{BOB: knows(1)}, {}]
@@ -71,7 +71,7 @@ def test_partitions_that_leave_take_their_changes_along() -> None:
     overlay = Overlay()
     ticket = overlay.stage({ANN: knows(1), BOB: knows(2)})
 
-    overlay.leave([0])
+    overlay.revoke(frozenset([0]))
 
     assert overlay.find(ANN) is None
     assert overlay.staged(ticket) == {BOB: knows(2)}

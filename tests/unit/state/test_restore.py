@@ -62,8 +62,8 @@ def test_an_empty_store_gets_all_that_the_changelog_says(processor: House) -> No
 
     assert processor.reader.begun == [(1, None)]
     assert dict(processor.store.scan(1)) == {ANN: ann, BOB: bob}
-    assert processor.store.mark(1) == ChangelogPosition(3, processor.clock.now_ms())
-    assert (back.next_offset, back.records, back.owed) == (3, 3, {})
+    assert processor.store.position(1) == ChangelogPosition(3, processor.clock.now_ms())
+    assert (back.next_offset, back.records, back.repairs) == (3, 3, {})
 
 
 def test_a_store_that_was_kept_reads_only_the_tail(processor: House) -> None:
@@ -115,7 +115,7 @@ def test_what_two_owners_wrote_side_by_side_is_merged_and_owed_to_the_changelog(
     back = processor.bring_back(1)
 
     assert dict(processor.store.scan(1)) == {ANN: both}
-    assert back.owed == {ANN: both}
+    assert back.repairs == {ANN: both}
 
 
 def test_nothing_is_owed_once_the_changelog_has_it_all(processor: House) -> None:
@@ -123,7 +123,7 @@ def test_nothing_is_owed_once_the_changelog_has_it_all(processor: House) -> None
     both = encode(merge(mine, zombies, LIMITS))
     processor.write(1, (ANN, encode(mine)), (ANN, encode(zombies)), (ANN, both))
 
-    assert processor.bring_back(1).owed == {}
+    assert processor.bring_back(1).repairs == {}
 
 
 def test_a_tombstone_takes_a_person_out_and_a_later_record_begins_anew(processor: House) -> None:
@@ -133,8 +133,8 @@ def test_a_tombstone_takes_a_person_out_and_a_later_record_begins_anew(processor
     back = processor.bring_back(1)
 
     assert dict(processor.store.scan(1)) == {BOB: encode(knows(5))}
-    assert back.forgotten == {ANN, BOB}
-    assert back.owed == {}
+    assert back.erased == {ANN, BOB}
+    assert back.repairs == {}
 
 
 def test_while_catching_up_a_tombstone_outweighs_what_was_written_after_it(
@@ -148,7 +148,7 @@ def test_while_catching_up_a_tombstone_outweighs_what_was_written_after_it(
     back = processor.finish()
 
     assert dict(processor.store.scan(1)) == {}
-    assert back.owed == {ANN: None}
+    assert back.repairs == {ANN: None}
 
 
 def test_remaining_records_and_progress_can_be_watched(tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def test_values_and_marks_come_back_after_a_restart(tmp_path: Path) -> None:
     store = opened(tmp_path)
 
     assert store.read([(3, b"ann"), (3, b"bob"), (4, b"ann")]) == {(3, b"ann"): b"1"}
-    assert store.mark(3) == ChangelogPosition(8, 1001)
-    assert store.mark(4) is None
+    assert store.position(3) == ChangelogPosition(8, 1001)
+    assert store.position(4) is None
     assert store.entries([3]) == 1
     store.close()
 
@@ -167,7 +167,7 @@ def test_a_full_store_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
             {0: {b"%d" % n: bytes(4_000) for n in range(1_000)}}, {0: ChangelogPosition(2, 0)}
         )
 
-    assert store.mark(0) == ChangelogPosition(1, 0)
+    assert store.position(0) == ChangelogPosition(1, 0)
     assert store.read([(0, b"ann")]) == {(0, b"ann"): b"1"}
     store.close()
 
@@ -197,7 +197,7 @@ def test_a_dropped_partition_leaves_nothing(tmp_path: Path) -> None:
     store.drop(5)
 
     assert store.partitions() == [1]
-    assert store.mark(0) is None
+    assert store.position(0) is None
     assert store.read([(0, b"ann")]) == {}
     store.write({0: {b"bob": b"2"}}, {0: ChangelogPosition(1, 0)})
     assert dict(store.scan(0)) == {b"bob": b"2"}

@@ -7,8 +7,8 @@ import pytest
 
 from processor.domain.errors import InvariantError
 from processor.domain.event import Fact
-from processor.state.format.fact import pack
-from processor.state.format.person import decode, encode, merge_wires
+from processor.state.format.fact import encode_fact
+from processor.state.format.person import decode, encode, merge_values
 from processor.state.format.score_history import Novelty, PreviousScore
 from processor.state.person import Person, facts_as_of, merge, novelty, previous_score
 from tests.support.state import DAY_MS, LIMITS, T0, fact, knows
@@ -45,7 +45,7 @@ def test_a_format_without_record_times_is_read_as_if_they_were_0() -> None:
         struct.pack(">Q8s8sdB", (1 << 63) + at_ms + day, name, digest, 10.0 * day, 0)
         for day in (1, 2)
     ]
-    fields = [[pack(fact(1))], {"churn": b"".join(entries)}, b"", 0]
+    fields = [[encode_fact(fact(1))], {"churn": b"".join(entries)}, b"", 0]
     old = b"\x01" + msgspec.msgpack.encode(fields)
 
     person = decode(old)
@@ -71,11 +71,11 @@ def test_bytes_that_never_were_ours_say_nothing(bytes_: bytes) -> None:
     mine = encode(knows(1))
 
     assert decode(bytes_) is None
-    assert merge_wires(bytes_, mine, LIMITS) == mine
-    assert merge_wires(mine, bytes_, LIMITS) == mine
+    assert merge_values(bytes_, mine, LIMITS) == mine
+    assert merge_values(mine, bytes_, LIMITS) == mine
 
 
 def test_two_wires_merge_as_their_persons_do() -> None:
     one, other = knows(1, 2, scores=(1,)), knows(2, 3, scores=(2,))
 
-    assert merge_wires(encode(one), encode(other), LIMITS) == encode(merge(one, other, LIMITS))
+    assert merge_values(encode(one), encode(other), LIMITS) == encode(merge(one, other, LIMITS))
