@@ -4,7 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from processor.domain.clock import SystemClock
 from processor.domain.errors import InvariantError, SettingsError, UnavailableError
 from processor.settings import KafkaSettings
-from processor.simulator.broker import Api, EmbeddedBroker
+from processor.simulator.broker import Api, EmbeddedBroker, Request
 from processor.state.format.person import encode
 from processor.state.person import Person, merge
 from processor.state.state_store import ChangelogStateStore, open_state_store
@@ -67,6 +67,14 @@ def known(broker: EmbeddedBroker, folder: Path) -> dict[tuple[int, bytes], Perso
         return other.load([ANN, BOB])
     finally:
         other.close(5)
+
+
+def poll_until(state_store: ChangelogStateStore, done: Callable[[], object], what: str) -> None:
+    def polled() -> bool:
+        state_store.poll()
+        return bool(done())
+
+    until(polled, seconds=20, every=0.001, what=what, tell=lambda: state_store.unavailable_reason)
 
 
 def test_staged_changes_are_seen_at_once_and_by_others_when_they_are_durable(
@@ -271,6 +279,50 @@ def test_an_outage_of_the_changelog_holds_and_ends_by_itself(
 
     assert state_store.unavailable_reason is None
     assert known(broker, tmp_path / "other") == {ANN: knows(1)}
+
+
+def test_values_written_twice_after_a_fatal_error_are_read_again_and_change_nothing(
+    tmp_path: Path,
+) -> None:
+    """A new producer writes what the old one had no answer for, so offsets have a hole."""
+    metrics = Metrics()
+    with EmbeddedBroker(dict.fromkeys((*INPUTS, CHANGELOG), 4), brokers=2) as broker:
+        broker.move_leader(CHANGELOG, ANN[0], 1)
+        broker.move_leader(CHANGELOG, BOB[0], 2)
+        state_store = ready(opened(broker.bootstrap, tmp_path / "mine", metrics), *ALL)
+        remembered(state_store, state_store.stage({ANN: knows(1), BOB: knows(1)}))
+        broker.rtt(6_000, 1)
+        broker.broker_down(2)
+        broker.track_requests()
+        broker.fail_requests(Api.PRODUCE, 0, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+
+        write = state_store.store(state_store.stage({ANN: knows(1, 2), BOB: knows(1, 2)}))
+        until(
+            lambda: Request(1, Api.PRODUCE) in broker.requests(),
+            seconds=10,
+            what="one value is in the changelog without an answer",
+        )
+        broker.broker_up(2)
+        with capture_logs() as logs:
+            poll_until(
+                state_store,
+                lambda: "kafka_producer_replaced" in [line.get("code") for line in logs],
+                "the producer is replaced",
+            )
+        broker.rtt(0, 1)
+        poll_until(state_store, lambda: write.done, "both values are durable")
+        settled(state_store)
+
+        assert metrics.value("changelog_disturbances") == 1
+        assert metrics.value("changelog_writes", "ok") == 4
+        assert state_store.load([ANN, BOB]) == {ANN: knows(1, 2), BOB: knows(1, 2)}
+        remembered(state_store, state_store.stage({ANN: knows(1, 2, 3)}))
+        assert metrics.value("changelog_disturbances") == 1
+        assert known(broker, tmp_path / "other") == {
+            ANN: knows(1, 2, 3),
+            BOB: knows(1, 2),
+        }
+        state_store.close(5)
 
 
 def test_closing_with_a_dead_broker_is_over_in_time_and_keeps_the_store(
