@@ -164,12 +164,11 @@ class DeadLetterReader:
 
     def _open(self) -> Consumer:
         kafka = self._settings.kafka
+        name = f"{kafka.group_id}-dead-letters"
         return Consumer(
             {
-                **connection(
-                    kafka.bootstrap_servers, f"{kafka.group_id}-dead-letter-reader", kafka.client
-                ),
-                "group.id": f"{kafka.group_id}-dead-letter-reader",  # never joined, never committed to
+                **connection(kafka.bootstrap_servers, name, kafka.client),
+                "group.id": name,  # never joined, never committed to
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,

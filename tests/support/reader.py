@@ -1,4 +1,4 @@
-"""A changelog to read that is a list in memory."""
+"""A changelog that is a list in memory."""
 
 from processor.kafka.topic_reader import PartitionSlice
 
@@ -6,35 +6,35 @@ __all__ = ["FakeReader"]
 
 
 class FakeReader:
-    """Serves what `logs` holds, `slice_records` at a time; offsets are places in the list."""
+    """Reads `logs`, `slice_records` at a time; offsets are indexes of the list."""
 
     def __init__(self, slice_records: int = 1_000) -> None:
         self.logs: dict[int, list[tuple[bytes, bytes | None]]] = {}
         self.begun: list[tuple[int, int | None]] = []
         self.unavailable_reason: str | None = None
         self._slice = slice_records
-        self._at: dict[int, int] = {}
+        self._positions: dict[int, int] = {}
 
     def begin(self, partition: int, offset: int | None) -> None:
         self.begun.append((partition, offset))
-        self._at[partition] = offset or 0
+        self._positions[partition] = offset or 0
 
     def end(self, partition: int) -> None:
-        self._at.pop(partition, None)
+        self._positions.pop(partition, None)
 
     def read(self, seconds: float) -> dict[int, PartitionSlice]:
         assert seconds >= 0
-        return {partition: self._read(partition) for partition in list(self._at)}
+        return {partition: self._read(partition) for partition in list(self._positions)}
 
     def remaining(self, partition: int, offset: int) -> int:
         return len(self.logs.get(partition, [])) - offset
 
     def close(self) -> None:
-        self._at.clear()
+        self._positions.clear()
 
     def _read(self, partition: int) -> PartitionSlice:
-        log, start = self.logs.get(partition, []), self._at[partition]
+        log, start = self.logs.get(partition, []), self._positions[partition]
         if start > len(log):
             return PartitionSlice(nowhere=True)
-        end = self._at[partition] = min(start + self._slice, len(log))
+        end = self._positions[partition] = min(start + self._slice, len(log))
         return PartitionSlice(log[start:end], end, ended=end == len(log))
