@@ -5,73 +5,89 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 CODE   := processor tests
+PINS   := deploy/requirements
+PYTEST := -m pytest --numprocesses 2
+# Tests that need no Java and take about a minute; branch coverage is measured on them.
+FAST   := tests/unit tests/story tests/laws tests/contract tests/project
+SLOW   := tests/integration tests/kafka tests/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types arch check fmt cover bench chaos generated constraints image up down clean
+.PHONY: help setup demo test lint types arch check fmt cover bench chaos generated constraints hooks image up down clean
 
-help: ## show this
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## make the virtual environment, every package pinned by hash
+setup: $(READY) ## create the virtual environment; every package is pinned by hash
 
-$(READY): constraints.txt pyproject.toml
+$(READY): $(PINS)/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(PINS)/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(READY) ## run it all on this machine, without an account (KEEP=1 stays up)
+demo: $(READY) ## run everything on this machine, without an account (KEEP=1 leaves it running)
 	$(BIN)/customer-ai-events demo $(if $(KEEP),--keep)
 
-test: $(READY) ## run the tests (ARGS="-k name" picks some)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+test: $(READY) ## run all tests and check the branch coverage (ARGS="-k name" runs some tests only)
+ifdef ARGS
+	$(BIN)/python $(PYTEST) $(ARGS)
+else
+	@$(MAKE) --no-print-directory cover REPORT="--format total"
+	$(BIN)/python $(PYTEST) $(SLOW)
+endif
 
-lint: $(READY) ## find what the linter and the formatter would change
+cover: $(READY) ## run the fast tests and report the branch coverage; fail below the minimum
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run $(PYTEST) $(FAST)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report $(REPORT)
+
+lint: $(READY) ## run the linter, and check that the code is formatted
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 
 types: $(READY) ## check the types
 	$(BIN)/mypy
 
-arch: $(READY) ## check that rooms import downwards only
+arch: $(READY) ## check that packages import downwards only
 	$(BIN)/lint-imports
 
-check: lint types arch test ## everything that is checked before a change lands
+check: lint types arch test ## run every check that CI runs
 
-fmt: $(READY) ## format, and mend what the linter can mend
+fmt: $(READY) ## format the code, and fix what the linter can fix
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-cover: $(READY) ## run the tests and show which lines and branches they leave out
-	$(BIN)/coverage run -m pytest $(ARGS)
-	$(BIN)/coverage report --skip-covered --show-missing
+hooks: $(READY) ## run the checks of .pre-commit-config.yaml at each commit (needs pre-commit)
+	pre-commit install
 
-bench: $(READY) ## measure the speed (ARGS="--help" tells more)
+bench: $(READY) ## measure the throughput (ARGS="--help" lists the options)
 	$(BIN)/python -m tests.bench $(ARGS)
 
-chaos: $(READY) ## break things on purpose, and count what was lost
+chaos: $(READY) ## inject faults into a running system, and check that nothing is lost
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 
-generated: $(READY) ## write the files that are made from the code anew
+generated: $(READY) ## write the generated files again
 	$(BIN)/python -m tests.project.generated
 
-constraints: ## pin the newest packages that pyproject.toml allows, with hashes
+constraints: ## pin the newest package versions that pyproject.toml allows, with hashes
 	$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip install --quiet uv
-	build/uv/bin/uv pip compile $(PIN) --group dev --output-file constraints.txt pyproject.toml
-	build/uv/bin/uv pip compile $(PIN) --constraints constraints.txt --output-file requirements.txt pyproject.toml
+	build/uv/bin/uv pip compile $(PIN) --upgrade --group dev --output-file $(PINS)/dev.txt pyproject.toml
+	build/uv/bin/uv pip compile $(PIN) --upgrade --constraints $(PINS)/dev.txt --group build --output-file $(PINS)/build.txt
+	build/uv/bin/uv pip compile $(PIN) --upgrade --constraints $(PINS)/dev.txt --output-file $(PINS)/runtime.txt pyproject.toml
 
-PIN := --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
+PIN := --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes \
        --no-emit-index-url --no-emit-find-links --no-header
 
 image: ## build the container image
 	docker build --file deploy/Dockerfile --tag customer-ai-events .
 
-up: ## start Kafka, registry, processor, Prometheus and Grafana in containers
+up: ## start Kafka, schema registry, processor, Prometheus and Grafana in containers
 	docker compose --file deploy/compose.yaml up --build --detach --wait
 
-down: ## stop them
+down: ## stop these containers
 	docker compose --file deploy/compose.yaml down
 
-clean: ## remove what was made, the virtual environment included
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+clean: ## remove what was built, the virtual environment included
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -1,4 +1,4 @@
-"""`python -m processor` is the command line."""
+"""`python -m processor` runs the command line."""
 
 from processor.cli.main import main
 

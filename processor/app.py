@@ -1,17 +1,16 @@
-"""Assembly: the one place that constructs a house from its settings.
+"""Construction from the settings: the processor, its dry run, and the replay of dead letters.
 
-Three houses share the corridor: the processor, its dry run, and the replay of dead letters. They
-differ in their doors alone.
+The three run the same stream on different components. Nothing is constructed elsewhere.
 """
 
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import NamedTuple, TextIO
 
-from processor.batch import Components
 from processor.codec.input_reader import InputReader
 from processor.codec.registry import schema_source
 from processor.components import (
+    Components,
     DeadLetterSink,
     RecordReader,
     RepartitionSink,
@@ -21,13 +20,13 @@ from processor.components import (
 from processor.dead_letter.sink import KafkaDeadLetterSink
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import StopError
-from processor.dry_run import JsonLinesSink
 from processor.enrich.enricher import Enricher
 from processor.enrich.event_schema import compile_schemas
-from processor.kafka.offsets import librdkafka_version
+from processor.kafka.admin import librdkafka_version
 from processor.observer import TelemetryObserver
 from processor.planner import Planner
 from processor.repartition.sink import KafkaRepartitionSink, NoRepartitionSink
+from processor.replay import JsonLinesSink
 from processor.settings import InputSettings, Settings
 from processor.sink.sink import InletSink
 from processor.source.source import KafkaSource
@@ -39,37 +38,37 @@ from processor.telemetry.metrics import Metrics
 
 
 class Telemetry(NamedTuple):
-    """What watches over a house: one for a process."""
+    """Metrics, health and clock; one for a process."""
 
     metrics: Metrics
     health: Health
     clock: Clock
 
     @classmethod
-    def over(cls, settings: Settings, clock: Clock) -> "Telemetry":
-        """Return a telemetry with every series of these settings begun at 0."""
+    def create(cls, settings: Settings, clock: Clock) -> "Telemetry":
+        """Return a telemetry in which every series that these settings imply starts at 0."""
         inputs = [each for each in (settings.kafka.scores, settings.kafka.events) if each]
-        named = [topic for each in inputs for topic in each.topics if not topic.startswith("^")]
-        topics = [*named, *filter(None, [settings.join.repartition_topic])]
+        names = [topic for each in inputs for topic in each.topics if not topic.startswith("^")]
+        topics = [*names, *filter(None, [settings.join.repartition_topic])]
         metrics = Metrics()
         metrics.prepare(settings.routes, topics)
-        metrics.about(version("customer-ai-events"), librdkafka_version())
+        metrics.describe_process(version("customer-ai-events"), librdkafka_version())
         return cls(metrics, Health(metrics, clock, settings.telemetry.live_seconds), clock)
 
 
 class Processor(NamedTuple):
-    """The loop and its doors."""
+    """A stream and its components; `close_seconds` is for closing all but source and sink."""
 
     stream: Stream
     components: Components
     observer: TelemetryObserver
     clock: Clock
-    seconds: float
+    close_seconds: float
 
     def run(self, until: Callable[[], bool] = bool) -> bool:
-        """Run until stopped, close every door in time; returns whether all taken is settled.
+        """Run until stopped and close everything; returns whether all consumed records are settled.
 
-        Raises StopError, likewise in order, and whatever is ours to answer for, at once.
+        Raises StopError after closing in order, and any fault of the program at once.
         """
         self.components.sink.start()
         try:
@@ -80,24 +79,24 @@ class Processor(NamedTuple):
         return self._close() and settled
 
     def _close(self) -> bool:
-        """Close the doors but the first; returns whether no letter is left unwritten."""
-        deadline = Deadline(self.clock, self.seconds)
-        with self.observer.stopping("sink"):
+        """Close what the stream has not closed; returns whether every dead letter is written."""
+        deadline = Deadline(self.clock, self.close_seconds)
+        with self.observer.stop_phase("sink"):
             self.components.sink.close(0.0)
         self.stream.abandon()
-        with self.observer.stopping("state"):
+        with self.observer.stop_phase("state"):
             self.components.state_store.close(deadline.left())
-        with self.observer.stopping("forward"):
+        with self.observer.stop_phase("repartition"):
             self.components.repartition.close(deadline.left())
-        with self.observer.stopping("dead_letters"):
+        with self.observer.stop_phase("dead_letters"):
             return self.components.dead_letters.close(deadline.left())
 
 
 def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
     """Build the processor.
 
-    Raises SettingsError for what only building shows, such as a bad schema, and UnavailableError
-    where the broker, or the disk, does not answer now.
+    Raises SettingsError where only the construction shows a fault, such as a bad schema, and
+    UnavailableError where the broker or the disk is unavailable now.
     """
     metrics, _, clock = telemetry
     planner = build_planner(settings, build_reader(settings, clock))
@@ -114,10 +113,10 @@ def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
 def build_dry_run(
     settings: Settings, telemetry: Telemetry, lines: TextIO, dead_letters: DeadLetterSink
 ) -> Processor:
-    """Build a processor that writes events to `lines` and leaves no trace anywhere else.
+    """Build a processor that writes events to `lines` and changes nothing anywhere else.
 
-    It has a consumer group of its own that never commits, and remembers in memory alone. Where
-    experience events are forwarded, it reads what the processor has forwarded so far, not them.
+    It has a consumer group of its own that never commits, and keeps state in memory. Where
+    experience events are repartitioned, it reads the repartition topic instead of them.
     """
     metrics, _, clock = telemetry
     group = f"{settings.kafka.group_id}-dry-run"
@@ -144,17 +143,17 @@ def build_replay(
     reader: RecordReader,
     *,
     dead_letters: Source,
-    again: DeadLetterSink,
+    rejects: DeadLetterSink,
 ) -> Processor:
-    """Build a processor that takes letters for its input; give it a store folder of its own.
+    """Build a processor whose input is dead letters; its settings need a store folder of its own.
 
-    State comes from the changelog and goes back into it: the owners of the partitions see what was
-    replayed, and what they have delivered before is merged here.
+    State is restored from the changelog and written to it: the owners of the partitions see the
+    replayed scores, and scores that they delivered before are duplicates here.
     """
     components = Components(
         source=dead_letters,
         sink=InletSink(settings.aep, settings.routes, telemetry.metrics, telemetry.clock),
-        dead_letters=again,
+        dead_letters=rejects,
         state_store=_state_store(settings, telemetry),
         repartition=_repartition_sink(settings, telemetry),
     )
@@ -162,17 +161,17 @@ def build_replay(
 
 
 def build_reader(settings: Settings, clock: Clock) -> InputReader:
-    """Build what reads records."""
+    """Build the reader of records."""
     return InputReader(settings, schema_source(settings.registry, clock))
 
 
 def build_enricher(settings: Settings) -> Enricher:
-    """Build what turns scores into events; SettingsError where a route's schema is no good."""
+    """Build the enricher; SettingsError where a route's schema cannot be used."""
     return Enricher(settings, compile_schemas(settings))
 
 
 def build_planner(settings: Settings, reader: RecordReader) -> Planner:
-    """Build the pure middle."""
+    """Build the pure planner."""
     return Planner(reader, build_enricher(settings), settings.join)
 
 

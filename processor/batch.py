@@ -1,9 +1,8 @@
-"""Who is told what the loop does.
+"""The life of one poll's records after the plan: delivered, dead-lettered, stored, settled.
 
-One poll's records on their way: delivered, then buried, then remembered, then settled.
-
-What is forwarded is so by the time the rest is buried. The order is the guarantee. A batch only
-ever moves on; what it waits for is asked, never awaited.
+The order of the phases is the delivery guarantee. Facts are repartitioned meanwhile, before
+anything is stored. A batch only moves forward, and it never blocks: `advance` checks what it waits
+for.
 """
 
 from collections import Counter
@@ -13,16 +12,7 @@ from contextlib import AbstractContextManager
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from processor.components import (
-    DeadLetterSink,
-    Delivery,
-    Pending,
-    Poll,
-    RepartitionSink,
-    Sink,
-    Source,
-    StateStore,
-)
+from processor.components import Components, Delivery, Pending, Poll
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Outcome, Reject
 from processor.domain.record import Partition, Record
@@ -31,46 +21,40 @@ from processor.telemetry.health import State
 
 
 class Phase(Enum):
-    """How far a batch has come; what it waits for is in the name."""
+    """What a batch waits for."""
 
     DELIVERING = 1
+    """For the inlet's responses."""
     DEAD_LETTERING = 2
+    """For the dead letters and the repartitioned facts to be acknowledged."""
     QUEUED = 3
+    """For the store of every earlier batch to have started."""
     STORING = 4
+    """For its changes of person state to be durable."""
     SETTLED = 5
 
 
-class Components(NamedTuple):
-    """The doors of the house, left to right."""
-
-    source: Source
-    sink: Sink
-    dead_letters: DeadLetterSink
-    state_store: StateStore
-    repartition: RepartitionSink
-
-
 class Refusals(NamedTuple):
-    """Of so many events of one route that were answered, so many were refused."""
+    """How many events of one route an inlet refused, of how many that had a response."""
 
     refused: int
     sent: int
 
 
 class Batch:
-    """One poll's records, its plan, and the phase it is in.
+    """One poll's records, their plan and the phase they are in.
 
-    `partitions` are those whose records it holds, but for those that have left; `refusals` is what
-    the inlet said, final once it is known.
+    `partitions` are the partitions of its records that are still assigned; `refusals` has an entry
+    a route, final once delivered.
     """
 
-    def __init__(self, polled: Poll, plan: Plan, components: Components) -> None:
-        self.polled = polled
+    def __init__(self, poll: Poll, plan: Plan, components: Components) -> None:
+        self.poll = poll
         self.plan = plan
         self.phase = Phase.DELIVERING
-        self.dead_letters: list[Rejected] = list(plan.rejected)
-        self.partitions = {Partition(each.topic, each.partition) for each in polled.records}
-        self.unsettled = len(polled.records)
+        self.rejected: list[Rejected] = list(plan.rejected)
+        self.partitions = {Partition(each.topic, each.partition) for each in poll.records}
+        self.unsettled = len(poll.records)
         self.size_bytes = sum(len(event.body) for event in plan.events)
         self.refusals: dict[str, Refusals] = {}
         self._components = components
@@ -80,14 +64,14 @@ class Batch:
         self._pending: Pending = self._delivery
 
     def advance(self, *, may_store: bool) -> None:
-        """Move on as far as what is waited for allows.
+        """Move on through as many phases as are done.
 
-        `may_remember` is False while an earlier batch has not begun to be remembered: state is
-        written in the order it was planned in.
+        `may_store` is False until the store of every earlier batch has started: changes of state
+        are written in the order in which they were planned.
         """
         if self.phase is Phase.DELIVERING and self._delivery.done:
-            self._take_refusals(self._delivery.refused)
-            self._pending = self._components.dead_letters.send(self.dead_letters)
+            self._dead_letter_refused(self._delivery.refused)
+            self._pending = self._components.dead_letters.send(self.rejected)
             self.phase = Phase.DEAD_LETTERING
         if self.phase is Phase.DEAD_LETTERING and self._pending.done and self._repartitioning.done:
             self.phase = Phase.QUEUED
@@ -97,114 +81,110 @@ class Batch:
         if self.phase is Phase.STORING and self._pending.done:
             self.phase = Phase.SETTLED
 
-    def forget(self, gone: AbstractSet[Partition]) -> None:
-        """Leave to their new owner the records of partitions that are ours no more.
+    def forget(self, revoked: AbstractSet[Partition]) -> None:
+        """Leave the records of revoked partitions to their new owner.
 
-        What is not known to be delivered by now is taken out of memory at once: if the partition
-        comes back, its scores are new. What was not buried by now is buried by the new owner.
+        Scores that are not delivered by now are removed from the staged state at once: if the
+        partition is assigned again, they are new. The new owner writes the dead letters, too.
         """
-        if not gone & self.partitions:
+        if not revoked & self.partitions:
             return
-        self.partitions -= gone
-        self.unsettled = sum(map(self._is_ours, self.polled.records))
+        self.partitions -= revoked
+        self.unsettled = sum(map(self._is_assigned, self.poll.records))
         if self.phase is Phase.DELIVERING:
-            theirs = [event for event in self.plan.events if not self._is_ours(event.record)]
-            self._components.state_store.withdraw(self._ticket, theirs)
-            self.dead_letters = [
-                dead_letter
-                for dead_letter in self.dead_letters
-                if self._is_ours(dead_letter.record)
-            ]
+            undelivered = [e for e in self.plan.events if not self._is_assigned(e.record)]
+            self._components.state_store.withdraw(self._ticket, undelivered)
+            self.rejected = [each for each in self.rejected if self._is_assigned(each.record)]
 
     @property
-    def remembered(self) -> bool:
-        """Return True once remembering has at least begun."""
+    def store_started(self) -> bool:
+        """Return True once its changes of state are being stored, or are stored."""
         return self.phase in (Phase.STORING, Phase.SETTLED)
 
     @property
     def accepted(self) -> Sequence[ScoreEvent]:
-        """Return the events the inlet took; final once delivered."""
+        """Return the events the inlet accepted; final once delivered."""
         return self._delivery.accepted
 
-    def doubts(self, left: AbstractSet[Partition]) -> Iterator[tuple[ScoreEvent, str]]:
-        """Yield the events that the dataset may come to hold twice, and why.
+    def in_doubt(self, uncommitted: AbstractSet[Partition]) -> Iterator[tuple[ScoreEvent, str]]:
+        """Yield the events that may be in the dataset twice, with the cause.
 
-        They are those in doubt, and those that were accepted of partitions that were `left`
-        uncommitted. To be asked once no answer can come any more.
+        These are events whose response is unknown, and accepted events whose records are of
+        `uncommitted` partitions. Final once no response can come any more.
         """
         yield from self._delivery.in_doubt
-        if left:
+        if uncommitted:
             listed = {id(event) for event, _ in self._delivery.in_doubt}
             for event in self.accepted:
                 record = event.record
-                if (record.topic, record.partition) in left and id(event) not in listed:
+                if (record.topic, record.partition) in uncommitted and id(event) not in listed:
                     yield event, "uncommitted"
 
-    def outcomes(self, gone: AbstractSet[Partition]) -> Counter[tuple[str, Outcome]]:
-        """Count the records by topic and fate, but for these partitions; final once settled."""
-        ends = zip(self.polled.records, self.plan.outcomes, strict=True)
-        if not gone:
+    def outcomes(self, revoked: AbstractSet[Partition]) -> Counter[tuple[str, Outcome]]:
+        """Count records by topic and outcome, without revoked partitions; final once settled."""
+        ends = zip(self.poll.records, self.plan.outcomes, strict=True)
+        if not revoked:
             return Counter((record.topic, outcome) for record, outcome in ends)
         return Counter(
             (record.topic, outcome)
             for record, outcome in ends
-            if (record.topic, record.partition) not in gone
+            if (record.topic, record.partition) not in revoked
         )
 
-    def _is_ours(self, record: Record) -> bool:
+    def _is_assigned(self, record: Record) -> bool:
         return (record.topic, record.partition) in self.partitions
 
-    def _take_refusals(self, refused: Sequence[tuple[ScoreEvent, Reject]]) -> None:
-        """Make letters of what was refused; what is of partitions that left is another's to."""
-        ours = [(event, reject) for event, reject in refused if self._is_ours(event.record)]
-        self.refusals = _refusals(self.accepted, ours)
+    def _dead_letter_refused(self, refused: Sequence[tuple[ScoreEvent, Reject]]) -> None:
+        """Reject the records of refused events, but for those that a new owner reads again."""
+        ours = [(event, reject) for event, reject in refused if self._is_assigned(event.record)]
+        self.refusals = _count_refusals(self.accepted, ours)
         if not ours:
             return
         self._components.state_store.withdraw(self._ticket, [event for event, _ in ours])
-        self.dead_letters += [Rejected(event.record, reject) for event, reject in ours]
-        dead = {event.record.origin for event, _ in ours}
-        for at, record in enumerate(self.polled.records):
-            if record.origin in dead:
-                self.plan.outcomes[at] = Outcome.DEAD_LETTERED
+        self.rejected += [Rejected(event.record, reject) for event, reject in ours]
+        origins = {event.record.origin for event, _ in ours}
+        for index, record in enumerate(self.poll.records):
+            if record.origin in origins:
+                self.plan.outcomes[index] = Outcome.DEAD_LETTERED
 
 
-def _refusals(
+def _count_refusals(
     accepted: Sequence[ScoreEvent], refused: Sequence[tuple[ScoreEvent, Reject]]
 ) -> dict[str, Refusals]:
-    """Count by route: one inlet that refuses everything must not hide behind the others."""
-    taken = Counter(event.route for event in accepted)
-    turned = Counter(event.route for event, _ in refused)
-    routes = taken.keys() | turned.keys()
-    return {route: Refusals(turned[route], turned[route] + taken[route]) for route in routes}
+    """Count by route: an inlet that refuses everything must show beside others that do not."""
+    accepts = Counter(event.route for event in accepted)
+    refusals = Counter(event.route for event, _ in refused)
+    routes = accepts.keys() | refusals.keys()
+    return {route: Refusals(refusals[route], refusals[route] + accepts[route]) for route in routes}
 
 
 class BatchObserver(Protocol):
-    """Who is told what happens; counts it, and says where the replica stands."""
+    """Called by the loop with everything that happens; counts it and reports the state."""
 
-    def turned(self, unsettled: int) -> None:
-        """Hear that the loop turned, with so many records under way."""
+    def loop_turned(self, unsettled: int) -> None:
+        """Called at the end of every turn of the loop, with the number of unsettled records."""
         ...
 
-    def busy(self, stage: str, seconds: float) -> None:
-        """Hear how long a stage took."""
+    def stage_took(self, stage: str, seconds: float) -> None:
+        """Called with the time a stage of the loop took."""
         ...
 
-    def planned(self, batch: Batch) -> None:
-        """Hear that a batch is under way."""
+    def batch_planned(self, batch: Batch) -> None:
+        """Called when a batch is planned and its delivery starts."""
         ...
 
-    def settled(self, batch: Batch, gone: AbstractSet[Partition]) -> None:
-        """Hear that a batch is settled, but for partitions that were no longer ours."""
+    def batch_settled(self, batch: Batch, revoked: AbstractSet[Partition]) -> None:
+        """Called when a batch is settled, except for the records of `revoked` partitions."""
         ...
 
-    def abandoned(self, batch: Batch) -> None:
-        """Hear that a batch will not be settled here; the sink is closed."""
+    def batch_abandoned(self, batch: Batch) -> None:
+        """Called with a batch that is not settled when the processor stops; the sink is closed."""
         ...
 
-    def stopping(self, phase: str) -> AbstractContextManager[None]:
-        """Hear of a phase of the stop, for as long as it lasts."""
+    def stop_phase(self, phase: str) -> AbstractContextManager[None]:
+        """Return a context that measures a phase of the stop."""
         ...
 
-    def stands(self, causes: Mapping[str, str], *, state: State) -> None:
-        """Hear where the replica stands, and what intake is held for, by part."""
+    def status_checked(self, paused: Mapping[str, str], *, state: State) -> None:
+        """Called on every turn with the reasons why intake is paused, by part, and the state."""
         ...

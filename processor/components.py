@@ -1,33 +1,30 @@
-"""The right side: events to the inlet, letters to their topic, facts to where they belong.
+"""The components of a stream, as protocols: source, reader, sink, dead letters, state store.
 
-What every door hands back for work that takes a while.
-
-The left side: records in, and what they say.
-
-The memory: what is known of persons.
+A component never blocks the loop for long: what takes a while is returned as a `Pending`, and
+`poll` moves it on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Record
 from processor.state.person import Person, PersonKey
 
 
 class Pending(Protocol):
-    """Something on its way; `done` turns true once and stays so."""
+    """A write in progress; `done` becomes True once and stays so."""
 
     @property
     def done(self) -> bool:
-        """Return True when it is durable."""
+        """Return True when all of it is durable."""
         ...
 
 
 class Poll(Protocol):
-    """One poll's records, and the claim under which they may be committed."""
+    """One poll's records, and the token by which `Source.settle` settles them."""
 
     @property
     def records(self) -> Sequence[Record]:
@@ -36,7 +33,7 @@ class Poll(Protocol):
 
     @property
     def timed_out(self) -> AbstractSet[int]:
-        """Return places of score records whose wait for earlier events ran out."""
+        """Return the indexes of score records whose wait for earlier events timed out."""
         ...
 
     def without(self, gone: AbstractSet[Partition]) -> Self:
@@ -44,50 +41,34 @@ class Poll(Protocol):
         ...
 
 
-class AssignmentListener(Protocol):
-    """Who follows the assignment; called inside `Source.poll`, on its thread."""
-
-    def assigned(self, partitions: Sequence[Partition]) -> None:
-        """Hear of partitions that are ours from now on; nothing of them was polled yet."""
-        ...
-
-    def drain(self, partitions: Sequence[Partition]) -> None:
-        """Settle what is under way for these partitions, in bounded time: they are leaving."""
-        ...
-
-    def gone(self, partitions: Sequence[Partition]) -> None:
-        """Hear of partitions that are ours no more."""
-        ...
-
-
 class Source(Protocol):
-    """The left door."""
+    """The input: polls records, tracks what is settled and commits it."""
 
     @property
     def assigned(self) -> AbstractSet[Partition]:
-        """Return the partitions that are ours now."""
+        """Return the partitions that are assigned now."""
         ...
 
     @property
     def waiting_records(self) -> int:
-        """Return how many records were taken in and wait before they are handed out."""
+        """Return how many records were consumed and wait before a poll returns them."""
         ...
 
     @property
     def commit_overdue(self) -> str | None:
-        """Return why sending must stop for want of commits, None while all is well."""
+        """Return why sending must pause until a commit is confirmed, None where it need not."""
         ...
 
-    def start(self, follower: AssignmentListener) -> None:
+    def start(self, listener: AssignmentListener) -> None:
         """Join the group."""
         ...
 
     def poll(self, seconds: float) -> Poll:
-        """Return what there is, waiting at most so long; empty while held."""
+        """Return the next records, waiting at most so long; empty while paused."""
         ...
 
-    def settle(self, polled: Any) -> AbstractSet[Partition]:  # noqa: ANN401  its own poll
-        """Mark every record of a poll as settled; returns the partitions no longer ours."""
+    def settle(self, poll: Any) -> AbstractSet[Partition]:  # noqa: ANN401  its own kind of poll
+        """Mark all records of a poll as settled; returns partitions that are not assigned now."""
         ...
 
     def commit(self) -> None:
@@ -95,7 +76,7 @@ class Source(Protocol):
         ...
 
     def pause(self, cause: str) -> None:
-        """Pause intake for a named cause; keeps membership alive."""
+        """Pause intake for a named cause; group membership stays alive."""
         ...
 
     def resume(self, cause: str) -> None:
@@ -103,71 +84,71 @@ class Source(Protocol):
         ...
 
     def close(self, seconds: float) -> bool:
-        """Commit what is settled and leave, within so many seconds whatever is dead.
+        """Commit what is settled and leave the group, within so many seconds in any case.
 
-        Returns whether Kafka confirmed it.
+        Returns whether Kafka confirmed the commit.
         """
         ...
 
 
 class RecordReader(Protocol):
-    """Bytes to values."""
+    """Decodes records."""
 
     def fetch_schemas(self, records: Sequence[Record]) -> None:
         """Fetch the writer schemas these records need; raises UnavailableError on an outage."""
         ...
 
     def read(self, record: Record) -> DecodedRecord:
-        """Return what a record says; raises RejectError. Pure once `learn` has returned."""
+        """Return a decoded record; raises RejectError. Pure once its schemas are fetched."""
         ...
 
 
 class StateStore(Protocol):
-    """What is known of persons, durable before a commit."""
+    """Person state, durable before a commit."""
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Return why nothing can be remembered or recalled now, None while all is well."""
+        """Return why nothing can be stored or loaded now, None where it can."""
         ...
 
     @property
     def restoring(self) -> bool:
-        """Return True while a partition of ours is not ready."""
+        """Return True while an assigned partition is not ready."""
         ...
 
     def ready(self, partition: int) -> bool:
-        """Return True where all that is known for a partition number can be recalled."""
+        """Return True where the state of a partition number is complete and can be loaded."""
         ...
 
     def assign(self, partitions: Iterable[int]) -> None:
-        """Take partition numbers on and restore them; those already ours stay as they are."""
+        """Restore newly assigned partition numbers; those assigned already stay as they are."""
         ...
 
     def revoke(self, partitions: Iterable[int]) -> None:
-        """Give partition numbers up; what is stored stays as a cache."""
+        """Release partition numbers; their local files stay as a cache."""
         ...
 
     def load(self, keys: Iterable[PersonKey]) -> dict[PersonKey, Person]:
-        """Return what is known, changes still under way included; the unknown are left out.
+        """Return the persons that have state, staged changes included.
 
         Only for partitions that are ready.
         """
         ...
 
     def stage(self, changes: Mapping[PersonKey, Person]) -> int:
-        """Show changes to later recalls at once; returns the ticket to remember them by."""
+        """Let later loads see changes at once; returns the ticket by which to store them."""
         ...
 
     def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
-        """Take back scores that were staged as delivered and then refused."""
+        """Undo the delivery of scores that were staged as delivered and then were not."""
         ...
 
     def store(self, ticket: int) -> Pending:
-        """Make staged changes durable; tickets are remembered in the order they were staged."""
+        """Make staged changes durable; tickets are stored in the order they were staged."""
         ...
 
     def poll(self) -> None:
-        """Serve reports, retries and a slice of restoring; called on every turn of the loop."""
+        """Serve delivery reports, retries and a part of a restore; called by every loop turn."""
         ...
 
     def close(self, seconds: float) -> None:
@@ -176,66 +157,66 @@ class StateStore(Protocol):
 
 
 class Delivery(Pending, Protocol):
-    """Score events on their way to the inlet; an outage delays `done`, it never ends it.
+    """Score events on their way to the inlet; an outage delays `done` and never ends it.
 
-    What is forgotten meanwhile is in neither list, unless it was accepted or refused all the same.
+    Events that `Sink.forget` drops are in none of the lists, unless they had a response before.
     """
 
     @property
     def accepted(self) -> Sequence[ScoreEvent]:
-        """Return what the inlet took; final once done."""
+        """Return the accepted events; final once done."""
         ...
 
     @property
     def refused(self) -> Sequence[tuple[ScoreEvent, Reject]]:
-        """Return what the inlet refused for good; final once done."""
+        """Return the events that were refused for good; final once done."""
         ...
 
     @property
     def in_doubt(self) -> Sequence[tuple[ScoreEvent, str]]:
-        """Return what may be in the dataset twice, and why; final once done."""
+        """Return the events that may be in the dataset twice, with the cause; final once done."""
         ...
 
 
 class Sink(Protocol):
-    """The right door."""
+    """The destination of score events."""
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Return why nothing can be sent now, None while all is well."""
+        """Return why nothing can be sent now, None where it can."""
         ...
 
     def start(self) -> None:
-        """Begin; called once, before anything is delivered."""
+        """Start; called once, before anything is delivered."""
         ...
 
     def deliver(self, events: Sequence[ScoreEvent]) -> Delivery:
-        """Take events to send; never blocks."""
+        """Queue events for sending; never blocks."""
         ...
 
     def forget(self, partitions: AbstractSet[Partition]) -> None:
-        """Send nothing more of what was taken of these partitions; never blocks."""
+        """Drop the queued events whose records are of these partitions; never blocks."""
         ...
 
     def close(self, seconds: float) -> None:
-        """Stop within so many seconds; what has no answer by then stays undelivered."""
+        """Stop within so many seconds; events without a response by then are undelivered."""
         ...
 
 
 class RejectLimit(Protocol):
-    """The limit that stops the house."""
+    """The limit on rejects that stops the processor."""
 
-    def note(self, count: int, rejected: Sequence[int]) -> None:
-        """Take in a batch: how many records, and the places of the rejected ones, ascending.
+    def check(self, count: int, rejected: Sequence[int]) -> None:
+        """Count a batch of `count` records, of which those at the ascending indexes are rejected.
 
-        Raises StopError where a limit is passed.
+        Raises StopError where a limit is exceeded.
         """
         ...
 
-    def refused(self, route: str, refused: int, sent: int) -> None:
-        """Take in what an inlet said of a batch: of so many records sent, it refused so many.
+    def check_refusals(self, route: str, refused: int, sent: int) -> None:
+        """Count a batch's events of one route: the inlet refused so many of those sent.
 
-        Raises StopError where a limit is passed.
+        Raises StopError where a limit is exceeded.
         """
         ...
 
@@ -244,34 +225,34 @@ class DeadLetterSink(Protocol):
     """The dead-letter topic."""
 
     @property
-    def guard(self) -> RejectLimit:
-        """Return the limit that stops the house rather than bury a whole topic."""
+    def limit(self) -> RejectLimit:
+        """Return the limit that stops the processor before a whole topic is dead-lettered."""
         ...
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Return why letters can not be written now, None while all is well."""
+        """Return why dead letters cannot be written now, None where they can."""
         ...
 
     def send(self, dead_letters: Sequence[tuple[Record, Reject]]) -> Pending:
-        """Write letters; done when all replicas have them."""
+        """Write dead letters; done when all replicas have them. Never blocks."""
         ...
 
     def poll(self) -> None:
-        """Serve reports and retries; called on every turn of the loop."""
+        """Serve delivery reports and retries; called by every loop turn."""
         ...
 
     def close(self, seconds: float) -> bool:
-        """Flush within so many seconds; returns whether nothing is left unwritten."""
+        """Flush within so many seconds; returns whether everything is written."""
         ...
 
 
 class RepartitionSink(Protocol):
-    """The internal topic, by which facts get to the partition of their person."""
+    """The repartition topic, by which facts reach the partition of their person."""
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Return why nothing can be forwarded now, None while all is well."""
+        """Return why nothing can be repartitioned now, None where it can."""
         ...
 
     def send(self, messages: Sequence[tuple[bytes, bytes]]) -> Pending:
@@ -279,9 +260,19 @@ class RepartitionSink(Protocol):
         ...
 
     def poll(self) -> None:
-        """Serve reports and retries; called on every turn of the loop."""
+        """Serve delivery reports and retries; called by every loop turn."""
         ...
 
     def close(self, seconds: float) -> bool:
-        """Flush within so many seconds; returns whether nothing is left unwritten."""
+        """Flush within so many seconds; returns whether everything is written."""
         ...
+
+
+class Components(NamedTuple):
+    """What a stream runs on, in the order a record passes through."""
+
+    source: Source
+    sink: Sink
+    dead_letters: DeadLetterSink
+    state_store: StateStore
+    repartition: RepartitionSink

@@ -1,14 +1,14 @@
-"""Who is told what the loop does, and turns it into metrics, once a batch.
+"""Turns what the loop does into metrics, health and log lines, once a batch.
 
-What a dataset may hold twice, told completely: which records, by route and cause.
+The log lists every event that a dataset may hold twice, by route, cause and the offsets of its
+records: events whose request was sent and whose response was not understood (they are sent again,
+or a stop ended the attempt), and accepted events whose record was not settled here because its
+partition was revoked or the processor stopped. The source lists settled records whose commit was
+not confirmed.
 
-Listed is every event of which a request went out whose answer was not understood (sent again since,
-or cut off by a stop), and every event that was accepted but whose record could not be settled here:
-its partition left, or the processor stopped. The source tells, likewise completely, of settled
-records whose commit was not confirmed.
-
-Not listed is what only a dead process knew. After a kill all that was not committed is read again:
-`kafka.max_uncommitted_records` at most. What was remembered of it merges, and is not sent twice.
+What only a killed process knew is not listed: everything uncommitted is read again,
+`kafka.max_uncommitted_records` at most. Scores whose state was stored are duplicates and are not
+sent again.
 """
 
 from collections import defaultdict
@@ -27,68 +27,68 @@ from processor.domain.record import Partition
 from processor.telemetry.health import Health, State
 from processor.telemetry.metrics import Metrics
 
-_LINE_CHARACTERS = 400
-"""A log line is cut at 500 characters; a topic's name has 249 at most."""
+_RANGES_CHARACTERS = 400
+"""A log field is cut at 500 characters; a topic's name has 249 at most."""
 
 
 class InDoubtEvents(NamedTuple):
-    """Some events of one route and cause: `first-last` offsets of their records, and their count.
+    """Events of one route and cause, by the offset ranges of their records.
 
-    `places` is `topic/partition/first-last,...`, a single record `topic/partition/offset`.
+    `ranges` is `topic/partition/first-last,...`; a single offset is `topic/partition/offset`.
     """
 
     route: str
     cause: str
-    places: str
+    ranges: str
     events: int
 
 
-class _Run(NamedTuple):
-    place: str
+class _Range(NamedTuple):
+    text: str
     events: int
 
 
 def in_doubt_events(listed: Iterable[tuple[ScoreEvent, str]]) -> Iterator[InDoubtEvents]:
-    """Yield what was listed by route and cause, in as many parts as log lines need."""
+    """Yield events and causes grouped by route and cause, in as many parts as log lines need."""
     groups: defaultdict[tuple[str, str], list[tuple[str, int, int]]] = defaultdict(list)
     for event, cause in listed:
         record = event.record
-        place = record.topic, record.partition, record.offset
-        groups[event.route, str(cause)].append(place)
-    for (route, cause), places in sorted(groups.items()):
-        for text, events in _lines(_runs(sorted(places))):
+        groups[event.route, str(cause)].append((record.topic, record.partition, record.offset))
+    for (route, cause), positions in sorted(groups.items()):
+        for text, events in _joined(_ranges(sorted(positions))):
             yield InDoubtEvents(route, cause, text, events)
 
 
-def _runs(places: list[tuple[str, int, int]]) -> Iterator[_Run]:
-    """Yield the unbroken runs of offsets; two events of one record stand at one offset."""
-    order = {place: at for at, place in enumerate(dict.fromkeys(places))}
-    for _, group in groupby(places, lambda place: (*place[:2], place[2] - order[place])):
+def _ranges(positions: list[tuple[str, int, int]]) -> Iterator[_Range]:
+    """Yield the unbroken ranges of offsets; two events of one record have one offset."""
+    # Within an unbroken range the offset grows as the index does, so their difference is constant.
+    order = {position: index for index, position in enumerate(dict.fromkeys(positions))}
+    for _, group in groupby(positions, lambda each: (*each[:2], each[2] - order[each])):
         run = list(group)
-        (topic, number, first), last = run[0], run[-1][2]
-        ends = str(first) if first == last else f"{first}-{last}"
-        yield _Run(f"{topic}/{number}/{ends}", len(run))
+        (topic, partition, first), last = run[0], run[-1][2]
+        offsets = str(first) if first == last else f"{first}-{last}"
+        yield _Range(f"{topic}/{partition}/{offsets}", len(run))
 
 
-def _lines(runs: Iterable[_Run]) -> Iterator[_Run]:
+def _joined(ranges: Iterable[_Range]) -> Iterator[_Range]:
     text, events = "", 0
-    for run in runs:
-        if text and len(text) + len(run.place) >= _LINE_CHARACTERS:
-            yield _Run(text, events)
+    for each in ranges:
+        if text and len(text) + len(each.text) >= _RANGES_CHARACTERS:
+            yield _Range(text, events)
             text, events = "", 0
-        text = f"{text},{run.place}" if text else run.place
-        events += run.events
+        text = f"{text},{each.text}" if text else each.text
+        events += each.events
     if text:
-        yield _Run(text, events)
+        yield _Range(text, events)
 
 
 _BALANCE_SECONDS = 1.0
-_SENTENCES = {
+_REASONS = {
     State.STARTING: "The processor is starting.",
     State.JOINING: "No partition is assigned yet.",
-    State.RESTORING: "What is known of persons is being restored.",
-    State.PAUSED: "Intake is held.",
-    State.READY: "All is well.",
+    State.RESTORING: "Person state is being restored.",
+    State.PAUSED: "Intake is paused.",
+    State.READY: "Ready.",
     State.STOPPING: "The processor is stopping.",
 }
 
@@ -96,18 +96,18 @@ log = structlog.get_logger()
 
 
 class TelemetryObserver:
-    """Counts batches and keeps health; the only listener of the loop."""
+    """Counts batches, keeps health up to date and logs; the observer of the loop."""
 
     def __init__(self, metrics: Metrics, health: Health, clock: Clock) -> None:
         self._metrics = metrics
         self._health = health
         self._clock = clock
-        self._held: Mapping[str, str] = {}
+        self._paused: Mapping[str, str] = {}
         self._state = State.STARTING
         self._balance = Deadline(clock, _BALANCE_SECONDS)
 
-    def turned(self, unsettled: int) -> None:
-        """Hear that the loop turned, with so many records under way."""
+    def loop_turned(self, unsettled: int) -> None:
+        """Called at the end of every turn of the loop, with the number of unsettled records."""
         self._health.beat()
         self._metrics.gauge("loop_turn_timestamp_seconds").set(self._clock.now_ms() / 1000)
         self._metrics.gauge("records_unsettled").set(unsettled)
@@ -115,55 +115,58 @@ class TelemetryObserver:
             self._balance = Deadline(self._clock, _BALANCE_SECONDS)
             self._metrics.balance()
 
-    def busy(self, stage: str, seconds: float) -> None:
-        """Hear how long a stage took."""
+    def stage_took(self, stage: str, seconds: float) -> None:
+        """Called with the time a stage of the loop took."""
         self._metrics.counter("stage_busy_seconds", stage).inc(seconds)
 
-    def planned(self, batch: Batch) -> None:
-        """Hear that a batch is under way."""
+    def batch_planned(self, batch: Batch) -> None:
+        """Called when a batch is planned and its delivery starts."""
         for (name, *labels), count in batch.plan.counts.items():
             self._metrics.counter(name, *labels).inc(count)
         self._metrics.observe_all(batch.plan.ages, "join_match_age_seconds")
 
-    def settled(self, batch: Batch, gone: AbstractSet[Partition]) -> None:
-        """Hear that a batch is settled, but for partitions that were no longer ours."""
-        for (topic, outcome), count in batch.outcomes(gone).items():
+    def batch_settled(self, batch: Batch, revoked: AbstractSet[Partition]) -> None:
+        """Called when a batch is settled, except for the records of `revoked` partitions."""
+        for (topic, outcome), count in batch.outcomes(revoked).items():
             self._metrics.counter("records_settled", topic, outcome).inc(count)
-        for route, events in _by_route(batch.accepted).items():
-            self._run(route, events)
-        _tell_doubts(batch, gone)
+        by_route: dict[str, list[ScoreEvent]] = defaultdict(list)
+        for event in batch.accepted:
+            by_route[event.route].append(event)
+        for route, events in by_route.items():
+            self._count_scoring_run(route, events)
+        _log_in_doubt(batch, revoked)
 
-    def abandoned(self, batch: Batch) -> None:
-        """Hear that a batch will not be settled here; the sink is closed."""
-        records = batch.polled.records
-        _tell_doubts(batch, {Partition(each.topic, each.partition) for each in records})
+    def batch_abandoned(self, batch: Batch) -> None:
+        """Called with a batch that is not settled when the processor stops; the sink is closed."""
+        records = batch.poll.records
+        _log_in_doubt(batch, {Partition(each.topic, each.partition) for each in records})
 
     @contextmanager
-    def stopping(self, phase: str) -> Iterator[None]:
-        """Hear of a phase of the stop, for as long as it lasts."""
+    def stop_phase(self, phase: str) -> Iterator[None]:
+        """Return a context that measures a phase of the stop."""
         began = self._clock.monotonic()
         yield
         seconds = round(self._clock.monotonic() - began, 3)
-        log.info("A phase of the stop is over.", part=phase, seconds=seconds)
+        log.info("A stop phase has ended.", code="stop_phase_ended", part=phase, seconds=seconds)
 
-    def stands(self, causes: Mapping[str, str], *, state: State) -> None:
-        """Hear where the replica stands, and what intake is held for, by part."""
-        if causes != self._held:
-            self._tell(causes)
-            self._health.paused(causes)
+    def status_checked(self, paused: Mapping[str, str], *, state: State) -> None:
+        """Called on every turn with the reasons why intake is paused, by part, and the state."""
+        if paused != self._paused:
+            self._log_changes(paused)
+            self._health.set_paused(paused)
         if state is not self._state:
             self._state = state
-            self._health.becomes(state, _SENTENCES[state])
+            self._health.set_state(state, _REASONS[state])
 
-    def _tell(self, causes: Mapping[str, str]) -> None:
-        for part in causes.keys() - self._held.keys():
-            log.warning("Intake is held.", part=part, reason=causes[part])
-        for part in self._held.keys() - causes.keys():
-            log.info("Intake goes on.", part=part)
-        self._held = dict(causes)
+    def _log_changes(self, paused: Mapping[str, str]) -> None:
+        for part in paused.keys() - self._paused.keys():
+            log.warning("Intake is paused.", code="intake_paused", part=part, reason=paused[part])
+        for part in self._paused.keys() - paused.keys():
+            log.info("Intake has resumed.", code="intake_resumed", part=part)
+        self._paused = dict(paused)
 
-    def _run(self, route: str, events: Sequence[ScoreEvent]) -> None:
-        """Show how far the scoring runs of a route have come, and what they say."""
+    def _count_scoring_run(self, route: str, events: Sequence[ScoreEvent]) -> None:
+        """Count delivered scores of a route, and keep the newest score date and the scores."""
         metrics = self._metrics
         metrics.counter("score_run_records", route).inc(len(events))
         metrics.gauge("score_run_last_seen_timestamp_seconds", route).set(
@@ -175,20 +178,14 @@ class TelemetryObserver:
         metrics.observe_all((event.score for event in events), "score_value", route)
 
 
-def _by_route(accepted: Sequence[ScoreEvent]) -> dict[str, list[ScoreEvent]]:
-    groups: dict[str, list[ScoreEvent]] = defaultdict(list)
-    for event in accepted:
-        groups[event.route].append(event)
-    return groups
-
-
-def _tell_doubts(batch: Batch, left: AbstractSet[Partition]) -> None:
-    for route, cause, places, events in in_doubt_events(batch.doubts(left)):
+def _log_in_doubt(batch: Batch, uncommitted: AbstractSet[Partition]) -> None:
+    for route, cause, ranges, events in in_doubt_events(batch.in_doubt(uncommitted)):
         log.warning(
             "Events may be in the dataset twice.",
+            code="events_in_doubt",
             route=route,
             cause=cause,
-            places=places,
+            ranges=ranges,
             events=events,
             always=True,
         )

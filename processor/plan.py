@@ -1,4 +1,4 @@
-"""What a batch says, and what is to be done about it: a survey, a draft, a plan."""
+"""The values of planning a batch: the decoded batch, the plan, and the builder in between."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -25,52 +25,55 @@ from processor.state.person import (
 
 _NO_PERSON = Person()
 _SEVERITY = {outcome: severity for severity, outcome in enumerate(Outcome)}
-"""A record with several ends has the gravest: one bad score makes a dead letter of the record."""
+"""Of several outcomes a record has the most severe: one bad score dead-letters the record."""
 
 Counts = Counter[tuple[str, ...]]
 """Increments for the metrics, by metric name and label values."""
 
 
 class Rejected(NamedTuple):
-    """One record, or one score in it, bound for the dead-letter topic."""
+    """A record to dead-letter, and what is wrong with it or with one score in it."""
 
     record: Record
     reject: Reject
 
 
 class PlacedFact(NamedTuple):
-    """A fact, with the place of its record and the key of its person."""
+    """A fact, with the index of its record in the batch and the key of its person."""
 
-    at: int
+    record_index: int
     key: PersonKey
     fact: Fact
 
 
 class PlacedScore(NamedTuple):
-    """A prepared score, with the place of its record and the key of its person."""
+    """A prepared score, with the index of its record in the batch and the key of its person."""
 
-    at: int
+    record_index: int
     key: PersonKey
     prepared: PreparedScore
 
 
 class IndexedScore(NamedTuple):
-    """A prepared score and its place in the survey."""
+    """A placed score, with its index among the scores of the decoded batch."""
 
-    place: int
-    scored: PlacedScore
+    score_index: int
+    score: PlacedScore
 
 
 class DraftEvent(NamedTuple):
-    """An event to be, and its place among the scores of the survey."""
+    """The content of a score event, before validation and encoding."""
 
-    place: int
-    scored: PlacedScore
+    score_index: int
+    score: PlacedScore
     event: dict[str, Any]
 
 
 class DecodedBatch(msgspec.Struct):
-    """What a batch's records say, and about whom; `fates` has a first guess for each record."""
+    """The facts and prepared scores of a batch's records, by person, and what was rejected.
+
+    `outcomes` has an entry a record, FILTERED until something more severe is known.
+    """
 
     records: Sequence[Record]
     outcomes: list[Outcome]
@@ -82,17 +85,17 @@ class DecodedBatch(msgspec.Struct):
 
     @property
     def keys(self) -> set[PersonKey]:
-        """Return the keys of all persons concerned."""
+        """Return the keys of all persons whose state the plan needs."""
         return {one.key for one in self.facts} | {one.key for one in self.scores}
 
-    def reject(self, at: int, reject: Reject) -> None:
-        """Note that a record, or one score in it, is bad."""
-        self.rejected.append(Rejected(self.records[at], reject))
-        self.outcomes[at] = Outcome.DEAD_LETTERED
+    def reject(self, record_index: int, reject: Reject) -> None:
+        """Reject a record, or one score in it."""
+        self.rejected.append(Rejected(self.records[record_index], reject))
+        self.outcomes[record_index] = Outcome.DEAD_LETTERED
 
 
 class Plan(msgspec.Struct):
-    """What is to be done for one batch; `fates` has an entry a record, `forwards` key and value."""
+    """What to do for one batch; `outcomes` has an entry a record, messages are key and value."""
 
     events: list[ScoreEvent]
     rejected: list[Rejected]
@@ -105,143 +108,140 @@ class Plan(msgspec.Struct):
 
 
 class PlanBuilder:
-    """A plan in the making: the persons as this batch leaves them, so far.
+    """Builds the plan of a batch, and keeps the persons as the batch has changed them so far.
 
-    Leaves the survey as it is, so that a second draft can be made of it.
+    The decoded batch stays unchanged, so that a second plan can be built from it.
     """
 
     def __init__(
-        self, decoded: DecodedBatch, known: Mapping[PersonKey, Person], limits: PersonLimits
+        self, decoded: DecodedBatch, persons: Mapping[PersonKey, Person], limits: PersonLimits
     ) -> None:
         self.decoded = decoded
-        self.drafted: list[DraftEvent] = []
+        self.drafts: list[DraftEvent] = []
         self.bodies: list[bytes] = []
         self.counts: Counts = Counter(decoded.counts)
         self._outcomes = list(decoded.outcomes)
         self._rejected = list(decoded.rejected)
         self._changes: dict[PersonKey, Person] = {}
         self._ages: list[float] = []
-        self._known = known
+        self._persons = persons
         self._limits = limits
 
     def person(self, key: PersonKey) -> Person:
-        """Return a person as known by now."""
-        return self._changes.get(key) or self._known.get(key, _NO_PERSON)
+        """Return a person with the changes of this batch so far."""
+        return self._changes.get(key) or self._persons.get(key, _NO_PERSON)
 
     def add_facts(self, facts: Sequence[PlacedFact]) -> None:
-        """Take in what experience events say."""
-        for at, key, fact in facts:
+        """Add the facts of experience events to their persons."""
+        for record_index, key, fact in facts:
             person = self.person(key)
-            grown = with_fact(person, fact, self._limits)
-            self._raise(at, Outcome.STORED)
-            if grown is person:
+            changed = with_fact(person, fact, self._limits)
+            self._raise_outcome(record_index, Outcome.STORED)
+            if changed is person:
                 continue
-            self._changes[key] = grown
-            if person.scores and (overtaken := scores_since(person, fact.time_ms)):
+            self._changes[key] = changed
+            if person.scores and (later := scores_since(person, fact.time_ms)):
                 self.counts["late_events",] += 1
-                self.counts["scores_before_late_event",] += overtaken
+                self.counts["scores_before_late_event",] += later
 
-    def standing(self, scored: PlacedScore) -> Novelty:
-        """Return whether a score was delivered before, and with this content."""
-        prepared = scored.prepared
+    def novelty(self, score: PlacedScore) -> Novelty:
+        """Return whether a score was delivered before, and whether with the same content."""
+        prepared = score.prepared
         return novelty(
-            self.person(scored.key),
-            prepared.destination.model_key,
+            self.person(score.key),
+            prepared.route_model.model_key,
             scored_at_ms=prepared.score.scored_at_ms,
             event_id=prepared.id,
             digest=prepared.digest,
         )
 
-    def ended(self, one: IndexedScore, refused: Mapping[int, Reject]) -> bool:
-        """Return whether a score ended before it was drafted: refused, or filtered by a rule."""
-        place, (at, _, prepared) = one
-        if place in refused:
-            self.reject(at, refused[place])
+    def ends_without_event(self, indexed: IndexedScore, invalid: Mapping[int, Reject]) -> bool:
+        """End a score that is invalid, or that a rule of its route filters; False for others."""
+        score_index, (record_index, _, prepared) = indexed
+        if score_index in invalid:
+            self.reject(record_index, invalid[score_index])
             return True
         if prepared.late and prepared.rule is not None:
-            self.end(at, Outcome.FILTERED, "records_filtered", prepared.rule)
+            self.end(record_index, Outcome.FILTERED, "records_filtered", prepared.rule)
             return True
         return False
 
-    def add(self, place: int, scored: PlacedScore, event: dict[str, Any]) -> None:
-        """PlanBuilder an event for a score."""
-        self.drafted.append(DraftEvent(place, scored, event))
-        if self._outcomes[scored.at] is Outcome.FILTERED:
-            self._outcomes[scored.at] = Outcome.DELIVERED
+    def add_event(self, score_index: int, score: PlacedScore, event: dict[str, Any]) -> None:
+        """Add the event of a score."""
+        self.drafts.append(DraftEvent(score_index, score, event))
+        # A score that is sent outweighs a filtered one of the same record, whatever the order.
+        if self._outcomes[score.record_index] is Outcome.FILTERED:
+            self._outcomes[score.record_index] = Outcome.DELIVERED
         else:
-            self._raise(scored.at, Outcome.DELIVERED)
+            self._raise_outcome(score.record_index, Outcome.DELIVERED)
 
-    def mark_delivered(self, scored: PlacedScore) -> None:
-        """Let later scores, and later batches, know of this one."""
-        person, prepared = self.person(scored.key), scored.prepared
-        at_ms, record = prepared.score.scored_at_ms, self.decoded.records[scored.at]
+    def add_delivered(self, score: PlacedScore) -> None:
+        """Add a score that will be delivered to its person, for later scores to look back on."""
+        person, prepared = self.person(score.key), score.prepared
+        at_ms, record = prepared.score.scored_at_ms, self.decoded.records[score.record_index]
         content = (prepared.digest, prepared.score.score, prepared.bucket)
         delivered = DeliveredScore(at_ms, prepared.id, *content, record.timestamp_ms)
-        self._changes[scored.key] = with_score(person, prepared.model_key, delivered, self._limits)
-        if person.facts and (newer := bisect_right(person.facts, at_ms, key=time_of)):
-            self._ages.append((at_ms - time_of(person.facts[newer - 1])) / 1000)
+        self._changes[score.key] = with_score(person, prepared.model_key, delivered, self._limits)
+        if person.facts and (end := bisect_right(person.facts, at_ms, key=time_of)):
+            self._ages.append((at_ms - time_of(person.facts[end - 1])) / 1000)
 
-    def reject(self, at: int, reject: Reject) -> None:
-        """Note that an event can not be sent."""
-        self._rejected.append(Rejected(self.decoded.records[at], reject))
-        self._raise(at, Outcome.DEAD_LETTERED)
+    def reject(self, record_index: int, reject: Reject) -> None:
+        """Reject a record, or one score in it."""
+        self._rejected.append(Rejected(self.decoded.records[record_index], reject))
+        self._raise_outcome(record_index, Outcome.DEAD_LETTERED)
 
-    def end(self, at: int, outcome: Outcome, *count: str) -> None:
-        """Note how a score ended that is not sent."""
-        self._raise(at, outcome)
+    def end(self, record_index: int, outcome: Outcome, *count: str) -> None:
+        """End a score that is not sent, and count it: metric name and label values."""
+        self._raise_outcome(record_index, outcome)
         self.counts[count] += 1
 
-    def plan(self) -> Plan:
-        """Return what was drafted, once it is encoded."""
+    def build(self) -> Plan:
+        """Return the plan, once `bodies` has the encoded events."""
         events = [
-            _event(one, body, self.decoded.records[one.scored.at])
-            for one, body in zip(self.drafted, self.bodies, strict=True)
+            _score_event(draft, body, self.decoded.records[draft.score.record_index])
+            for draft, body in zip(self.drafts, self.bodies, strict=True)
         ]
-        counts, ages, repartition_messages = (
-            self.counts,
-            self._ages,
-            self.decoded.repartition_messages,
-        )
         return Plan(
             events,
             self._rejected,
             self._changes,
             self._outcomes,
-            counts,
-            ages,
-            repartition_messages,
+            self.counts,
+            self._ages,
+            self.decoded.repartition_messages,
         )
 
-    def _raise(self, at: int, outcome: Outcome) -> None:
-        if _SEVERITY[outcome] > _SEVERITY[self._outcomes[at]]:
-            self._outcomes[at] = outcome
+    def _raise_outcome(self, record_index: int, outcome: Outcome) -> None:
+        if _SEVERITY[outcome] > _SEVERITY[self._outcomes[record_index]]:
+            self._outcomes[record_index] = outcome
 
 
 def rounds(scores: Sequence[PlacedScore]) -> list[list[IndexedScore]]:
-    """Split scores so that no turn has two of one person by one model; mostly there is one turn.
+    """Split scores into rounds that have one score a person and model each; mostly one round.
 
-    Within a turn no score is another's previous one, so each step can be taken for all of them.
+    No score of a round is the previous score of another, so that each step can be taken for all
+    scores of a round at once.
     """
-    whose = [(one.key, one.prepared.destination.model_key) for one in scores]
-    if len(set(whose)) == len(whose):
-        return [[IndexedScore(place, scored) for place, scored in enumerate(scores)]]
+    keys = [(score.key, score.prepared.route_model.model_key) for score in scores]
+    if len(set(keys)) == len(keys):
+        return [[IndexedScore(index, score) for index, score in enumerate(scores)]]
     seen: Counter[tuple[PersonKey, str]] = Counter()
     split: list[list[IndexedScore]] = []
-    for place, (scored, one) in enumerate(zip(scores, whose, strict=True)):
-        turn = seen[one]
-        seen[one] = turn + 1
-        if turn == len(split):
+    for index, (score, key) in enumerate(zip(scores, keys, strict=True)):
+        number = seen[key]
+        seen[key] = number + 1
+        if number == len(split):
             split.append([])
-        split[turn].append(IndexedScore(place, scored))
+        split[number].append(IndexedScore(index, score))
     return split
 
 
-def _event(drafted: DraftEvent, body: bytes, record: Record) -> ScoreEvent:
-    prepared = drafted.scored.prepared
+def _score_event(draft: DraftEvent, body: bytes, record: Record) -> ScoreEvent:
+    prepared = draft.score.prepared
     return ScoreEvent(
         prepared.id,
-        prepared.destination.name,
-        prepared.destination.model_key,
+        prepared.route_model.name,
+        prepared.route_model.model_key,
         body,
         prepared.score.scored_at_ms,
         prepared.digest,

@@ -1,13 +1,12 @@
-"""The pure middle: records become a survey, a survey and what is known become a plan.
+"""The pure planner: records to a decoded batch, a decoded batch and person state to a plan.
 
-    records --survey--> readings and whose they are --(recall)--> plan: events, rejects, changes
+    records -> decode -> DecodedBatch -> (persons are loaded) -> plan -> events, rejects, changes
 
-Within a batch experience events come first, whatever order they were polled in: a context asks what
-was known as of the score date, so more knowledge never harms and less would.
+Within a batch experience events come first, in whatever order they were polled: a context is what
+was known as of the score date, so knowing more is never wrong, and knowing less would be.
 
-Round by the repartition topic: messages are made of what some records say, others are messages.
-
-The rest of the corridor goes on as if experience events had been keyed as scores are.
+Where experience events are not keyed by their person, `Repartitioner` turns facts and scores of
+the wrong partition into messages for the repartition topic, and takes the facts of messages in.
 """
 
 from collections import Counter, defaultdict
@@ -23,8 +22,7 @@ from processor.domain.outcome import ContextStatus, FilterRule, Outcome, Reason,
 from processor.domain.record import Record
 from processor.domain.score import Score
 from processor.enrich.enricher import Enricher
-from processor.enrich.event_id import digest
-from processor.enrich.prepared_score import PreparedScore
+from processor.enrich.prepared_score import PreparedScore, digest
 from processor.plan import (
     DecodedBatch,
     IndexedScore,
@@ -38,80 +36,82 @@ from processor.settings import JoinSettings
 from processor.state.format.score_history import Novelty
 from processor.state.person import Person, PersonKey, PersonLimits
 
-_MOST_BYTES: Final = 900_000
-"""What a topic takes of one message unless told otherwise (`max.message.bytes`), less some room."""
+_MAX_MESSAGE_BYTES: Final = 900_000
+"""A topic's default `max.message.bytes` (1,048,588), with room to spare."""
 _TOO_LARGE: Final = Reject(
     Stage.READ, Reason.TOO_LARGE, "What is kept of it is too large to be forwarded."
 )
 
 
 class Repartitioner:
-    """Changes surveys; holds nothing between them."""
+    """Moves facts and scores between partitions: out as messages, in from messages."""
 
     def __init__(self, join: JoinSettings) -> None:
         self._namespaced = join.repartition_key == "namespaced"
 
-    def redirect(
+    def repartition(
         self, decoded: DecodedBatch, readings: Sequence[tuple[int, DecodedRecord]], latest_ms: int
     ) -> None:
-        """Send on what is of foreign records, take in what was sent on; facts to `latest_ms`."""
-        self._send_all_on(decoded, {at for at, reading in readings if reading.foreign})
-        _take_in(decoded, readings, latest_ms)
+        """Replace what is of other partitions by messages, and add the facts of messages.
+
+        Facts of messages that are dated after `latest_ms` are filtered.
+        """
+        self._move_out(decoded, {index for index, reading in readings if reading.needs_repartition})
+        _add_repartitioned(decoded, readings, latest_ms)
         self._count_misplaced(decoded)
 
-    def _send_all_on(self, decoded: DecodedBatch, foreign: AbstractSet[int]) -> None:
-        """Make messages of what foreign records say, and take it out of the survey."""
+    def _move_out(self, decoded: DecodedBatch, moved: AbstractSet[int]) -> None:
+        """Turn the facts and scores of records on other partitions than their person's."""
         persons: dict[int, bytes] = {}
         facts: dict[int, Fact] = {}
         scores: defaultdict[int, list[Score]] = defaultdict(list)
-        for at, (_, person), fact in decoded.facts:
-            if at in foreign:
-                persons[at], facts[at] = person, fact
-        for at, (_, person), prepared in decoded.scores:
-            if at in foreign:
-                persons[at] = person
-                scores[at].append(prepared.score)
-        decoded.facts = [seen for seen in decoded.facts if seen.at not in foreign]
-        decoded.scores = [scored for scored in decoded.scores if scored.at not in foreign]
-        for at, person in persons.items():
-            said = RepartitionMessage(person, facts.get(at), tuple(scores.get(at, ())))
-            self._send_on(decoded, at, said)
+        for index, (_, person), fact in decoded.facts:
+            if index in moved:
+                persons[index], facts[index] = person, fact
+        for index, (_, person), prepared in decoded.scores:
+            if index in moved:
+                persons[index] = person
+                scores[index].append(prepared.score)
+        decoded.facts = [each for each in decoded.facts if each.record_index not in moved]
+        decoded.scores = [each for each in decoded.scores if each.record_index not in moved]
+        for index, person in persons.items():
+            message = RepartitionMessage(person, facts.get(index), tuple(scores.get(index, ())))
+            self._add_message(decoded, index, message)
 
-    def _send_on(self, decoded: DecodedBatch, at: int, said: RepartitionMessage) -> None:
-        value = encode(said)
-        if len(value) > _MOST_BYTES:
-            decoded.reject(at, _TOO_LARGE)
+    def _add_message(
+        self, decoded: DecodedBatch, record_index: int, message: RepartitionMessage
+    ) -> None:
+        value = encode(message)
+        if len(value) > _MAX_MESSAGE_BYTES:
+            decoded.reject(record_index, _TOO_LARGE)
             return
-        decoded.repartition_messages.append(
-            (key_of(said.person, namespaced=self._namespaced), value)
-        )
-        if decoded.outcomes[at] is Outcome.FILTERED:
-            decoded.outcomes[at] = Outcome.REPARTITIONED
+        key = key_of(message.person, namespaced=self._namespaced)
+        decoded.repartition_messages.append((key, value))
+        if decoded.outcomes[record_index] is Outcome.FILTERED:
+            decoded.outcomes[record_index] = Outcome.REPARTITIONED
 
     def _count_misplaced(self, decoded: DecodedBatch) -> None:
-        """Count the records of scores that are keyed otherwise than messages are."""
-        seen = -1
-        for at, (_, person), _ in decoded.scores:
-            record = decoded.records[at]
-            if at != seen and record.key != key_of(person, namespaced=self._namespaced):
+        """Count the score records that have another key than their person's messages."""
+        last_index = -1
+        for index, (_, person), _ in decoded.scores:
+            record = decoded.records[index]
+            if index != last_index and record.key != key_of(person, namespaced=self._namespaced):
                 decoded.counts["misplaced_records", record.topic] += 1
-            seen = at
+            last_index = index
 
 
-def _take_in(
+def _add_repartitioned(
     decoded: DecodedBatch, readings: Sequence[tuple[int, DecodedRecord]], latest_ms: int
 ) -> None:
-    """Note the facts that were forwarded to here."""
-    for at, reading in readings:
-        said = reading.repartitioned
-        if said is None or said.fact is None:
+    for index, reading in readings:
+        message = reading.repartitioned
+        if message is None or message.fact is None:
             continue
-        if said.fact.time_ms > latest_ms:
+        if message.fact.time_ms > latest_ms:
             decoded.counts["records_filtered", FilterRule.EVENT_IN_FUTURE] += 1
             continue
-        decoded.facts.append(
-            PlacedFact(at, (decoded.records[at].partition, said.person), said.fact)
-        )
+        key = decoded.records[index].partition, message.person
+        decoded.facts.append(PlacedFact(index, key, message.fact))
 
 
 _DAY_MS = 86_400_000
@@ -119,10 +119,10 @@ _COMPLETE, _PARTIAL, _OFF = ContextStatus.COMPLETE, ContextStatus.PARTIAL, Conte
 
 
 class Planner:
-    """Knows how to read, join and enrich; holds nothing between batches.
+    """Decodes, joins and enriches whole batches; keeps nothing between them.
 
-    Each step is taken for the whole batch before the next: a processor that does one small thing
-    many times does it almost twice as fast as one that takes turns.
+    Each step is taken for the whole batch before the next one: doing one small thing many times is
+    almost twice as fast as taking every step for one record after the other.
     """
 
     def __init__(self, reader: RecordReader, enricher: Enricher, join: JoinSettings) -> None:
@@ -130,77 +130,81 @@ class Planner:
         self._enricher = enricher
         self._limits = PersonLimits.of(join)
         self._join = join.enabled
-        self._suppress = join.corrections == "suppress"
-        self._repartitioning = Repartitioner(join) if join.repartition_topic is not None else None
+        self._suppress_corrections = join.corrections == "suppress"
+        self._repartitioner = Repartitioner(join) if join.repartition_topic is not None else None
 
     def fetch_schemas(self, records: Sequence[Record]) -> None:
         """Fetch the writer schemas these records need; raises UnavailableError on an outage."""
         self._reader.fetch_schemas(records)
 
     def decode(self, records: Sequence[Record], now_ms: int) -> DecodedBatch:
-        """Read every record and prepare its scores; what is bad is rejected here or in `plan`."""
+        """Decode records and prepare their scores; bad ones are rejected in the result."""
         decoded = DecodedBatch(records, [Outcome.FILTERED] * len(records))
         scores: list[tuple[int, Score]] = []
         events: list[tuple[int, ExperienceEvent]] = []
         readings = self._read(decoded)
-        for at, reading in readings:
-            scores += [(at, score) for score in reading.scores]
+        for index, reading in readings:
+            scores += [(index, score) for score in reading.scores]
             if reading.event is not None:
-                events.append((at, reading.event))
+                events.append((index, reading.event))
             for reject in reading.rejects:
-                decoded.reject(at, reject)
+                decoded.reject(index, reject)
             if reading.rule is not None:
                 decoded.counts["records_filtered", reading.rule] += 1
-        self._prepare(decoded, scores, now_ms)
-        self._note(decoded, events, now_ms + _DAY_MS)
-        if self._repartitioning is not None:
-            self._repartitioning.redirect(decoded, readings, now_ms + _DAY_MS)
+        self._prepare_scores(decoded, scores, now_ms)
+        self._add_facts(decoded, events, now_ms + _DAY_MS)
+        if self._repartitioner is not None:
+            self._repartitioner.repartition(decoded, readings, now_ms + _DAY_MS)
         self._count_scores(decoded)
         return decoded
 
     def plan(
         self,
         decoded: DecodedBatch,
-        known: Mapping[PersonKey, Person],
+        persons: Mapping[PersonKey, Person],
         timed_out: AbstractSet[int] = frozenset(),
     ) -> Plan:
-        """Join and enrich: facts first, then scores in order, each seeing those before it."""
-        refused: dict[int, Reject] = {}
+        """Join and enrich: facts first, then scores in order, each seeing those before it.
+
+        `timed_out` are the indexes of records that did not wait for all earlier events.
+        """
+        invalid: dict[int, Reject] = {}
         while True:
-            builder = PlanBuilder(decoded, known, self._limits)
+            builder = PlanBuilder(decoded, persons, self._limits)
             if self._join:
                 builder.add_facts(decoded.facts)
-            self._decide(builder, timed_out, refused)
-            again = self._encode(builder)
-            if not again:
+            self._add_scores(builder, timed_out, invalid)
+            rejects = self._encode(builder)
+            if not rejects:
                 if self._join:
                     self._count_contexts(builder)
-                return builder.plan()
-            # A later score must not look back on one that is not sent: plan anew without them.
-            refused |= again
+                return builder.build()
+            # A later score must not look back on one that is not sent: plan again without it.
+            invalid |= rejects
 
     def _read(self, decoded: DecodedBatch) -> list[tuple[int, DecodedRecord]]:
         read, readings = self._reader.read, []
-        for at, record in enumerate(decoded.records):
+        for index, record in enumerate(decoded.records):
             try:
-                readings.append((at, read(record)))
+                readings.append((index, read(record)))
             except RejectError as error:
-                decoded.reject(at, error.reject)
+                decoded.reject(index, error.reject)
         return readings
 
-    def _prepare(self, decoded: DecodedBatch, scores: list[tuple[int, Score]], now_ms: int) -> None:
+    def _prepare_scores(
+        self, decoded: DecodedBatch, scores: list[tuple[int, Score]], now_ms: int
+    ) -> None:
         prepare, records = self._enricher.prepare, decoded.records
-        for at, score in scores:
+        for index, score in scores:
             try:
                 prepared = prepare(score, now_ms)
             except RejectError as error:
-                decoded.reject(at, error.reject)
+                decoded.reject(index, error.reject)
             else:
-                decoded.scores.append(
-                    PlacedScore(at, (records[at].partition, prepared.person), prepared)
-                )
-        if len({one.at for one in decoded.scores}) < len(decoded.scores):
-            _tell_apart(decoded)
+                key = records[index].partition, prepared.person
+                decoded.scores.append(PlacedScore(index, key, prepared))
+        if len({score.record_index for score in decoded.scores}) < len(decoded.scores):
+            _drop_repeated(decoded)
 
     def _count_scores(self, decoded: DecodedBatch) -> None:
         for _, _, prepared in decoded.scores:
@@ -209,106 +213,112 @@ class Planner:
             for namespace in prepared.left_out:
                 decoded.counts["placeholder_identities", namespace] += 1
 
-    def _note(
+    def _add_facts(
         self, decoded: DecodedBatch, events: list[tuple[int, ExperienceEvent]], latest_ms: int
     ) -> None:
         if not self._join:
             decoded.counts["records_filtered", FilterRule.JOIN_OFF] += len(events)
             return
         person_of, records = self._enricher.person, decoded.records
-        for at, event in events:
+        for index, event in events:
             person = person_of(event.identities)
             if person is None:
                 decoded.counts["records_filtered", FilterRule.EVENT_WITHOUT_PERSON] += 1
             elif event.fact.time_ms > latest_ms:
                 decoded.counts["records_filtered", FilterRule.EVENT_IN_FUTURE] += 1
             else:
-                decoded.facts.append(PlacedFact(at, (records[at].partition, person), event.fact))
+                key = records[index].partition, person
+                decoded.facts.append(PlacedFact(index, key, event.fact))
 
-    def _decide(
-        self, builder: PlanBuilder, timed_out: AbstractSet[int], refused: Mapping[int, Reject]
+    def _add_scores(
+        self, builder: PlanBuilder, timed_out: AbstractSet[int], invalid: Mapping[int, Reject]
     ) -> None:
-        """Reject, merge, suppress or draft every score."""
-        for turn in rounds(builder.decoded.scores):
-            wanted = [one for one in turn if not builder.ended(one, refused)]
+        """Add the event of every score, or its outcome where none is sent."""
+        for scores in rounds(builder.decoded.scores):
+            sent = [each for each in scores if not builder.ends_without_event(each, invalid)]
             if self._join:
-                wanted = self._wanted(builder, wanted)
-            self._draft(builder, wanted, timed_out)
+                sent = self._without_delivered(builder, sent)
+            self._add_events(builder, sent, timed_out)
 
-    def _wanted(self, builder: PlanBuilder, scores: list[IndexedScore]) -> list[IndexedScore]:
-        """Return the scores that are to be sent; the others are merged or suppressed."""
-        standings = [builder.standing(scored) for _, scored in scores]
-        wanted = []
-        for one, standing in zip(scores, standings, strict=True):
-            at, _, prepared = one.scored
-            if standing is Novelty.SAME:
-                builder.end(at, Outcome.DUPLICATE, "duplicate_scores", prepared.route)
+    def _without_delivered(
+        self, builder: PlanBuilder, scores: list[IndexedScore]
+    ) -> list[IndexedScore]:
+        """Return the scores to send; end duplicates, and corrections that are suppressed."""
+        novelties = [builder.novelty(each.score) for each in scores]
+        sent = []
+        for indexed, novelty in zip(scores, novelties, strict=True):
+            record_index, _, prepared = indexed.score
+            if novelty is Novelty.SAME:
+                builder.end(record_index, Outcome.DUPLICATE, "duplicate_scores", prepared.route)
                 continue
-            if standing is Novelty.CORRECTION:
-                result = "suppressed" if self._suppress else "sent"
+            if novelty is Novelty.CORRECTION:
+                result = "suppressed" if self._suppress_corrections else "sent"
                 builder.counts["corrections", prepared.route, result] += 1
-                if self._suppress:
+                if self._suppress_corrections:
                     rule = FilterRule.CORRECTION_SUPPRESSED
-                    builder.end(at, Outcome.FILTERED, "records_filtered", rule)
+                    builder.end(record_index, Outcome.FILTERED, "records_filtered", rule)
                     continue
-            wanted.append(one)
-        return wanted
+            sent.append(indexed)
+        return sent
 
-    def _draft(
+    def _add_events(
         self, builder: PlanBuilder, scores: Sequence[IndexedScore], timed_out: AbstractSet[int]
     ) -> None:
-        known = [(one.prepared, builder.person(one.key)) for _, one in scores]
+        pairs = [(score.prepared, builder.person(score.key)) for _, score in scores]
         if self._join:
-            waited = [_PARTIAL if one.at in timed_out else _COMPLETE for _, one in scores]
+            statuses = [
+                _PARTIAL if score.record_index in timed_out else _COMPLETE for _, score in scores
+            ]
         else:
-            waited = [_OFF] * len(scores)
-        events = self._enricher.events(known, waited)
-        for (place, scored), event in zip(scores, events, strict=True):
-            builder.add(place, scored, event)
+            statuses = [_OFF] * len(scores)
+        events = self._enricher.events(pairs, statuses)
+        for (score_index, score), event in zip(scores, events, strict=True):
+            builder.add_event(score_index, score, event)
         if self._join:
-            for _, scored in scores:
-                builder.mark_delivered(scored)
+            for _, score in scores:
+                builder.add_delivered(score)
 
     def _encode(self, builder: PlanBuilder) -> dict[int, Reject]:
-        """Encode what was drafted; returns the rejects by their place among the scores."""
-        drafted = builder.drafted
-        ends = self._enricher.encode([(one.scored.prepared, one.event) for one in drafted])
+        """Encode the drafted events; returns the rejects by score index."""
+        drafts = builder.drafts
+        results = self._enricher.encode([(each.score.prepared, each.event) for each in drafts])
         rejects = {
-            one.place: end
-            for one, end in zip(drafted, ends, strict=True)
-            if isinstance(end, Reject)
+            draft.score_index: result
+            for draft, result in zip(drafts, results, strict=True)
+            if isinstance(result, Reject)
         }
         if not rejects:
-            builder.bodies = [end for end in ends if isinstance(end, bytes)]
+            builder.bodies = [result for result in results if isinstance(result, bytes)]
         return rejects
 
     def _count_contexts(self, builder: PlanBuilder) -> None:
         contexts = [
-            (one.scored.prepared.route, self._enricher.context_in(one.event))
-            for one in builder.drafted
+            (draft.score.prepared.route, self._enricher.context_in(draft.event))
+            for draft in builder.drafts
         ]
-        for status, count in Counter(each.get("contextStatus") for _, each in contexts).items():
+        statuses = Counter(context.get("contextStatus") for _, context in contexts)
+        for status, count in statuses.items():
             builder.counts["join_lookups", status or "none"] += count
-        moves = Counter((route, each.get("bucketMovement")) for route, each in contexts)
+        moves = Counter((route, context.get("bucketMovement")) for route, context in contexts)
         for (route, movement), count in moves.items():
             if movement:
                 builder.counts["score_movements", route, movement] += count
 
 
-def _tell_apart(decoded: DecodedBatch) -> None:
-    """Leave one score of an `_id` to each record: a second one merges, or contradicts the first."""
+def _drop_repeated(decoded: DecodedBatch) -> None:
+    """Keep one score of an `_id` in each record; reject another that contradicts it."""
     first: dict[tuple[int, str], PreparedScore] = {}
-    kept: list[PlacedScore] = []
-    for one in decoded.scores:
-        at, _, prepared = one
-        rival = first.setdefault((at, prepared.id), prepared)
-        if rival is prepared:
-            kept.append(one)
-        elif digest(rival.score) == digest(prepared.score):
+    scores: list[PlacedScore] = []
+    for score in decoded.scores:
+        index, _, prepared = score
+        other = first.setdefault((index, prepared.id), prepared)
+        if other is prepared:
+            scores.append(score)
+        elif digest(other.score) == digest(prepared.score):
             decoded.counts["duplicate_scores", prepared.route] += 1
         else:
-            decoded.reject(at, _contradiction(prepared))
-    decoded.scores = kept
+            decoded.reject(index, _contradiction(prepared))
+    decoded.scores = scores
 
 
 def _contradiction(prepared: PreparedScore) -> Reject:

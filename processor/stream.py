@@ -1,24 +1,25 @@
-"""The loop: one poll gives one batch; batches walk the corridor and settle in order.
+"""The loop: one poll is one batch; batches are delivered side by side and settle in order.
 
-    poll -> learn -> survey -> recall -> plan
-         -> deliver -> dead-letter -> remember -> settle -> commit
+    poll -> fetch schemas -> decode -> load state -> plan
+         -> deliver -> dead-letter -> store state -> settle -> commit
 
-One thread turns the loop and does the CPU's work; a short, ordered window of batches is under way
-so that it works while the network waits. Nothing here sleeps or blocks for longer than a poll.
-
-What intake is held for: each part of the world that can not keep up, and why.
+One thread runs the loop and does the work of the CPU; a short, ordered window of batches is in
+progress so that it works while the network waits. Nothing here sleeps or blocks for longer than a
+poll. A record's way: `run_once`, `Source.poll`, `Planner.decode`, `StateStore.load`,
+`Planner.plan`, `Batch.advance`, `Source.settle`, `Source.commit`.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from processor.batch import Batch, BatchObserver, Components, Phase
-from processor.components import Poll
+from processor.batch import Batch, BatchObserver, Phase
+from processor.components import Components, Poll
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import StopError, UnavailableError
 from processor.domain.outcome import Outcome
 from processor.domain.record import Partition
+from processor.domain.retry import Retry, RetryPolicy
 from processor.planner import Planner
 from processor.settings import Settings
 from processor.state.partitions import StatePartitions
@@ -26,51 +27,50 @@ from processor.telemetry.health import State
 
 
 class Backpressure:
-    """Asks the doors and the loop why intake must wait, and holds or releases the source by it."""
+    """Pauses the source while a component is unavailable or the window is full."""
 
     def __init__(self, components: Components) -> None:
         self._components = components
-        self.causes: Mapping[str, str] = {}
+        self.reasons: Mapping[str, str] = {}
 
-    def follow(self, *, registry: str | None, window: str | None) -> None:
-        """Look again; `registry` and `window` are the loop's own reasons."""
-        components = self._components
-        asked = {
-            "destination": components.sink.unavailable_reason,
-            "dead_letters": components.dead_letters.unavailable_reason,
-            "state": self._state(),
-            "forward": components.repartition.unavailable_reason,
-            "commit": components.source.commit_overdue,
+    def update(self, *, registry: str | None, window: str | None) -> None:
+        """Collect the reasons to pause by part, and pause or resume the source for each change.
+
+        `registry` and `window` are the loop's own reasons, None where there is none.
+        """
+        source, sink, dead_letters, state_store, repartition = self._components
+        restoring = "person state is being restored" if state_store.restoring else None
+        found = {
+            "destination": sink.unavailable_reason,
+            "dead_letters": dead_letters.unavailable_reason,
+            "state": state_store.unavailable_reason or restoring,
+            "repartition": repartition.unavailable_reason,
+            "commit": source.commit_overdue,
             "registry": registry,
             "window": window,
         }
-        causes = {part: reason for part, reason in asked.items() if reason}
-        for part in self.causes.keys() - causes.keys():
-            components.source.resume(part)
-        for part in causes.keys() - self.causes.keys():
-            components.source.pause(part)
-        self.causes = causes
-
-    def _state(self) -> str | None:
-        state_store = self._components.state_store
-        return state_store.unavailable_reason or (
-            "restoring what is known" if state_store.restoring else None
-        )
+        reasons = {part: reason for part, reason in found.items() if reason}
+        for part in self.reasons.keys() - reasons.keys():
+            source.resume(part)
+        for part in reasons.keys() - self.reasons.keys():
+            source.pause(part)
+        self.reasons = reasons
 
 
-_FULL_PATIENCE_SECONDS = 2.0
-"""A full window is first waited for without polling: pausing throws prefetched records away."""
+_FULL_WINDOW_SECONDS = 2.0
+"""A full window pauses intake only after so long: pausing throws prefetched records away."""
 _WINDOW_BYTES = 64 << 20
-_LEARN_AGAIN_SECONDS = 1.0
-_HELD_POLL_SECONDS = 0.05
+_PAUSED_POLL_SECONDS = 0.05
 _FULL_WAIT_SECONDS = 0.002
+_SCHEMA_RETRY = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
 
 
 class Stream:
-    """Turns the loop until asked to stop; owns the window of batches under way.
+    """Runs the loop until it is stopped; owns the window of batches in progress.
 
     `stop()` may be called from a signal handler: it only sets a flag. The stream follows the
-    source's assignment: partitions that leave are drained first, as far as time allows.
+    source's assignment: the records of partitions that are to be revoked are settled first, as far
+    as time allows.
     """
 
     def __init__(
@@ -88,163 +88,164 @@ class Stream:
         self._settings = settings
         self._observer = observer
         self._clock = clock
-        self._arrived: deque[Poll] = deque()
+        self._polls: deque[Poll] = deque()
         self._window: deque[Batch] = deque()
-        self._holds = Backpressure(components)
-        self._homes = StatePartitions(settings)
-        self._outage: str | None = None
-        self._learn_at = 0.0
+        self._backpressure = Backpressure(components)
+        self._state_partitions = StatePartitions(settings)
+        self._schema_retry = Retry(_SCHEMA_RETRY, clock)
+        self._schemas_unavailable: str | None = None
         self._full_since: float | None = None
         self._stopping = False
-        self._budget: Deadline | None = None
+        self._stop_deadline: Deadline | None = None
 
     def stop(self) -> None:
         """Ask the loop to end after this turn."""
         self._stopping = True
 
     def run(self, until: Callable[[], bool] = bool) -> bool:
-        """Turn until stopped, or until a question asked each turn is answered with yes; then close.
+        """Run until `stop` is called or `until` returns True, then settle, commit and leave.
 
-        Returns whether all that was taken in is settled.
-        Raises StopError where a limit the operator set was reached; what was begun before it is
-        settled. Anything else that is raised is ours to answer for: nothing more is committed.
+        Returns whether everything that was consumed is settled.
+        Raises StopError where a limit of the settings is exceeded; batches in progress are settled
+        first. Any other exception is a fault of the program: nothing more is committed.
         """
         self._source.start(self)
         try:
             while not self._stopping and not until():
-                self.turn()
+                self.run_once()
         except StopError:
             self._close()
             raise
         return self._close()
 
-    def turn(self) -> None:
-        """Do one round: serve the doors, take a poll if there is room, move the window on."""
-        self._hold_or_release()
-        with self._busy("poll"):
-            polled = self._poll()
-        self._take(polled)
-        self._move_on()
+    def run_once(self) -> None:
+        """Run one turn: poll where there is room, start batches, advance, settle and commit."""
+        self._update_backpressure()
+        with self._timed("poll"):
+            poll = self._poll()
+        if poll is not None and poll.records:
+            self._polls.append(poll)
+        while self._polls and self._can_load(self._polls[0]) and self._fetch_schemas():
+            self._window.append(self._start(self._polls.popleft()))
+        self._advance()
         self._source.commit()
-        self._observer.turned(self.unsettled + self._source.waiting_records)
+        self._observer.loop_turned(self.unsettled + self._source.waiting_records)
 
     @property
     def unsettled(self) -> int:
-        """Return how many records are under way."""
-        waiting = sum(len(polled.records) for polled in self._arrived)
+        """Return how many polled records are not settled."""
+        waiting = sum(len(poll.records) for poll in self._polls)
         return waiting + sum(batch.unsettled for batch in self._window)
 
     def abandon(self) -> None:
-        """Tell of what was not settled, once the sink is closed: no answer comes any more."""
+        """Report the batches that are not settled; called once the sink is closed."""
         while self._window:
-            self._observer.abandoned(self._window.popleft())
+            self._observer.batch_abandoned(self._window.popleft())
 
-    # What the source tells, inside its poll.
+    # The assignment listener: the source calls these inside its poll.
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
-        """Let memory be restored for what is ours from now on."""
-        self._components.state_store.assign(self._homes.numbers(partitions))
-        self._hold_or_release()
+        """Start to restore the person state of newly assigned partitions."""
+        self._components.state_store.assign(self._state_partitions.numbers(partitions))
+        self._update_backpressure()
 
     def drain(self, partitions: Sequence[Partition]) -> None:
-        """Settle what is under way for partitions that are leaving, as far as time allows."""
+        """Settle the batches with records of these partitions, as far as time allows."""
         leaving = set(partitions)
-        deadline = self._drain_budget()
+        deadline = self._drain_deadline()
         while any(leaving & batch.partitions for batch in self._window) and not deadline.over():
-            self._serve()
+            self._run_without_intake()
         if self._stopping:
-            self._budget = deadline
+            self._stop_deadline = deadline
 
-    def gone(self, partitions: Sequence[Partition]) -> None:
-        """Leave what is not settled of partitions that are ours no more to their new owner."""
-        left = frozenset(partitions)
-        self._arrived = deque(polled.without(left) for polled in self._arrived)
-        self._components.sink.forget(left)
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """Leave the unsettled records of revoked partitions to their new owner."""
+        revoked = frozenset(partitions)
+        self._polls = deque(poll.without(revoked) for poll in self._polls)
+        self._components.sink.forget(revoked)
         for batch in self._window:
-            batch.forget(left)
-        kept = self._homes.numbers(self._source.assigned)
-        self._components.state_store.revoke(self._homes.numbers(partitions) - kept)
+            batch.forget(revoked)
+        assigned = self._state_partitions.numbers(self._source.assigned)
+        self._components.state_store.revoke(self._state_partitions.numbers(partitions) - assigned)
 
     def _poll(self) -> Poll | None:
-        if self._holds.causes:
-            return self._source.poll(_HELD_POLL_SECONDS)
-        if self._full():
+        if self._backpressure.reasons:
+            return self._source.poll(_PAUSED_POLL_SECONDS)
+        if self._is_full():
             self._clock.wait(_FULL_WAIT_SECONDS)
             return None
         return self._source.poll(self._settings.kafka.poll_seconds)
 
-    def _take(self, polled: Poll | None) -> None:
-        """Start a batch; where a writer schema can not be had now, keep the poll and try again."""
-        if polled is not None and polled.records:
-            self._arrived.append(polled)
-        while self._arrived and self._loadable(self._arrived[0]) and self._learned():
-            self._window.append(self._start(self._arrived.popleft()))
+    def _can_load(self, poll: Poll) -> bool:
+        numbers = self._state_partitions.of(poll.records)
+        return all(map(self._components.state_store.ready, numbers))
 
-    def _loadable(self, polled: Poll) -> bool:
-        return all(map(self._components.state_store.ready, self._homes.of(polled.records)))
-
-    def _learned(self) -> bool:
-        """Have the writer schemas of the next poll fetched; False while that can not be done."""
-        if self._clock.monotonic() < self._learn_at:
+    def _fetch_schemas(self) -> bool:
+        """Fetch the writer schemas of the next poll; False where that has to be tried again."""
+        if not self._schema_retry.due:
             return False
         try:
-            self._planner.fetch_schemas(self._arrived[0].records)
+            self._planner.fetch_schemas(self._polls[0].records)
         except UnavailableError as error:
-            self._learn_at = self._clock.monotonic() + _LEARN_AGAIN_SECONDS
-            self._outage = error.detail
+            self._schema_retry.failed()
+            self._schemas_unavailable = error.detail
             return False
-        self._outage = None
+        self._schema_retry.succeeded()
+        self._schemas_unavailable = None
         return True
 
-    def _start(self, polled: Poll) -> Batch:
-        with self._busy("decode"):
-            decoded = self._planner.decode(polled.records, self._clock.now_ms())
-        with self._busy("load"):
-            known = self._components.state_store.load(decoded.keys)
-        with self._busy("plan"):
-            plan = self._planner.plan(decoded, known, polled.timed_out)
-        dead = [at for at, outcome in enumerate(plan.outcomes) if outcome is Outcome.DEAD_LETTERED]
-        self._components.dead_letters.guard.note(len(plan.outcomes), dead)
-        batch = Batch(polled, plan, self._components)
-        self._observer.planned(batch)
+    def _start(self, poll: Poll) -> Batch:
+        """Decode and plan a poll, and start its delivery."""
+        with self._timed("decode"):
+            decoded = self._planner.decode(poll.records, self._clock.now_ms())
+        with self._timed("load"):
+            persons = self._components.state_store.load(decoded.keys)
+        with self._timed("plan"):
+            plan = self._planner.plan(decoded, persons, poll.timed_out)
+        rejected = [i for i, end in enumerate(plan.outcomes) if end is Outcome.DEAD_LETTERED]
+        self._components.dead_letters.limit.check(len(plan.outcomes), rejected)
+        batch = Batch(poll, plan, self._components)
+        self._observer.batch_planned(batch)
         return batch
 
-    def _move_on(self) -> None:
-        """Serve the doors, let every batch move on, settle from the front what is done."""
+    def _advance(self) -> None:
+        """Poll the components, advance every batch, and settle batches from the oldest on."""
         self._components.dead_letters.poll()
         self._components.state_store.poll()
         self._components.repartition.poll()
         may_store = True
         for batch in self._window:
             batch.advance(may_store=may_store)
-            may_store = batch.remembered
+            may_store = batch.store_started
         while self._window and self._window[0].phase is Phase.SETTLED:
             batch = self._window.popleft()
-            gone = self._source.settle(batch.polled)
-            self._observer.settled(batch, gone)
+            revoked = self._source.settle(batch.poll)
+            self._observer.batch_settled(batch, revoked)
             if not self._stopping:
                 for route, (refused, sent) in batch.refusals.items():
-                    self._components.dead_letters.guard.refused(route, refused, sent)
+                    self._components.dead_letters.limit.check_refusals(route, refused, sent)
 
-    def _serve(self) -> None:
-        """Turn without taking anything in."""
-        self._move_on()
-        self._observer.turned(self.unsettled + self._source.waiting_records)
+    def _run_without_intake(self) -> None:
+        self._advance()
+        self._observer.loop_turned(self.unsettled + self._source.waiting_records)
         self._clock.wait(_FULL_WAIT_SECONDS)
 
-    def _full(self) -> bool:
-        """Return whether the window has no room, and note since when."""
-        room = self.unsettled < self._settings.kafka.max_uncommitted_records
-        if room and sum(batch.size_bytes for batch in self._window) < _WINDOW_BYTES:
+    def _is_full(self) -> bool:
+        """Return whether the window is full, and keep since when it is."""
+        has_room = self.unsettled < self._settings.kafka.max_uncommitted_records
+        if has_room and sum(batch.size_bytes for batch in self._window) < _WINDOW_BYTES:
             self._full_since = None
             return False
         if self._full_since is None:
             self._full_since = self._clock.monotonic()
         return True
 
-    def _hold_or_release(self) -> None:
-        self._holds.follow(registry=self._outage, window=self._stuck())
-        self._observer.stands(self._holds.causes, state=self._state())
+    def _update_backpressure(self) -> None:
+        since = self._full_since if self._is_full() else None
+        stuck = since is not None and self._clock.monotonic() - since >= _FULL_WINDOW_SECONDS
+        window = "the window of batches in progress is full" if stuck else None
+        self._backpressure.update(registry=self._schemas_unavailable, window=window)
+        self._observer.status_checked(self._backpressure.reasons, state=self._state())
 
     def _state(self) -> State:
         if self._stopping:
@@ -253,30 +254,25 @@ class Stream:
             return State.RESTORING
         return State.READY if self._source.assigned else State.JOINING
 
-    def _stuck(self) -> str | None:
-        since = self._full_since if self._full() else None
-        stuck = since is not None and self._clock.monotonic() - since >= _FULL_PATIENCE_SECONDS
-        return "the window of batches under way is full" if stuck else None
-
-    def _drain_budget(self) -> Deadline:
-        """Return what a drain may take; a rebalance in the midst of a stop shares the stop's."""
-        return self._budget or Deadline(self._clock, self._settings.stop.drain_seconds)
+    def _drain_deadline(self) -> Deadline:
+        """Return the time for a drain; a rebalance during a stop and the stop share one."""
+        return self._stop_deadline or Deadline(self._clock, self._settings.stop.drain_seconds)
 
     def _close(self) -> bool:
         stop = self._settings.stop
         self._stopping = True
-        self._hold_or_release()
+        self._update_backpressure()
         self._source.pause("stopping")
-        deadline = self._drain_budget()
-        with self._observer.stopping("drain"):
+        deadline = self._drain_deadline()
+        with self._observer.stop_phase("drain"):
             while self._window and not deadline.over():
-                self._serve()
-        with self._observer.stopping("commit"):
+                self._run_without_intake()
+        with self._observer.stop_phase("commit"):
             confirmed = self._source.close(stop.commit_seconds + stop.close_seconds / 2)
         return confirmed and not self.unsettled
 
     @contextmanager
-    def _busy(self, stage: str) -> Iterator[None]:
+    def _timed(self, stage: str) -> Iterator[None]:
         began = self._clock.monotonic()
         yield
-        self._observer.busy(stage, self._clock.monotonic() - began)
+        self._observer.stage_took(stage, self._clock.monotonic() - began)

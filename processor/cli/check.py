@@ -36,7 +36,7 @@ from processor.settings import RegistrySettings, Settings, TelemetrySettings
 from processor.settings.advice import advice
 from processor.settings.load import load_settings
 from processor.settings.secrets import read_secret, secret_texts
-from processor.sink.address import check as check_addresses
+from processor.sink.address import check_addresses
 from processor.sink.check import inlet_results
 from processor.telemetry.logs import configure_logs
 
@@ -277,7 +277,7 @@ class _Trial:
             self._scored.add(person)
 
     def _persons(self, reading: DecodedRecord) -> Iterator[bytes]:
-        if reading.foreign:
+        if reading.needs_repartition:
             return
         if reading.repartitioned is not None:
             yield reading.repartitioned.person

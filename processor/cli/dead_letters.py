@@ -102,7 +102,7 @@ def replay_letters(settings: Settings, selection: Selection, *, send: bool) -> i
     )
     if send:
         configure_logs(settings.telemetry, clock, secrets=secret_texts(settings))
-        return _replay(settings, records, reader, Telemetry.over(settings, clock))
+        return _replay(settings, records, reader, Telemetry.create(settings, clock))
     reader.fetch_schemas(records)
     return _rehearse(build_planner(settings, reader), records, clock.now_ms())
 
@@ -126,7 +126,7 @@ def _replay(
     with TemporaryDirectory(prefix="customer-ai-replay-") as folder:
         join = settings.join.model_copy(update={"directory": folder})
         apart = settings.model_copy(update={"join": join})
-        processor = build_replay(apart, telemetry, reader, dead_letters=source, again=again)
+        processor = build_replay(apart, telemetry, reader, dead_letters=source, rejects=again)
         with signalled() as ending:
             ending.tell(processor.stream.stop)
             processor.run(until=lambda: source.over)
@@ -134,8 +134,8 @@ def _replay(
     console.print(f"{len(records)} records were replayed: {accepted:.0f} events accepted by AEP")
     if merged := telemetry.metrics.total("duplicate_scores"):
         console.print(f"  {merged:.0f} scores had been delivered before")
-    _tell_again(again.again)
-    return 0 if source.over and not again.again else 1
+    _tell_again(again.rejects)
+    return 0 if source.over and not again.rejects else 1
 
 
 def _tell_again(rejected: Iterable[tuple[Record, Reject]]) -> None:

@@ -22,7 +22,7 @@ from processor.domain.record import Record
 from processor.domain.score import Identity, Score
 from processor.enrich.enricher import Enricher
 from processor.enrich.prepared_score import PreparedScore
-from processor.kafka.fetch import fetch
+from processor.kafka.topic_reader import fetch_record
 from processor.settings import Settings
 from processor.state.format.person import decode
 from processor.state.person import Person
@@ -48,7 +48,7 @@ def explain_place(settings: Settings, place: str, *, reveal: bool) -> int:
     """Explain the record at `topic/partition/offset`; returns 0 where it would be delivered."""
     topic, partition, offset = _place(place)
     clock = SystemClock()
-    record = fetch(settings.kafka, topic, partition, offset, clock=clock)
+    record = fetch_record(settings.kafka, topic, partition, offset, clock=clock)
     if record is None:
         Console().print(f"There is no record at {place}.")
         return 1
@@ -102,12 +102,12 @@ class _Explanation:
             self._say(True, "filtered", f"by the rule {reading.rule}: nothing is sent")
         if reading.event is not None:
             self._say(True, "read", f"an experience event: {self._event(reading.event)}")
-        if reading.foreign:
+        if reading.needs_repartition:
             self._say(True, "repartitioned", "to the partition of its person; scores in it as well")
         if reading.repartitioned is not None and reading.repartitioned.fact is not None:
             self._say(True, "read", f"a forwarded fact: {self._fact(reading.repartitioned.fact)}")
         worst = max((self._rejected(reject) for reject in reading.rejects), default=0)
-        home = None if reading.foreign else record.partition
+        home = None if reading.needs_repartition else record.partition
         codes = [self._score(score, home) for score in reading.scores]
         return max(worst, *codes, 0) if codes else worst
 

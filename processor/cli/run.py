@@ -20,6 +20,7 @@ from processor.domain.clock import SystemClock
 from processor.domain.errors import SettingsError, StopError, UnavailableError
 from processor.domain.outcome import Reject
 from processor.domain.record import Record
+from processor.domain.retry import Retry, RetryPolicy
 from processor.replay import CollectedDeadLetters
 from processor.settings import Settings, TelemetrySettings
 from processor.settings.secrets import secret_texts
@@ -31,7 +32,7 @@ from processor.telemetry.server import TelemetryServer
 ALL_SETTLED, STOPPED_ITSELF, UNSETTLED, OUR_FAULT, NOW = 0, 3, 4, 70, 130
 
 _NEW_OBJECTS = 200_000
-_START_AGAIN_SECONDS = 2.0
+_START_RETRY = RetryPolicy(first_seconds=2.0, max_seconds=5.0)
 
 log = structlog.get_logger()
 
@@ -66,7 +67,7 @@ def run_processor(settings: Settings) -> NoReturn:
     """Run until SIGTERM or SIGINT, then end the process with a code that says how it went."""
     clock = SystemClock()
     configure_logs(settings.telemetry, clock, secrets=secret_texts(settings))
-    telemetry = Telemetry.over(settings, clock)
+    telemetry = Telemetry.create(settings, clock)
     server = _server(settings.telemetry, telemetry)
     with signalled() as ending:
         processor = _assembled(settings, telemetry, ending)
@@ -119,14 +120,15 @@ def _server(settings: TelemetrySettings, telemetry: Telemetry) -> TelemetryServe
 
 def _assembled(settings: Settings, telemetry: Telemetry, ending: Ending) -> Processor | None:
     """Return the house; while the world does not answer, try again until the end is asked for."""
+    retry = Retry(_START_RETRY, telemetry.clock)
     while not ending.asked:
         try:
             return build_processor(settings, telemetry)
         except UnavailableError as error:
             log.warning("The processor can not start yet; trying again.", reason=str(error))
-            telemetry.health.becomes(State.STARTING, f"Waiting for {error}.")
+            telemetry.health.set_state(State.STARTING, f"Waiting for {error}.")
             telemetry.health.beat()
-            telemetry.clock.wait(_START_AGAIN_SECONDS)
+            telemetry.clock.wait(retry.failed())
     return None
 
 
@@ -154,7 +156,7 @@ def dry_run_processor(settings: Settings, output: Path | None, limit: int | None
     """
     clock, told = SystemClock(), _Told()
     configure_logs(settings.telemetry, clock, secrets=secret_texts(settings))
-    telemetry = Telemetry.over(settings, clock)
+    telemetry = Telemetry.create(settings, clock)
     with ExitStack() as stack:
         lines = stack.enter_context(output.open("w")) if output else sys.stdout
         processor = build_dry_run(settings, telemetry, lines, told)

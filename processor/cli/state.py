@@ -21,7 +21,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from processor.cli.command import DEFAULT, Config, Reveal, finish, settings_from
-from processor.codec.identities import IdentityReader
+from processor.codec.entity import IdentityReader
 from processor.dead_letter.reader import DeadLetterReader, FoundDeadLetter
 from processor.domain.clock import Deadline, SystemClock, rfc3339
 from processor.domain.errors import SettingsError, UnavailableError

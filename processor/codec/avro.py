@@ -1,4 +1,4 @@
-"""Avro: writer schemas made ready once, messages decoded with them, both behind guards."""
+"""Avro: writer schemas prepared once, and messages decoded with them, both within limits."""
 
 import struct
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from fastavro import parse_schema, schemaless_reader
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException, UnknownType
 
-from processor.codec.avro_compiler import Message, compiled
+from processor.codec.avro_compiler import MessageReader, compile_reader
 from processor.codec.avro_limits import AvroCost, UnsafeSchemaError, avro_cost
 from processor.codec.json_text import nested_deeper
 from processor.domain.errors import RejectError
@@ -19,38 +19,38 @@ from processor.domain.outcome import Reason, Stage
 _MAX_SCHEMA_BYTES = 1 << 20
 _MAX_SCHEMA_DEPTH = 256
 MAX_VALUES = 5_000_000
-"""Values one message may unfold into at most, by the weight of its schema."""
+"""Values one message may unfold into at most, by the cost of its schema."""
 
 
 class AvroSchema(msgspec.Struct, frozen=True):
-    """A writer schema that is safe to decode with, and the newer one its records are read as.
+    """A writer schema that is safe to decode with, and the reader schema, if it differs.
 
-    `reader` is None where records are taken as they were written: `as_written` reads those.
+    Where `reader` is None, `read_as_written` decodes a message without schema resolution.
     """
 
     name: str
     writer: Any
-    weight: AvroCost
-    as_written: Message
+    cost: AvroCost
+    read_as_written: MessageReader
     reader: Any = None
 
 
-def ready_schema(text: str | bytes, references: Sequence[str | bytes] = ()) -> AvroSchema:
-    """Parse and weigh a schema; `references` come first and may build on those before them.
+def prepare_schema(text: str | bytes, references: Sequence[str | bytes] = ()) -> AvroSchema:
+    """Parse a schema, check its cost and compile it; a reference may refer to those before it.
 
-    UnsafeSchemaError where it is not valid Avro, too large, or would hurt to decode with.
+    UnsafeSchemaError where it is not valid Avro, too large, or too costly to decode with.
     """
     named: dict[str, Any] = {}
     for reference in references:
         _parse(reference, named)
     parsed = _parse(text, named)
-    weight = avro_cost(parsed, named)
+    cost = avro_cost(parsed, named)
     name = parsed["name"] if isinstance(parsed, dict) and "name" in parsed else ""
-    return AvroSchema(name, parsed, weight, compiled(parsed, named))
+    return AvroSchema(name, parsed, cost, compile_reader(parsed, named))
 
 
-def resolved_by(schema: AvroSchema, newest: AvroSchema | None) -> AvroSchema:
-    """Return the schema so that its records are read as the newest of the same full name."""
+def read_as_newest(schema: AvroSchema, newest: AvroSchema | None) -> AvroSchema:
+    """Return the schema with the newest of the same full name as its reader schema."""
     if newest is None or newest.name != schema.name or newest.writer == schema.writer:
         return schema
     return msgspec.structs.replace(schema, reader=newest.writer)
@@ -61,19 +61,19 @@ def decode_avro(payload: bytes, schema: AvroSchema) -> Any:  # noqa: ANN401  any
 
     Dates and timestamps become `date` and `datetime` (NaN where they have no such value), decimals
     floats, UUIDs text. RejectError: malformed, or too_large where the bytes could unfold into more
-    values than are good for us.
+    than `MAX_VALUES` values.
     """
-    if schema.weight.values(len(payload)) > MAX_VALUES:
+    if schema.cost.values(len(payload)) > MAX_VALUES:
         raise RejectError(
             Stage.DECODE, Reason.TOO_LARGE, "The message can unfold into too many values."
         )
     try:
         if schema.reader is None:
-            return schema.as_written(payload)
+            return schema.read_as_written(payload)
         return _resolved(payload, schema)
     except _UNDECODABLE as error:
-        why = ": bytes are missing or left over" if isinstance(error, EOFError) else ""
-        detail = f"The message does not fit its schema{why}."
+        cause = ": bytes are missing or left over" if isinstance(error, EOFError) else ""
+        detail = f"The message does not fit its schema{cause}."
         raise RejectError(Stage.DECODE, Reason.MALFORMED, detail) from error
 
 
@@ -85,7 +85,7 @@ def _resolved(payload: bytes, schema: AvroSchema) -> Any:  # noqa: ANN401
     return value
 
 
-# Everything that was seen on hostile bytes; fastavro has no exception of its own for them.
+# All that fastavro raises for arbitrary bytes; it has no exception of its own for them.
 _UNDECODABLE = (
     EOFError,
     IndexError,

@@ -1,18 +1,12 @@
-"""An Avro schema as the function that reads its messages: made once, when the schema is learned.
+"""Compiles an Avro schema into the function that reads its messages, once for each schema.
 
-fastavro asks the schema anew for each value of each message. Here every type becomes a function
-that knows what follows, and takes and returns a place in the bytes. Nothing is resolved: a message
-is read as it was written. For valid messages the values are fastavro's (a law proves it); so are
-the refusals, but for numbers of more than 64 bits, which are always refused here.
+fastavro interprets the schema again for each value of each message. Here every type becomes a
+function `(message, position) -> (value, next position)` that calls the functions of its parts.
+There is no schema resolution: a message is read as it was written. For valid messages the values
+are fastavro's (a law test compares them); so are the refusals, except that numbers of more than 64
+bits are always refused here.
 
-Avro's primitive values, each read at a place in the bytes: the value, and the place after it.
-
-IndexError, ValueError and struct.error where there is none. Text and bytes that are cut short are
-not noticed here: the place after them is beyond the end.
-
-Avro's logical types: what a stored value means, without ever failing for a date that can not be.
-
-One bad field must not cost the event: it becomes NaN, which no date is.
+In order: primitive types, logical types, the compiler.
 """
 
 import struct
@@ -24,101 +18,115 @@ from fastavro.read import LOGICAL_READERS
 
 from processor.codec.avro_limits import UnsafeSchemaError
 
-Read: TypeAlias = Callable[[bytes, int], tuple[Any, int]]
+ValueReader: TypeAlias = Callable[[bytes, int], tuple[Any, int]]
+"""From a message and a position to the value there and the position after it.
 
-SHORT = 0x81
-"""A byte with neither of these bits is a whole number that is not negative, twice as large."""
+IndexError, ValueError and struct.error where there is no such value. Text and bytes that are cut
+short are not noticed there: the position after them is beyond the end, which `compile_reader` sees.
+"""
+MessageReader: TypeAlias = Callable[[bytes], Any]
+
+# Avro writes an int or long as a zig-zag number in a varint. Zig-zag maps 0, -1, 1, -2 ... to 0, 1,
+# 2, 3 ..., so the lowest bit is the sign. A varint has seven bits a byte, the lowest first; the
+# highest bit of a byte means that another byte follows.
 _MORE = 0x80
-"""The bit of a byte that says: the number goes on."""
+"""The bit of a byte that announces another one."""
+_SIGN_OR_MORE = 0x81
+"""A byte with neither bit is a whole number of its own, not negative: half of the byte."""
 _SHIFTS = tuple(range(7, 64, 7))
-_WORD = (1 << 64) - 1
+"""Where the bits of the second to tenth byte go: ten bytes hold 64 bits."""
+_64_BITS = (1 << 64) - 1
 _float, _double = struct.Struct("<f").unpack_from, struct.Struct("<d").unpack_from
 
 
-def read_long(message: bytes, at: int) -> tuple[int, int]:
-    """Read an int or long: zig-zag, seven bits a byte, in ten bytes at most."""
-    number = message[at]
-    at += 1
+def _read_long(message: bytes, position: int) -> tuple[int, int]:
+    """Read an int or long of at most ten bytes."""
+    number = message[position]
+    position += 1
     if number >= _MORE:
         number -= _MORE
         for shift in _SHIFTS:
-            byte = message[at]
-            at += 1
+            byte = message[position]
+            position += 1
             if byte < _MORE:
                 number |= byte << shift
                 break
             number |= (byte - _MORE) << shift
         else:
             raise ValueError("more than 64 bits")
-        number &= _WORD
-    return (number >> 1) ^ -(number & 1), at
+        number &= _64_BITS  # of the tenth byte only the lowest bit fits
+    return (number >> 1) ^ -(number & 1), position
 
 
-def read_count(message: bytes, at: int) -> tuple[int, int]:
-    """Read how many items follow; a negative count has the size of the block after it."""
-    count = message[at]
-    if not count & SHORT:
-        return count >> 1, at + 1
-    count, at = read_long(message, at)
+def _read_count(message: bytes, position: int) -> tuple[int, int]:
+    """Read the number of items in a block; after a negative count comes the block's size."""
+    count = message[position]
+    if not count & _SIGN_OR_MORE:
+        return count >> 1, position + 1
+    count, position = _read_long(message, position)
     if count < 0:
-        return -count, read_long(message, at)[1]
-    return count, at
+        return -count, _read_long(message, position)[1]
+    return count, position
 
 
-def read_string(message: bytes, at: int) -> tuple[str, int]:
+def _read_string(message: bytes, position: int) -> tuple[str, int]:
     """Read text: its size in bytes, and UTF-8."""
-    size = message[at]
-    if size & SHORT:
-        size, at = _read_size(message, at)
+    size = message[position]
+    if size & _SIGN_OR_MORE:
+        size, position = _read_size(message, position)
     else:
-        size, at = size >> 1, at + 1
-    end = at + size
-    return message[at:end].decode(), end
+        size, position = size >> 1, position + 1
+    end = position + size
+    return message[position:end].decode(), end
 
 
-def _read_bytes(message: bytes, at: int) -> tuple[bytes, int]:
-    size, at = _read_size(message, at)
-    end = at + size
-    return message[at:end], end
+def _read_bytes(message: bytes, position: int) -> tuple[bytes, int]:
+    size, position = _read_size(message, position)
+    end = position + size
+    return message[position:end], end
 
 
-def _read_size(message: bytes, at: int) -> tuple[int, int]:
-    size, at = read_long(message, at)
-    if size < 0:
+def _read_size(message: bytes, position: int) -> tuple[int, int]:
+    size, position = _read_long(message, position)
+    if size < 0:  # a position that goes back could read the same bytes for ever
         raise ValueError("negative size")
-    return size, at
+    return size, position
 
 
-def _read_null(_: bytes, at: int) -> tuple[None, int]:
-    return None, at
+def _read_null(_: bytes, position: int) -> tuple[None, int]:
+    return None, position
 
 
-def _read_boolean(message: bytes, at: int) -> tuple[bool, int]:
-    return message[at] != 0, at + 1
+def _read_boolean(message: bytes, position: int) -> tuple[bool, int]:
+    return message[position] != 0, position + 1
 
 
-def _read_float(message: bytes, at: int) -> tuple[float, int]:
-    return _float(message, at)[0], at + 4
+def _read_float(message: bytes, position: int) -> tuple[float, int]:
+    return _float(message, position)[0], position + 4
 
 
-def _read_double(message: bytes, at: int) -> tuple[float, int]:
-    return _double(message, at)[0], at + 8
+def _read_double(message: bytes, position: int) -> tuple[float, int]:
+    return _double(message, position)[0], position + 8
 
 
-PRIMITIVES: dict[str, Read] = {
+_PRIMITIVES: dict[str, ValueReader] = {
     "null": _read_null,
     "boolean": _read_boolean,
-    "int": read_long,
-    "long": read_long,
+    "int": _read_long,
+    "long": _read_long,
     "float": _read_float,
     "double": _read_double,
     "bytes": _read_bytes,
-    "string": read_string,
+    "string": _read_string,
 }
 
 
-Meaning: TypeAlias = Callable[[Any, Any, Any], Any]
-"""From a stored value, its schema, and one more that is not used, to what it means."""
+LogicalReader: TypeAlias = Callable[[Any, Any, Any], Any]
+"""From a stored value, its schema, and an unused argument of fastavro's to the logical value.
+
+A date or timestamp that `datetime` cannot hold becomes NaN, which no date is: one bad field must
+not cost the whole record.
+"""
 
 _MAX_DECIMAL_BYTES = 32
 _MAX_DECIMAL_SCALE = 77
@@ -129,14 +137,8 @@ _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1)
 
 
-def meaning_of(schema: dict[str, Any]) -> Meaning | None:
-    """Return what reads the logical type of a parsed schema, None where it is taken as stored."""
-    logical = schema.get("logicalType")
-    return LOGICAL_READERS.get(f"{schema['type']}-{logical}") if logical else None
-
-
 def _decimal(data: bytes, writer: dict[str, Any] | None, *_: object) -> float:
-    # The library's own reader takes minutes for a decimal of a megabyte.
+    # fastavro's own reader takes minutes for a decimal of a megabyte.
     scale = (writer or {}).get("scale", 0)
     if len(data) > _MAX_DECIMAL_BYTES or not 0 <= scale <= _MAX_DECIMAL_SCALE:
         raise ValueError("decimal out of bounds")
@@ -151,7 +153,7 @@ def _date(days: int, *_: object) -> date | float:
         return _NOT_A_DATE
 
 
-def _timestamp(epoch: datetime, unit: timedelta) -> Meaning:
+def _timestamp(epoch: datetime, unit: timedelta) -> LogicalReader:
     def read(value: int, *_: object) -> datetime | float:
         try:
             return epoch + value * unit
@@ -163,7 +165,8 @@ def _timestamp(epoch: datetime, unit: timedelta) -> Meaning:
 
 _MS, _US = timedelta(milliseconds=1), timedelta(microseconds=1)
 
-# fastavro's documented place for logical types, one for the process.
+# fastavro has one table of logical types for the process, and documents that it may be changed.
+# `schemaless_reader` uses the same table, so values do not depend on which of the two reads.
 LOGICAL_READERS.update(
     {
         "bytes-decimal": _decimal,
@@ -175,26 +178,23 @@ LOGICAL_READERS.update(
         "long-local-timestamp-micros": _timestamp(_EPOCH, _US),
     }
 )
-for _kept_as_stored in ("string-uuid", "int-time-millis", "long-time-micros"):
-    LOGICAL_READERS.pop(_kept_as_stored, None)
+for _as_stored in ("string-uuid", "int-time-millis", "long-time-micros"):
+    LOGICAL_READERS.pop(_as_stored, None)
 
 
-Message: TypeAlias = Callable[[bytes], Any]
-
-
-def compiled(schema: Any, named: Mapping[str, Any]) -> Message:  # noqa: ANN401  schemas are JSON
-    """Return the function that reads messages of a parsed schema that was weighed.
+def compile_reader(schema: Any, named: Mapping[str, Any]) -> MessageReader:  # noqa: ANN401  JSON
+    """Return the function that reads messages of a parsed schema whose cost was checked.
 
     `named` holds its named types by full name. The function raises EOFError where bytes are
     missing or left over, and IndexError, ValueError or struct.error where they do not fit.
     """
-    read = _Compiler(named).read(schema)
+    read = _Compiler(named).reader(schema)
 
     def read_message(message: bytes) -> Any:  # noqa: ANN401  any Avro type
-        # Text is cut out without a look at what is left, and one byte more may be peeked at: what
-        # was too short has led beyond the end.
-        value, at = read(message + b"\0", 0)
-        if at != len(message):
+        # The added byte lets `read_record` look at the next tag after the last value. A slice that
+        # is cut short moves the position beyond the end, and so does reading the added byte.
+        value, end = read(message + b"\0", 0)
+        if end != len(message):
             raise EOFError
         return value
 
@@ -202,18 +202,20 @@ def compiled(schema: Any, named: Mapping[str, Any]) -> Message:  # noqa: ANN401 
 
 
 class _Field(NamedTuple):
-    """A field of a record; of a union of null and one other type, the bytes that say which, or -1.
+    """A field of a record, with what is needed to read it without a call for its union.
 
-    `text` is True where the other type is text, which the record reads itself: a call less for what
-    there is most of.
+    For a union of null and one other type, `null_tag` and `value_tag` are the first byte of the
+    index of each: index 0 is written as byte 0, index 1 as byte 2 (zig-zag). For other types both
+    are -1, which no byte is. `is_text` is True where the value is text, the most frequent type:
+    the record reads it itself.
     """
 
     name: str
-    null: int
-    some: int
-    text: bool
-    read_some: Read
-    read: Read
+    null_tag: int
+    value_tag: int
+    is_text: bool
+    read_value: ValueReader
+    read: ValueReader
 
 
 class _Compiler:
@@ -221,136 +223,137 @@ class _Compiler:
 
     def __init__(self, named: Mapping[str, Any]) -> None:
         self._named = named
-        self._made: dict[str, Read] = {}
+        self._compiled: dict[str, ValueReader] = {}
 
-    def read(self, schema: Any) -> Read:  # noqa: ANN401
+    def reader(self, schema: Any) -> ValueReader:  # noqa: ANN401
         if isinstance(schema, list):
-            return _union([self.read(branch) for branch in schema])
+            return _union([self.reader(branch) for branch in schema])
         if isinstance(schema, str):
-            return PRIMITIVES.get(schema) or self._by_name(schema)
-        read, meaning = self._stored(schema), meaning_of(schema)
-        return read if meaning is None else _meant(read, meaning, schema)
+            return _PRIMITIVES.get(schema) or self._by_name(schema)
+        read, logical_type = self._stored(schema), schema.get("logicalType")
+        convert = LOGICAL_READERS.get(f"{schema['type']}-{logical_type}") if logical_type else None
+        return read if convert is None else _logical(read, convert, schema)
 
-    def _stored(self, schema: dict[str, Any]) -> Read:
+    def _stored(self, schema: dict[str, Any]) -> ValueReader:
         match schema["type"]:
             case "record" | "error":
                 return self._record(schema["fields"])
             case "array":
-                return _array(self.read(schema["items"]))
+                return _array(self.reader(schema["items"]))
             case "map":
-                return _map(self.read(schema["values"]))
+                return _map(self.reader(schema["values"]))
             case "fixed":
                 return _fixed(schema["size"])
             case "enum":
                 return _enum(schema["symbols"])
-            case kind:
-                return self.read(kind)
+            case inner:
+                return self.reader(inner)
 
-    def _by_name(self, name: str) -> Read:
-        if name not in self._made:
-            self._made[name] = self.read(self._named[name])
-        return self._made[name]
+    def _by_name(self, name: str) -> ValueReader:
+        if name not in self._compiled:
+            self._compiled[name] = self.reader(self._named[name])
+        return self._compiled[name]
 
-    def _record(self, fields: list[dict[str, Any]]) -> Read:
-        named = {field["name"]: self._field(field["name"], field["type"]) for field in fields}
-        if len(named) < len(fields):
+    def _record(self, fields: list[dict[str, Any]]) -> ValueReader:
+        by_name = {field["name"]: self._field(field["name"], field["type"]) for field in fields}
+        if len(by_name) < len(fields):
             raise UnsafeSchemaError("The schema has two fields of one name.")
-        return _record(list(named.values()))
+        return _record(list(by_name.values()))
 
     def _field(self, name: str, schema: Any) -> _Field:  # noqa: ANN401
         if not isinstance(schema, list) or len(schema) != 2 or "null" not in schema:  # noqa: PLR2004
-            read = self.read(schema)
-            return _Field(name, -1, -1, read is read_string, read, read)
-        branches = [self.read(branch) for branch in schema]
+            read = self.reader(schema)
+            return _Field(name, -1, -1, read is _read_string, read, read)
+        branches = [self.reader(branch) for branch in schema]
         null = schema.index("null")
-        some = branches[1 - null]
-        return _Field(name, 2 * null, 2 - 2 * null, some is read_string, some, _union(branches))
+        read_value, is_text = branches[1 - null], branches[1 - null] is _read_string
+        return _Field(name, 2 * null, 2 - 2 * null, is_text, read_value, _union(branches))
 
 
-def _record(fields: list[_Field]) -> Read:
-    blank = dict.fromkeys(field.name for field in fields)
+def _record(fields: list[_Field]) -> ValueReader:
+    nulls = dict.fromkeys(field.name for field in fields)
 
-    def read_record(message: bytes, at: int) -> tuple[dict[str, Any], int]:
-        values = blank.copy()
-        for name, null, some, text, read_some, read in fields:
-            tag = message[at]
-            if tag == null:
-                at += 1
+    def read_record(message: bytes, position: int) -> tuple[dict[str, Any], int]:
+        values = nulls.copy()  # keeps the order of the fields; a null needs no assignment
+        for name, null_tag, value_tag, is_text, read_value, read in fields:
+            byte = message[position]
+            if byte == null_tag:
+                position += 1
                 continue
-            if tag == some:
-                at += 1
-                tag = message[at]
-            elif some >= 0:
-                values[name], at = read(message, at)
+            if byte == value_tag:
+                position += 1
+                byte = message[position]
+            elif value_tag >= 0:  # an index in more bytes than it needs, or one out of range
+                values[name], position = read(message, position)
                 continue
-            if text and not tag & SHORT:
-                start = at + 1
-                at = start + (tag >> 1)
-                values[name] = message[start:at].decode()
+            if is_text and not byte & _SIGN_OR_MORE:  # text of less than 64 bytes
+                start = position + 1
+                position = start + (byte >> 1)
+                values[name] = message[start:position].decode()
             else:
-                values[name], at = read_some(message, at)
-        return values, at
+                values[name], position = read_value(message, position)
+        return values, position
 
     return read_record
 
 
-def _union(branches: list[Read]) -> Read:
-    def read_union(message: bytes, at: int) -> tuple[Any, int]:
-        index, at = read_long(message, at)
-        return branches[index](message, at)
+def _union(branches: list[ValueReader]) -> ValueReader:
+    def read_union(message: bytes, position: int) -> tuple[Any, int]:
+        index, position = _read_long(message, position)
+        return branches[index](message, position)  # a negative index counts from the end here
 
     return read_union
 
 
-def _array(read_item: Read) -> Read:
-    def read_array(message: bytes, at: int) -> tuple[list[Any], int]:
+def _array(read_item: ValueReader) -> ValueReader:
+    def read_array(message: bytes, position: int) -> tuple[list[Any], int]:
         items: list[Any] = []
-        count, at = read_count(message, at)
+        count, position = _read_count(message, position)
         while count:
             for _ in range(count):
-                item, at = read_item(message, at)
+                item, position = read_item(message, position)
                 items.append(item)
-            count, at = read_count(message, at)
-        return items, at
+            count, position = _read_count(message, position)
+        return items, position
 
     return read_array
 
 
-def _map(read_value: Read) -> Read:
-    def read_map(message: bytes, at: int) -> tuple[dict[str, Any], int]:
+def _map(read_value: ValueReader) -> ValueReader:
+    def read_map(message: bytes, position: int) -> tuple[dict[str, Any], int]:
         values: dict[str, Any] = {}
-        count, at = read_count(message, at)
+        count, position = _read_count(message, position)
         while count:
             for _ in range(count):
-                key, at = read_string(message, at)
-                values[key], at = read_value(message, at)
-            count, at = read_count(message, at)
-        return values, at
+                key, position = _read_string(message, position)
+                values[key], position = read_value(message, position)
+            count, position = _read_count(message, position)
+        return values, position
 
     return read_map
 
 
-def _fixed(size: int) -> Read:
-    def read_fixed(message: bytes, at: int) -> tuple[bytes, int]:
-        end = at + size
-        if end >= len(message):
+def _fixed(size: int) -> ValueReader:
+    def read_fixed(message: bytes, position: int) -> tuple[bytes, int]:
+        end = position + size
+        if end >= len(message):  # `message` has one byte more than was received
             raise EOFError
-        return message[at:end], end
+        return message[position:end], end
 
     return read_fixed
 
 
-def _enum(symbols: list[str]) -> Read:
-    def read_enum(message: bytes, at: int) -> tuple[str, int]:
-        index, at = read_long(message, at)
-        return symbols[index], at
+def _enum(symbols: list[str]) -> ValueReader:
+    def read_enum(message: bytes, position: int) -> tuple[str, int]:
+        index, position = _read_long(message, position)
+        return symbols[index], position
 
     return read_enum
 
 
-def _meant(read: Read, meaning: Meaning, schema: dict[str, Any]) -> Read:
-    def read_meant(message: bytes, at: int) -> tuple[Any, int]:
-        stored, at = read(message, at)
-        return meaning(stored, schema, None), at
+def _logical(read: ValueReader, convert: LogicalReader, schema: dict[str, Any]) -> ValueReader:
+    def read_logical(message: bytes, position: int) -> tuple[Any, int]:
+        stored, position = read(message, position)
+        return convert(stored, schema, None), position
 
-    return read_meant
+    return read_logical

@@ -1,8 +1,9 @@
-"""How much an Avro schema can make of how few bytes: checked before any Avro is decoded.
+"""The cost of an Avro schema: how many values it can make of how few bytes.
 
-A schema is an instruction to allocate. One that names itself recurses until the stack is gone; an
-array of zero-width items turns five bytes into a billion values; records of records of nothing
-double with each level. All three are seen in the schema, so no record needs to be scanned.
+Checked before anything is decoded, because a schema is an instruction to allocate. A schema that
+contains itself recurses until the stack is exhausted; an array of zero-width items turns five bytes
+into a billion values; records of empty records double with each level. All three follow from the
+schema alone, so no record is scanned.
 """
 
 from typing import Any, NamedTuple
@@ -11,16 +12,18 @@ MAX_LEVELS = 64
 _MAX_FREE_VALUES = 20_000
 
 _WIDTHS = {"null": 0, "float": 4, "double": 8}
+"""Least bytes of a primitive; all others take at least one (text and bytes: their size)."""
 
 
 class UnsafeSchemaError(ValueError):
-    """A schema that no record is decoded with; the message says why."""
+    """A schema that no record is decoded with; the message is the reason."""
 
 
 class AvroCost(NamedTuple):
     """The upper bound `free + per_byte * bytes` of values that a message can unfold into.
 
-    `width` is the least number of bytes a value takes, `levels` how deep it nests.
+    `width` is the least number of bytes a value takes, `levels` how deep it nests. `free` counts
+    the values that take no bytes.
     """
 
     width: int
@@ -34,23 +37,24 @@ class AvroCost(NamedTuple):
 
 
 def avro_cost(schema: Any, named: dict[str, Any]) -> AvroCost:  # noqa: ANN401  Avro schemas are JSON
-    """Weigh a parsed schema; `named` holds its named types by full name.
+    """Return the cost of a parsed schema; `named` holds its named types by full name.
 
-    UnsafeSchemaError: it names itself, has items of zero width, nests deeper than 64 levels, or
+    UnsafeSchemaError: it contains itself, has items of zero width, nests deeper than 64 levels, or
     makes more than 20,000 values of no bytes at all.
     """
-    weight = _CostEstimator(named).cost(schema, 1)
-    if weight.free > _MAX_FREE_VALUES:
+    cost = _CostEstimator(named).cost(schema, 1)
+    if cost.free > _MAX_FREE_VALUES:
         raise UnsafeSchemaError("The schema makes too many values of no bytes at all.")
-    return weight
+    return cost
 
 
 class _CostEstimator:
-    """Weighs each named type once; a type met again while it is being weighed names itself."""
+    """Estimates each named type once; a type met again during its own estimate contains itself."""
 
     def __init__(self, named: dict[str, Any]) -> None:
         self._named = named
-        self._weighed: dict[str, AvroCost | None] = {}
+        self._costs: dict[str, AvroCost | None] = {}
+        """None: the estimate of the type is in progress."""
 
     def cost(self, schema: Any, level: int) -> AvroCost:  # noqa: ANN401
         if level > MAX_LEVELS:
@@ -70,7 +74,7 @@ class _CostEstimator:
             case "map":
                 return _collection(self.cost(schema["values"], level + 1), 1)
             case "fixed":
-                return _plain(_size(schema["size"]))
+                return _plain(_fixed_size(schema["size"]))
             case "enum":
                 return _plain(1)
             case inner:
@@ -85,17 +89,19 @@ class _CostEstimator:
         return self.cost(definition, level)
 
     def _named_once(self, name: str, record: dict[str, Any], level: int) -> AvroCost:
-        if name not in self._weighed:
-            self._weighed[name] = None
-            self._weighed[name] = self._record(record, level)
-        weight = self._weighed[name]
-        if weight is None:
+        if name not in self._costs:
+            self._costs[name] = None
+            self._costs[name] = self._record(record, level)
+        cost = self._costs[name]
+        if cost is None:
             raise UnsafeSchemaError(f"The type {name} contains itself.")
-        if level + weight.levels > MAX_LEVELS + 1:
+        # The level was checked where the type was first met; here it may be deeper.
+        if level + cost.levels > MAX_LEVELS + 1:
             raise UnsafeSchemaError(f"The schema nests deeper than {MAX_LEVELS} levels.")
-        return weight
+        return cost
 
     def _record(self, record: dict[str, Any], level: int) -> AvroCost:
+        # A byte belongs to one field, so the densest field bounds the values for each byte.
         fields = [self.cost(field["type"], level + 1) for field in record["fields"]]
         return AvroCost(
             width=sum(field.width for field in fields),
@@ -105,16 +111,18 @@ class _CostEstimator:
         )
 
     def _union(self, branches: list[Any], level: int) -> AvroCost:
-        weights = [self.cost(branch, level) for branch in branches]
+        # The index takes one byte at least. A branch's free values come with that byte and those of
+        # the branch itself, so they count by the byte: a union as such has no free values.
+        costs = [self.cost(branch, level) for branch in branches]
         return AvroCost(
-            width=1 + min((branch.width for branch in weights), default=0),
+            width=1 + min((branch.width for branch in costs), default=0),
             free=0,
-            per_byte=max((b.per_byte + b.free / (1 + b.width) for b in weights), default=1),
-            levels=max((branch.levels for branch in weights), default=1),
+            per_byte=max((b.per_byte + b.free / (1 + b.width) for b in costs), default=1),
+            levels=max((branch.levels for branch in costs), default=1),
         )
 
 
-def _size(declared: object) -> int:
+def _fixed_size(declared: object) -> int:
     if not isinstance(declared, int) or declared < 0:
         raise UnsafeSchemaError("A fixed type has no sensible size.")
     return declared
@@ -127,5 +135,7 @@ def _plain(width: int) -> AvroCost:
 def _collection(item: AvroCost, key_width: int) -> AvroCost:
     if item.width == 0:
         raise UnsafeSchemaError("An array or map has items that take no bytes.")
+    # Each item brings its free values (and a map its key) with at least `width` bytes. The
+    # collection itself is one value and takes one byte: the block count 0 that ends it.
     width = key_width + item.width
     return AvroCost(1, 1, item.per_byte + (item.free + key_width) / width, item.levels + 1)

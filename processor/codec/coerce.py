@@ -1,7 +1,4 @@
-"""The forms a score's leaves come in, made into the one form a score has.
-
-Characters that no text means to have: the control characters of ASCII.
-"""
+"""Coerces the values of a score's fields from the forms they occur in."""
 
 import math
 import re
@@ -11,7 +8,15 @@ import msgspec
 
 from processor.domain.score import Factor
 
+Json: TypeAlias = Any
+
 _CONTROLS = dict.fromkeys((*range(32), 127))
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
+_FACTOR_KEYS = frozenset(Factor.__annotations__)
+_FACTOR_SIZE = len(_FACTOR_KEYS)
+IMPORTANCES = frozenset(("low", "medium", "high"))
+
+_is_finite = math.isfinite
 
 
 def without_controls(text: str) -> str:
@@ -19,35 +24,24 @@ def without_controls(text: str) -> str:
     return text if text.isprintable() else text.translate(_CONTROLS)
 
 
-Json: TypeAlias = Any
-
-_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
-_FACTOR_KEYS = frozenset(Factor.__annotations__)
-_USUAL_LENGTH = len(_FACTOR_KEYS)
-_USUAL_IMPORTANCE = frozenset(("low", "medium", "high"))
-
-
-_finite = math.isfinite
-
-
 def number(value: Json) -> float:
-    """Return a finite number, also from its decimal text; ValueError says what is wrong."""
+    """Return a finite number, also from its decimal text; ValueError has the reason."""
     if type(value) is not float:
         value = _as_float(value)
-    if not _finite(value):
+    if not _is_finite(value):
         raise ValueError("is not a number")
     return cast("float", value)
 
 
 def optional_number(value: Json) -> float | None:
-    """Return a number as `number` does, None for none and for blank text."""
+    """Return a number as `number` does, None for null and for blank text."""
     return None if _is_absent(value) else number(value)
 
 
 def optional_whole(value: Json) -> int | None:
-    """Return an integer, also from `92.0` and from text, None for none and for blank text.
+    """Return an integer, also from `92.0` and from text, None for null and for blank text.
 
-    ValueError says what is wrong.
+    ValueError has the reason.
     """
     if type(value) is int:
         return value
@@ -60,7 +54,7 @@ def optional_whole(value: Json) -> int | None:
 
 
 def text(value: Json) -> str | None:
-    """Return text without control characters and blanks around it, None where nothing is left.
+    """Return text without control characters and surrounding blanks, None where nothing is left.
 
     ValueError where it is not text.
     """
@@ -72,33 +66,43 @@ def text(value: Json) -> str | None:
 
 
 def factors(value: Json, limit: int) -> tuple[Factor, ...]:
-    """Return the first influential factors, without those that say nothing.
+    """Return the first influential factors, without empty ones.
 
     Values become text as JSON writes them, without control characters. An importance is low, medium
-    or high, in any letter case; another is left out. ValueError says what is wrong.
+    or high, in any letter case; another is left out. ValueError has the reason.
     """
     if value is None:
         return ()
     if type(value) is not list:
         raise ValueError("is not a list")
     first = value if len(value) <= limit else value[:limit]
-    if _are_usual(first):
+    if _are_normalised(first):
         return tuple(first)
     return tuple([factor for item in first if (factor := _factor(item))])
 
 
-def _are_usual(items: list[Json]) -> bool:
-    """Most factors are as they should be, and are taken as they are."""
+def _are_normalised(items: list[Json]) -> bool:
+    """Return True where factors need no change, as most do."""
     try:
         for item in items:
             code, value = item["code"], item["value"]
             if not (type(code) is type(value) is str and code and value):
                 return False
-            if item["importance"] not in _USUAL_IMPORTANCE or len(item) != _USUAL_LENGTH:
+            if item["importance"] not in IMPORTANCES or len(item) != _FACTOR_SIZE:
                 return False
     except (KeyError, TypeError):
         return False
     return are_clean([item["code"] for item in items], [item["value"] for item in items])
+
+
+def are_clean(codes: list[str], values: list[str]) -> bool:
+    """Return True where no code or value is blank or has control characters.
+
+    One test of all texts together is faster than one for each. It may refuse texts that are fine,
+    such as one that begins with a blank; they are then looked at one by one.
+    """
+    together = "|" + "|".join(codes) + "|" + "|".join(values)
+    return together.isprintable() and "| " not in together
 
 
 def _factor(item: Json) -> Factor | None:
@@ -111,24 +115,12 @@ def _factor(item: Json) -> Factor | None:
         name = key if key in _FACTOR_KEYS else key.lower()
         if name not in _FACTOR_KEYS or value is None:
             continue
-        said = _importance(_text_of(value)) if name == "importance" else _text_of(value)
-        if said and not said.isspace():
-            factor[name] = said
+        part = _text_of(value)
+        if name == "importance" and (part := part.strip().lower()) not in IMPORTANCES:
+            continue
+        if part and not part.isspace():
+            factor[name] = part
     return cast("Factor", factor)
-
-
-def are_clean(codes: list[str], values: list[str]) -> bool:
-    """Return True where parts of factors are taken as they are: none is blank or has controls.
-
-    Asked of all at once, which is faster; what is refused may be fine when it is looked at closely.
-    """
-    together = "|" + "|".join(codes) + "|" + "|".join(values)
-    return together.isprintable() and "| " not in together
-
-
-def _importance(said: str) -> str:
-    level = said.strip().lower()
-    return level if level in _USUAL_IMPORTANCE else ""
 
 
 def _text_of(value: Json) -> str:

@@ -1,11 +1,11 @@
-"""Where writer schemas come from, by the settings.
+"""Schemas by id from a Confluent-compatible schema registry, or from `schemas/`.
 
-One GET to a schema registry: bounded in time and size, no redirects, no proxy from outside.
-
-A Confluent-compatible schema registry: asked once for each id, patient with ids it lacks.
+Each request is one GET, bounded in time and size, without redirects and without a proxy from the
+environment. Each id is fetched once; an unknown one is asked for again for a while.
 """
 
 import base64
+import random
 import ssl
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -18,26 +18,35 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from processor.codec.schemas import Schema, SchemaFolder, SchemaSource, made_ready
+from processor.codec.schemas import Schema, SchemaFolder, SchemaSource, prepare
 from processor.domain.clock import Clock
 from processor.domain.errors import SettingsError, UnavailableError
+from processor.domain.retry import Retry, RetryPolicy, Uniform
 from processor.domain.schema_files import schemas_folder
 from processor.settings import RegistrySettings
 
 PART = "registry"
-_MAX_ANSWER_BYTES = 4 << 20
+_MAX_RESPONSE_BYTES = 4 << 20
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
+_OK, _NOT_FOUND, _UNKNOWN_ID = 200, 404, 40403
+
+_MAX_SCHEMAS = 512
+_MAX_REFERENCES = 64
+_UNKNOWN_ID_RETRY_SECONDS = 1.0
+_UNKNOWN_ID_FORGET_SECONDS = 600.0
+_MAX_GIVEN_UP = 16
+"""Unknown ids given up on, from which on further ones are not waited for."""
 
 
 class RegistryResponse(NamedTuple):
-    """What the registry said: an HTTP status and the JSON that came with it."""
+    """A response of the registry: an HTTP status and the JSON of its body."""
 
     status: int
     body: Any
 
 
 class RegistryClient:
-    """Asks a registry over HTTP/1.1; a connection serves one question, since few are asked."""
+    """Sends requests over HTTP/1.1, each on its own connection: there are few."""
 
     def __init__(self, settings: RegistrySettings) -> None:
         address = urlsplit(settings.url or "")
@@ -51,16 +60,16 @@ class RegistryClient:
         self._tls = _tls(settings) if address.scheme == "https" else None
 
     def get(self, path: str) -> RegistryResponse:
-        """Ask for a path under the registry's URL; UnavailableError where no JSON comes back."""
+        """Return the response for a path under the URL; UnavailableError where it is not JSON."""
         connection = self._connection()
         try:
             connection.connect()
-            with _cut_after(self._seconds, connection.sock):
+            with _shut_down_after(self._seconds, connection.sock):
                 connection.request(
                     "GET", self._address.path.rstrip("/") + path, None, self._headers
                 )
                 response = connection.getresponse()
-                text = response.read(_MAX_ANSWER_BYTES + 1)
+                text = response.read(_MAX_RESPONSE_BYTES + 1)
         except (OSError, HTTPException) as error:
             detail = f"No answer from the schema registry ({type(error).__name__})."
             raise UnavailableError(PART, detail) from error
@@ -76,14 +85,14 @@ class RegistryClient:
 
 
 @contextmanager
-def _cut_after(seconds: float, wire: socket) -> Iterator[None]:
-    """Cut a connection that drips: a socket's own timeout begins again with every byte."""
+def _shut_down_after(seconds: float, connection: socket) -> Iterator[None]:
+    """Bound the whole request: a socket's own timeout starts again with every byte received."""
 
-    def cut() -> None:
+    def shut_down() -> None:
         with suppress(OSError):
-            wire.shutdown(SHUT_RDWR)
+            connection.shutdown(SHUT_RDWR)
 
-    timer = Timer(seconds, cut)
+    timer = Timer(seconds, shut_down)
     timer.daemon = True
     timer.start()
     try:
@@ -94,7 +103,7 @@ def _cut_after(seconds: float, wire: socket) -> Iterator[None]:
 
 
 def _json(text: bytes, status: int) -> Any:  # noqa: ANN401  any JSON
-    if len(text) > _MAX_ANSWER_BYTES:
+    if len(text) > _MAX_RESPONSE_BYTES:
         raise UnavailableError(PART, "The schema registry's answer is too large.")
     try:
         return msgspec.json.decode(text)
@@ -117,116 +126,116 @@ def _tls(settings: RegistrySettings) -> ssl.SSLContext:
         raise SettingsError([f"registry.ca_file: {error}."]) from error
 
 
-_KEPT = 512
-_MAX_REFERENCES = 64
-_ASK_AGAIN_SECONDS = 1.0
-_FORGET_SECONDS = 600.0
-_GIVEN_UP_TOO_OFTEN = 16
-_OK, _NOT_FOUND, _UNKNOWN_ID = 200, 404, 40403
+class _UnknownId(msgspec.Struct):
+    """An id the registry does not have: since when, and whether it is still waited for."""
 
-
-class _Missing(msgspec.Struct):
-    """An id the registry does not know: when it was first and last asked for."""
-
-    first: float
-    last: float
-    given_up: bool
+    since: float
+    retry: Retry
+    is_given_up: bool = False
 
 
 class RegistrySchemas:
-    """Schemas of a registry, kept for as long as there is room.
+    """Fetches the schemas of a registry and caches a bounded number of them.
 
-    An id the registry does not know is asked for again, once a second, for `unknown_id_seconds`:
-    until then `learn` raises, so that its records wait; afterwards `get` returns None, so that they
-    are rejected. It is asked for anew ten minutes later. While many ids have been given up on, new
-    ones are not waited for: a producer that makes up ids must not hold everybody else's records.
+    An id the registry does not know is asked for again, within a second each time, for
+    `unknown_id_seconds`: until then `fetch_schemas` raises, so that its records wait; afterwards
+    `get` returns None, so that they are rejected. Ten minutes after the first request it is asked
+    for anew. While many ids are given up on, new ones are not waited for: a producer that makes up
+    ids must not block the records of others.
     """
 
-    def __init__(self, settings: RegistrySettings, folder: SchemaFolder, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: RegistrySettings,
+        folder: SchemaFolder,
+        clock: Clock,
+        *,
+        uniform: Uniform = random.uniform,
+    ) -> None:
         self._client = RegistryClient(settings)
-        self._patience = settings.unknown_id_seconds
+        self._unknown_id_retry = RetryPolicy(
+            first_seconds=_UNKNOWN_ID_RETRY_SECONDS,
+            max_seconds=_UNKNOWN_ID_RETRY_SECONDS,
+            budget_seconds=settings.unknown_id_seconds,
+        )
         self._folder = folder
         self._clock = clock
-        self._known: dict[int, Schema] = {}
-        self._missing: dict[int, _Missing] = {}
+        self._uniform = uniform
+        self._schemas: dict[int, Schema] = {}
+        self._unknown: dict[int, _UnknownId] = {}
 
     def fetch_schemas(self, ids: AbstractSet[int]) -> None:
-        """Ask for the ids that are not known; UnavailableError on an outage or while waiting."""
-        unknown = [schema_id for schema_id in ids if schema_id not in self._known]
-        if not unknown:
+        """Fetch the ids that are not cached; UnavailableError on an outage or while waiting."""
+        missing = [schema_id for schema_id in ids if schema_id not in self._schemas]
+        if not missing:
             return
-        self._make_room(ids)
-        for schema_id in unknown:
-            if self._is_due(schema_id):
-                self._ask(schema_id)
-        waiting = [str(schema_id) for schema_id in unknown if self._is_awaited(schema_id)]
+        self._evict(ids)
+        for schema_id in missing:
+            unknown = self._unknown.get(schema_id)
+            if unknown is None or (not unknown.is_given_up and unknown.retry.due):
+                self._request(schema_id)
+        waiting = [str(schema_id) for schema_id in missing if self._is_awaited(schema_id)]
         if waiting:
             detail = f"Not known to the schema registry yet: schema {', '.join(waiting[:10])}."
             raise UnavailableError(PART, detail)
 
     def get(self, schema_id: int) -> Schema | None:
-        """Return what was learned of an id, None where the registry does not know it."""
-        return self._known.get(schema_id)
+        """Return the fetched schema of an id, None where the registry does not know it."""
+        return self._schemas.get(schema_id)
 
     def named(self, name: str) -> Schema:
-        """Return the schema of a file: what has no frame has no id to ask a registry for."""
+        """Return the schema of a file: a message without a frame has no id."""
         return self._folder.named(name)
 
-    def _make_room(self, wanted: AbstractSet[int]) -> None:
-        """Forget the oldest answers beyond the bound, and ids whose time is over."""
-        surplus = len(self._known) - _KEPT
-        for schema_id in [one for one in self._known if one not in wanted][: max(0, surplus)]:
-            del self._known[schema_id]
+    def _evict(self, needed: AbstractSet[int]) -> None:
+        """Remove the oldest schemas beyond the bound, and unknown ids that are to be asked anew."""
+        surplus = len(self._schemas) - _MAX_SCHEMAS
+        for schema_id in [one for one in self._schemas if one not in needed][: max(0, surplus)]:
+            del self._schemas[schema_id]
         now = self._clock.monotonic()
-        for schema_id, missing in list(self._missing.items()):
-            if missing.given_up and now - missing.first >= _FORGET_SECONDS:
-                del self._missing[schema_id]
-
-    def _is_due(self, schema_id: int) -> bool:
-        missing = self._missing.get(schema_id)
-        if missing is None:
-            return True
-        waited = self._clock.monotonic() - missing.last
-        return not missing.given_up and waited >= _ASK_AGAIN_SECONDS
+        for schema_id, unknown in list(self._unknown.items()):
+            if unknown.is_given_up and now - unknown.since >= _UNKNOWN_ID_FORGET_SECONDS:
+                del self._unknown[schema_id]
 
     def _is_awaited(self, schema_id: int) -> bool:
-        missing = self._missing.get(schema_id)
-        return missing is not None and not missing.given_up
+        unknown = self._unknown.get(schema_id)
+        return unknown is not None and not unknown.is_given_up
 
-    def _ask(self, schema_id: int) -> None:
+    def _request(self, schema_id: int) -> None:
         schema = self._fetch(schema_id)
         if schema is not None:
-            self._known[schema_id] = schema
-            self._missing.pop(schema_id, None)
+            self._schemas[schema_id] = schema
+            self._unknown.pop(schema_id, None)
             return
-        now = self._clock.monotonic()
-        missing = self._missing.setdefault(schema_id, _Missing(now, now, given_up=False))
-        missing.last = now
-        missing.given_up = now - missing.first >= self._patience or self._is_flooded()
-
-    def _is_flooded(self) -> bool:
-        given_up = sum(missing.given_up for missing in self._missing.values())
-        return given_up >= _GIVEN_UP_TOO_OFTEN
+        unknown = self._unknown.get(schema_id)
+        if unknown is None:
+            retry = Retry(self._unknown_id_retry, self._clock, uniform=self._uniform)
+            unknown = self._unknown[schema_id] = _UnknownId(self._clock.monotonic(), retry)
+        unknown.retry.failed()
+        given_up = sum(one.is_given_up for one in self._unknown.values())
+        unknown.is_given_up = unknown.retry.exhausted or given_up >= _MAX_GIVEN_UP
 
     def _fetch(self, schema_id: int) -> Schema | None:
-        answer = self._client.get(f"/schemas/ids/{schema_id}")
-        if answer.status == _NOT_FOUND and _error_code(answer) == _UNKNOWN_ID:
+        response = self._client.get(f"/schemas/ids/{schema_id}")
+        if response.status == _NOT_FOUND and _error_code(response) == _UNKNOWN_ID:
             return None
-        stored = _stored(answer)
+        stored = _stored(response)
         references: list[str] = []
         self._collect(stored, references, set())
-        return made_ready(stored.schema_type, stored.schema, references, self._folder)
+        return prepare(stored.schema_type, stored.schema, references, self._folder)
 
-    def _collect(self, stored: "_Stored", texts: list[str], asked: set[tuple[str, int]]) -> None:
-        """Add what a schema refers to, each after what it refers to itself, each once."""
+    def _collect(
+        self, stored: "_StoredSchema", texts: list[str], fetched: set[tuple[str, int]]
+    ) -> None:
+        """Add the referenced schemas once each, a schema after those it refers to itself."""
         for reference in stored.references or ():
-            place = (reference.subject, reference.version)
-            if place in asked or len(asked) == _MAX_REFERENCES:
+            version = (reference.subject, reference.version)
+            if version in fetched or len(fetched) == _MAX_REFERENCES:
                 continue
-            asked.add(place)
+            fetched.add(version)
             path = f"/subjects/{quote(reference.subject, safe='')}/versions/{reference.version}"
             inner = _stored(self._client.get(path))
-            self._collect(inner, texts, asked)
+            self._collect(inner, texts, fetched)
             texts.append(inner.schema)
 
 
@@ -235,28 +244,28 @@ class _Reference(msgspec.Struct, frozen=True, rename="camel"):
     version: int
 
 
-class _Stored(msgspec.Struct, frozen=True, rename="camel"):
-    """A schema as the registry answers it (Confluent, Schema Registry API)."""
+class _StoredSchema(msgspec.Struct, frozen=True, rename="camel"):
+    """A schema as the registry returns it (Confluent, Schema Registry API)."""
 
     schema: str
     schema_type: str = "AVRO"
     references: tuple[_Reference, ...] | None = None
 
 
-def _stored(answer: RegistryResponse) -> _Stored:
-    if answer.status != _OK:
-        raise UnavailableError(PART, f"The schema registry answered {answer.status}.")
+def _stored(response: RegistryResponse) -> _StoredSchema:
+    if response.status != _OK:
+        raise UnavailableError(PART, f"The schema registry answered {response.status}.")
     try:
-        return msgspec.convert(answer.body, _Stored)
+        return msgspec.convert(response.body, _StoredSchema)
     except msgspec.ValidationError as error:
         raise UnavailableError(PART, "The schema registry's answer has no schema in it.") from error
 
 
-def _error_code(answer: RegistryResponse) -> Any:  # noqa: ANN401  whatever the registry has there
-    return answer.body.get("error_code") if isinstance(answer.body, dict) else None
+def _error_code(response: RegistryResponse) -> Any:  # noqa: ANN401  whatever the registry has there
+    return response.body.get("error_code") if isinstance(response.body, dict) else None
 
 
 def schema_source(settings: RegistrySettings, clock: Clock) -> SchemaSource:
-    """Return the registry the settings name, or the folder where they name none; SettingsError."""
+    """Return the registry of the settings, or the folder where there is no URL; SettingsError."""
     folder = SchemaFolder(settings.folder or schemas_folder())
     return folder if settings.url is None else RegistrySchemas(settings, folder, clock)

@@ -1,4 +1,4 @@
-"""What is forwarded of an experience event, as bytes: a format number, then MessagePack.
+"""The messages of the repartition topic as bytes: a format number, then MessagePack.
 
 Within a format fields are only ever added at the end, with a default, so each version reads what an
 older one wrote and skips what a newer one added.
@@ -19,28 +19,29 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(RepartitionMessage).decode
 
 
-def encode(repartitioned: RepartitionMessage) -> bytes:
-    """Return the value of a message of the internal topic."""
-    return _FRAME + _encode(repartitioned)
+def encode(message: RepartitionMessage) -> bytes:
+    """Return the value of a message of the repartition topic."""
+    return _FRAME + _encode(message)
 
 
 def decode(value: bytes) -> RepartitionMessage:
-    """Return what was forwarded; RejectError where the value is not ours, or not whole."""
+    """Return the message; RejectError where the value has another format or is not whole."""
     if value[:1] != _FRAME:
         raise _malformed(f"It is in another format than {_FORMAT}: a newer version's, or not ours.")
     try:
-        repartitioned = _decode(value[1:])
+        message = _decode(value[1:])
     except msgspec.MsgspecError:
         raise _malformed("It is no forwarded experience event.") from None
-    if b"|" not in repartitioned.person:
+    if b"|" not in message.person:
         raise _malformed("It names no person.")
-    return repartitioned
+    return message
 
 
 def key_of(person: bytes, *, namespaced: bool) -> bytes:
-    """Return the Kafka key of a person's messages, the same as their scores': the id alone, or all.
+    """Return the Kafka key of a person's messages, the same as that of their scores.
 
-    `person` is a person key, `Namespace|id`; no namespace holds a bar.
+    `person` is a person key, `Namespace|id`; the key is all of it where it is `namespaced`, else
+    the id. No namespace contains a bar.
     """
     return person if namespaced else person.partition(b"|")[2]
 

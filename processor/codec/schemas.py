@@ -1,6 +1,6 @@
-"""The folder `schemas/` as a registry: schemas by id, by file name, and the newest of each name.
+"""Writer schemas by id, and the folder `schemas/` as a source of them.
 
-Writer schemas: what a schema id can turn out to be, and who is asked for it.
+The folder has schemas by id, by file name, and the newest of each full name.
 """
 
 import re
@@ -11,84 +11,83 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from processor.codec.avro import AvroSchema, ready_schema, resolved_by
+from processor.codec.avro import AvroSchema, prepare_schema, read_as_newest
 from processor.codec.avro_limits import UnsafeSchemaError
 from processor.domain.errors import SettingsError
 from processor.domain.outcome import Reason
-
-
-class JsonText(msgspec.Struct, frozen=True):
-    """The schema is a JSON Schema: the message is JSON text and says itself what it holds."""
-
-
-class Unreadable(msgspec.Struct, frozen=True):
-    """A schema that records are not decoded with; all of them are rejected for this reason."""
-
-    reason: Reason
-    detail: str
-
-
-Schema: TypeAlias = AvroSchema | JsonText | Unreadable
-
-
-class SchemaSource(Protocol):
-    """Who knows schemas by id: a registry, or a folder of files."""
-
-    def fetch_schemas(self, ids: AbstractSet[int]) -> None:
-        """Make `get` able to answer for these ids.
-
-        UnavailableError while that can not be done: an outage, or an id that may yet become known.
-        """
-        ...
-
-    def get(self, schema_id: int) -> Schema | None:
-        """Return what was learned of an id, None where nobody knows it. Asks nobody."""
-        ...
-
-    def named(self, name: str) -> Schema:
-        """Return the schema of a file, for messages without a frame; SettingsError."""
-        ...
-
-
-class NewestSchemas(Protocol):
-    """Who knows the schema our side reads a type of record with."""
-
-    def newest(self, name: str) -> AvroSchema | None:
-        """Return the newest schema of a full name, None where the name is not one of ours."""
-        ...
-
-
-def made_ready(
-    kind: str, text: str | bytes, references: Sequence[str | bytes], newest: NewestSchemas
-) -> Schema:
-    """Turn a schema as a registry stores it into what its records are decoded with."""
-    match kind:
-        case "JSON":
-            return JsonText()
-        case "AVRO":
-            return _avro(text, references, newest)
-        case _:
-            detail = f"The schema is {kind}; Avro and JSON Schema are read."
-            return Unreadable(Reason.UNKNOWN_SCHEMA, detail)
-
-
-def _avro(
-    text: str | bytes, references: Sequence[str | bytes], newest: NewestSchemas
-) -> AvroSchema | Unreadable:
-    try:
-        schema = ready_schema(text, references)
-    except UnsafeSchemaError as error:
-        return Unreadable(Reason.UNSAFE_SCHEMA, str(error))
-    return resolved_by(schema, newest.newest(schema.name))
-
 
 _AVRO = "avro"
 _SUFFIX = ".avsc"
 _VERSION = re.compile(r"\.v([0-9]+)$")
 
 
+class JsonSchema(msgspec.Struct, frozen=True):
+    """A JSON Schema: the message is JSON text, which is decoded without it."""
+
+
+class UnusableSchema(msgspec.Struct, frozen=True):
+    """A schema that no record is decoded with; all its records are rejected for this reason."""
+
+    reason: Reason
+    detail: str
+
+
+Schema: TypeAlias = AvroSchema | JsonSchema | UnusableSchema
+
+
+class SchemaSource(Protocol):
+    """A source of schemas by id: a registry, or a folder of files."""
+
+    def fetch_schemas(self, ids: AbstractSet[int]) -> None:
+        """Fetch the schemas of these ids, so that `get` returns them.
+
+        UnavailableError on an outage, and for an id that may become known later.
+        """
+        ...
+
+    def get(self, schema_id: int) -> Schema | None:
+        """Return the fetched schema of an id, None where it is unknown; without a request."""
+        ...
+
+    def named(self, name: str) -> Schema:
+        """Return the schema of a file, for messages without a frame; SettingsError if missing."""
+        ...
+
+
+class NewestSchemas(Protocol):
+    """A source of reader schemas."""
+
+    def newest(self, name: str) -> AvroSchema | None:
+        """Return the newest schema of a full name, None where no file has it."""
+        ...
+
+
+def prepare(
+    kind: str, text: str | bytes, references: Sequence[str | bytes], newest: NewestSchemas
+) -> Schema:
+    """Return the schema that records are decoded with, from its text as a registry stores it."""
+    match kind:
+        case "JSON":
+            return JsonSchema()
+        case "AVRO":
+            return _avro(text, references, newest)
+        case _:
+            detail = f"The schema is {kind}; Avro and JSON Schema are read."
+            return UnusableSchema(Reason.UNKNOWN_SCHEMA, detail)
+
+
+def _avro(
+    text: str | bytes, references: Sequence[str | bytes], newest: NewestSchemas
+) -> AvroSchema | UnusableSchema:
+    try:
+        schema = prepare_schema(text, references)
+    except UnsafeSchemaError as error:
+        return UnusableSchema(Reason.UNSAFE_SCHEMA, str(error))
+    return read_as_newest(schema, newest.newest(schema.name))
+
+
 class SchemaFolder:
-    """Reads every schema once, at start; SettingsError names the file that is not right.
+    """Reads every schema once, at start; SettingsError names the file that is wrong.
 
     `avro/<name>.v<N>.avsc` are the schemas, the largest N of a full name the newest.
     `avro/ids.json` maps the ids that frames carry to files, as paths within the folder; a file that
@@ -104,7 +103,7 @@ class SchemaFolder:
         self._by_id = self._read_ids()
 
     def newest(self, name: str) -> AvroSchema | None:
-        """Return the newest schema of a full name, None where the name is not one of ours."""
+        """Return the newest schema of a full name, None where no file has it."""
         return self._newest.get(name)
 
     def named(self, name: str) -> Schema:
@@ -112,10 +111,10 @@ class SchemaFolder:
         path = self._folder / _AVRO / f"{name}{_SUFFIX}"
         if name not in self._named:
             raise SettingsError([f"There is no schema file {path}."])
-        return made_ready("AVRO", path.read_bytes(), (), self)
+        return prepare("AVRO", path.read_bytes(), (), self)
 
     def fetch_schemas(self, ids: AbstractSet[int]) -> None:
-        """Do nothing: a folder knows at once all it will ever know."""
+        """Do nothing: all files were read at start."""
 
     def get(self, schema_id: int) -> Schema | None:
         """Return the schema of an id in `ids.json`, None where it is not there."""
@@ -128,7 +127,7 @@ class SchemaFolder:
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.MsgspecError) as error:
-            raise SettingsError([f"{path} can not be read: {error}."]) from error
+            raise SettingsError([f"{path} cannot be read: {error}."]) from error
         return {schema_id: self._schema(file) for schema_id, file in files.items()}
 
     def _schema(self, file: str) -> Schema:
@@ -137,7 +136,7 @@ class SchemaFolder:
             raise SettingsError(
                 [f"{self._folder / _AVRO / 'ids.json'} names {file}: no such file."]
             )
-        return self.named(path.stem) if path.suffix == _SUFFIX else JsonText()
+        return self.named(path.stem) if path.suffix == _SUFFIX else JsonSchema()
 
 
 def _version(stem: str) -> int:
@@ -147,6 +146,6 @@ def _version(stem: str) -> int:
 
 def _read(path: Path) -> AvroSchema:
     try:
-        return ready_schema(path.read_bytes())
+        return prepare_schema(path.read_bytes())
     except (OSError, UnsafeSchemaError) as error:
         raise SettingsError([f"{path}: {error}"]) from error

@@ -1,4 +1,8 @@
-"""Customer AI scores in a record: laid out as Customer AI does, or flat as our own schema."""
+"""The general way of reading scores: Customer AI's layout or a flat record, in any variation.
+
+It decides what a record holds and has the reason for each reject. `fast_path` is the other way:
+faster, for records in their most frequent form only, with the same result.
+"""
 
 from functools import partial
 from typing import Any
@@ -7,7 +11,7 @@ import msgspec
 
 from processor.codec.coerce import factors, number, optional_number, optional_whole, text
 from processor.codec.dates import Dates
-from processor.codec.envelope import Unwrapped
+from processor.codec.entity import Unwrapped
 from processor.codec.field_aliases import FieldAliases, KeyedCache, ScoreKeys
 from processor.domain.errors import RejectError
 from processor.domain.outcome import Reason, Reject, Stage
@@ -16,48 +20,49 @@ from processor.settings import ReadingSettings
 
 MAX_MODELS = 64
 """Models in one record at most: each bad one makes a dead letter of the whole record."""
-_LONGEST_STEP = 128
+_MAX_POINTER_STEP = 128
 
 
 class FoundScores(msgspec.Struct, frozen=True):
-    """The scores of one record, and what is wrong with the bad ones."""
+    """The scores of one record, and the rejects of the bad ones."""
 
     scores: tuple[Score, ...]
     rejects: tuple[Reject, ...]
 
 
 class _Model(msgspec.Struct, frozen=True, gc=False):
-    """One model's object, and the keys that lead to it."""
+    """One model's object, and the keys that lead to it; a flat record has neither key."""
 
     name: str
     body: Any
-    root: str
+    pointer: str
+    """JSON pointer to the entity."""
     tenant: str = ""
     container: str = ""
 
-    def refused(
-        self, detail: str, leaf: str | None = None, reason: Reason = Reason.BAD_SCORE
+    def reject(
+        self, detail: str, key: str | None = None, reason: Reason = Reason.BAD_SCORE
     ) -> RejectError:
-        """Say what is wrong with the model, or with one of its leaves."""
+        """Return the reject of the model, or of one of its fields."""
         nested = (self.tenant, self.container, self.name) if self.container else ()
-        steps = nested if leaf is None else (*nested, leaf)
-        pointer = self.root + "".join([f"/{_step(step)}" for step in steps])
+        steps = nested if key is None else (*nested, key)
+        pointer = self.pointer + "".join([f"/{_pointer_step(step)}" for step in steps])
         return RejectError(Stage.READ, reason, detail, pointer=pointer, model=self.name)
 
 
-_NONE = FoundScores((), ())
+_NO_SCORES = FoundScores((), ())
 
 
 class ScoreReader:
-    """Reads scores by the settings' names and aliases; letter case is ignored throughout."""
+    """Reads scores by the names and aliases of the settings; letter case is ignored throughout."""
 
     def __init__(self, settings: ReadingSettings, dates: Dates) -> None:
         self._containers = frozenset(name.lower() for name in settings.containers)
-        self._tenants = KeyedCache(_tenants)
-        self._names = FieldAliases(settings.aliases)
+        self._tenants = KeyedCache(_tenant_keys)
+        self._aliases = FieldAliases(settings.aliases)
         self._instant_ms = dates.instant_ms
         self._max_factors = settings.max_factors
-        self._forms = (
+        self._coercions = (
             ("score", number),
             ("probability", optional_number),
             ("percentile", optional_whole),
@@ -67,10 +72,10 @@ class ScoreReader:
         )
 
     def read_models(self, unwrapped: Unwrapped, identities: tuple[Identity, ...]) -> FoundScores:
-        """Read every model under `_<tenant>.CustomerAI`; a bad one does not cost the others."""
+        """Read every model under `_<tenant>.CustomerAI`; a bad one does not affect the others."""
         models = self._models(unwrapped)
         if not models:
-            return _NONE
+            return _NO_SCORES
         scores: list[Score] = []
         rejects: list[Reject] = []
         for model in models:
@@ -84,13 +89,13 @@ class ScoreReader:
                 raise RejectError(Stage.READ, Reason.BAD_SCORE, detail)
         return FoundScores(tuple(scores), tuple(rejects))
 
-    def are_in(self, unwrapped: Unwrapped) -> bool:
+    def has_models(self, unwrapped: Unwrapped) -> bool:
         """Return True where there is any model under `_<tenant>.CustomerAI`, good or bad."""
         return bool(self._models(unwrapped))
 
     def flat_prediction(self, unwrapped: Unwrapped) -> str | None:
-        """Return the prediction a flat record names, None where it is not a flat score record."""
-        key = self._names.keys_of(unwrapped.entity).prediction
+        """Return the prediction of a flat score record, None where it is not one."""
+        key = self._aliases.keys_of(unwrapped.entity).prediction
         name = unwrapped.entity[key] if key is not None else None
         return name if type(name) is str and name.strip() else None
 
@@ -117,8 +122,8 @@ class ScoreReader:
     def _score(self, model: _Model, identities: tuple[Identity, ...]) -> Score:
         body = model.body
         if type(body) is not dict:
-            raise model.refused("The model is not an object.")
-        keys = self._names.keys_of(body)
+            raise model.reject("The model is not an object.")
+        keys = self._aliases.keys_of(body)
         try:
             return Score(
                 model.name,
@@ -131,25 +136,25 @@ class ScoreReader:
                 factors(body.get(keys.influentialFactors), self._max_factors),
             )
         except ValueError as error:
-            raise self._refused(model, keys) from error
+            raise self._bad_field(model, keys) from error
 
-    def _refused(self, model: _Model, keys: ScoreKeys) -> RejectError:
-        """Find the guilty leaf again, slowly, and say what is wrong with it."""
+    def _bad_field(self, model: _Model, keys: ScoreKeys) -> RejectError:
+        """Coerce field by field again to find the bad one, and return its reject."""
         if model.body.get(keys.score) is None:
-            return model.refused("There is no score.")
+            return model.reject("There is no score.")
         if model.body.get(keys.scoreDate) is None:
-            return model.refused("There is no score date.", reason=Reason.BAD_DATE)
-        for leaf, form in self._forms:
-            key: str | None = getattr(keys, leaf)
+            return model.reject("There is no score date.", reason=Reason.BAD_DATE)
+        for field, coerce in self._coercions:
+            key: str | None = getattr(keys, field)
             try:
-                form(model.body.get(key))
+                coerce(model.body.get(key))
             except ValueError as error:
-                reason = Reason.BAD_DATE if leaf == "scoreDate" else Reason.BAD_SCORE
-                return model.refused(f"The field {leaf} {error}.", key, reason=reason)
-        return model.refused("The score can not be read.")
+                reason = Reason.BAD_DATE if field == "scoreDate" else Reason.BAD_SCORE
+                return model.reject(f"The field {field} {error}.", key, reason=reason)
+        return model.reject("The score can not be read.")
 
 
-def _tenants(keys: tuple[str, ...]) -> tuple[str, ...]:
+def _tenant_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(key for key in keys if key.startswith("_"))
 
 
@@ -158,7 +163,7 @@ def _is_absent(body: object) -> bool:
     return type(body) is dict and all(value is None for value in body.values())
 
 
-def _step(key: str) -> str:
-    """Escape a key for a JSON pointer (RFC 6901), cut where it is absurdly long."""
-    key = key[:_LONGEST_STEP]
+def _pointer_step(key: str) -> str:
+    """Escape a key for a JSON pointer (RFC 6901), cut where it is very long."""
+    key = key[:_MAX_POINTER_STEP]
     return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key

@@ -5,19 +5,17 @@ Dead letters are selected, grouped, and described without personal data.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, cast
+from contextlib import closing
+from typing import NamedTuple
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.dead_letter.dead_letter import DeadLetter, read
-from processor.domain.clock import Clock, Deadline, rfc3339
-from processor.domain.errors import UnavailableError
+from processor.domain.clock import Clock, rfc3339
 from processor.domain.outcome import Reason, Stage
-from processor.domain.record import Headers, Record
+from processor.domain.record import Record
+from processor.kafka.topic_reader import TopicReader
 from processor.settings import Settings
-from processor.settings.kafka_client import connection
-from processor.telemetry.log_limiter import client_logger
 
 
 class FoundDeadLetter(NamedTuple):
@@ -112,136 +110,51 @@ def _redacted(value: bytes | None) -> str | None:
 
 
 Progress = Callable[[int, int], None]
-"""Called from time to time: offsets read, and offsets in all."""
-
-_METADATA_SECONDS = 10.0
-_NO_ANSWER_SECONDS = 30.0
-_POLL_RECORDS = 1_000
-_POLL_SECONDS = 0.5
+"""Called from time to time with the offsets read so far, and the offsets in all."""
 
 
 class DeadLetterReader:
-    """Reads the topic from the oldest record to the newest at the time of the call.
+    """Reads from the oldest dead letter to the newest there is when reading begins.
 
     Raises UnavailableError where Kafka does not answer.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
-        self._topic = settings.dead_letter.topic
         self._clock = clock
 
     def select(
         self, selection: Selection, progress: Progress | None = None
     ) -> Iterator[FoundDeadLetter]:
-        """Yield the selected dead letters, by partition in order."""
+        """Yield the dead letters of a selection, by partition in order."""
         for found in self.scan(progress):
             if found.dead_letter is not None and selection.takes(found.dead_letter):
                 yield found
 
     def scan(self, progress: Progress | None = None) -> Iterator[FoundDeadLetter]:
-        """Yield every record of the topic, those included that are no dead letters."""
-        consumer = self._open()
-        try:
-            ends = self._ends(consumer)
-            starts = {number: low for number, (low, high) in ends.items() if low < high}
-            stops = {number: ends[number][1] for number in starts}
-            yield from self._read(consumer, starts, stops, progress)
-        finally:
-            consumer.close()
+        """Yield every record of the topic, also those that are not the processor's."""
+        with closing(self._open()) as reader:
+            ranges = reader.ranges()
+            total = sum(map(len, ranges.values()))
+            for records, left in reader.scan(ranges):
+                yield from map(_found, records)
+                if progress is not None:
+                    progress(total - left, total)
 
     def one(self, partition: int, offset: int) -> FoundDeadLetter | None:
-        """Return the record at an offset, None where there is none."""
-        consumer = self._open()
-        try:
-            low, high = self._ends(consumer).get(partition, (0, 0))
-            if not low <= offset < high:
-                return None
-            found = self._read(consumer, {partition: offset}, {partition: offset + 1}, None)
-            return next(found, None)
-        finally:
-            consumer.close()
+        """Return the record at one offset, None where there is none."""
+        with closing(self._open()) as reader:
+            record = reader.record_at(partition, offset)
+        return None if record is None else _found(record)
 
-    def _open(self) -> Consumer:
-        kafka = self._settings.kafka
-        name = f"{kafka.group_id}-dead-letters"
-        return Consumer(
-            {
-                **connection(kafka.bootstrap_servers, name, kafka.client),
-                "group.id": name,  # never joined, never committed to
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "allow.auto.create.topics": False,
-            },
-            logger=client_logger("kafka-dead-letter-reader", self._clock),
+    def _open(self) -> TopicReader:
+        return TopicReader(
+            self._settings.kafka,
+            self._settings.dead_letter.topic,
+            part="dead letters",
+            clock=self._clock,
         )
 
-    def _ends(self, consumer: Consumer) -> dict[int, tuple[int, int]]:
-        try:
-            topic = consumer.list_topics(self._topic, timeout=_METADATA_SECONDS).topics[self._topic]
-            if topic.error is not None:
-                raise UnavailableError("dead letters", f"{self._topic}: {topic.error.str()}")
-            return {
-                number: consumer.get_watermark_offsets(
-                    TopicPartition(self._topic, number), timeout=_METADATA_SECONDS
-                )
-                for number in topic.partitions
-            }
-        except KafkaException as error:
-            raise UnavailableError("dead letters", error.args[0].str()) from error
 
-    def _read(
-        self,
-        consumer: Consumer,
-        starts: dict[int, int],
-        stops: dict[int, int],
-        progress: Progress | None,
-    ) -> Iterator[FoundDeadLetter]:
-        total = sum(stops[number] - start for number, start in starts.items())
-        consumer.assign([TopicPartition(self._topic, *start) for start in starts.items()])
-        positions = dict(starts)
-        answer = Deadline(self._clock, _NO_ANSWER_SECONDS)
-        while any(positions[number] < stop for number, stop in stops.items()):
-            messages = consumer.consume(_POLL_RECORDS, _POLL_SECONDS)
-            if messages:
-                answer = Deadline(self._clock, _NO_ANSWER_SECONDS)
-            elif answer.over():
-                raise UnavailableError("dead letters", "Kafka does not answer")
-            for message in messages:
-                yield from self._found(message, positions, stops)
-            if progress is not None:
-                left = sum(max(0, stop - positions[number]) for number, stop in stops.items())
-                progress(total - left, total)
-
-    def _found(
-        self, message: Message, positions: dict[int, int], stops: dict[int, int]
-    ) -> Iterator[FoundDeadLetter]:
-        number, offset, error = message.partition() or 0, message.offset() or 0, message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  so it is spelled
-                # Compaction or transaction markers may leave no record at the last offsets.
-                positions[number] = max(positions[number], stops[number])
-            elif error.fatal() or not error.retriable():
-                raise UnavailableError("dead letters", error.str())
-            return
-        positions[number] = offset + 1
-        if offset < stops[number]:
-            yield FoundDeadLetter(number, offset, read(_record(message)))
-
-
-def _record(message: Message) -> Record:
-    try:
-        headers = cast("Headers", tuple(message.headers() or ()))
-    except (SystemError, UnicodeDecodeError):
-        headers = ()  # with one header name that is not UTF-8 the client returns none of them
-    return Record(
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
-        offset=message.offset() or 0,
-        timestamp_ms=message.timestamp()[1],
-        key=message.key(),
-        value=message.value(),
-        headers=headers,
-    )
+def _found(record: Record) -> FoundDeadLetter:
+    return FoundDeadLetter(record.partition, record.offset, read(record))

@@ -38,7 +38,7 @@ class DeadLetterLimit:
         self._records = 0
         self._rejected = 0
 
-    def note(self, count: int, rejected: Sequence[int]) -> None:
+    def check(self, count: int, rejected: Sequence[int]) -> None:
         """Count a batch of so many records, with the indexes of the rejected ones, ascending.
 
         Raises StopError where a limit is passed.
@@ -46,10 +46,10 @@ class DeadLetterLimit:
         self._count_row(count, rejected)
         self._count_share(count, len(rejected))
 
-    def refused(self, route: str, refused: int, sent: int) -> None:
+    def check_refusals(self, route: str, refused: int, sent: int) -> None:
         """Count the refusals of an inlet: of so many records sent, it refused so many.
 
-        The records themselves were counted by `note`. Raises StopError where a limit is passed.
+        The records themselves were counted by `check`. Raises StopError where a limit is passed.
         """
         row = self._refused_in_a_row.get(route, 0)
         if sent:
@@ -99,7 +99,7 @@ class DeadLetterLimit:
 class KafkaDeadLetterSink:
     """The dead-letter topic. What cannot be written now is written later, never lost.
 
-    `guard` is the limit that stops the processor; it is given every batch by whoever settles it.
+    `limit` stops the processor where too many records are rejected; the loop checks every batch.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, clock: Clock) -> None:
@@ -107,7 +107,7 @@ class KafkaDeadLetterSink:
         self._clock = clock
         self._version = version("customer-ai-events")
         self._producer = KafkaProducer(_config(settings), metrics, clock)
-        self.guard = DeadLetterLimit(settings.dead_letter)
+        self.limit = DeadLetterLimit(settings.dead_letter)
 
     @property
     def unavailable_reason(self) -> str | None:

@@ -1,1 +1,1 @@
-"""domain."""
+"""The values that all packages share: records, scores, events, outcomes, errors and time."""

@@ -1,22 +1,22 @@
-"""What a check found: one line a person can act on."""
+"""The result of one check of the `check` command."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class CheckStatus(StrEnum):
-    """How it stands."""
+    """The status of a check."""
 
     OK = "ok"
     WARN = "warn"
-    """It works, and deserves a look."""
+    """It works, and an operator should look at it."""
     FAIL = "fail"
     SKIP = "skip"
-    """It could not be found out, or need not be."""
+    """It was not checked, or could not be."""
 
 
 class CheckResult(NamedTuple):
-    """`name` is the thing that was looked at, `fix` what to do where it is not well."""
+    """The result for the thing called `name`; `fix` says what to do about a failure."""
 
     name: str
     mark: CheckStatus

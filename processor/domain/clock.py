@@ -1,4 +1,4 @@
-"""Time through one door: wall time for stamping, monotonic time for waiting."""
+"""The clock: wall time for timestamps, monotonic time for waiting."""
 
 import time
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the house reads the time; tests move one by hand."""
+    """The only source of time; tests set one by hand."""
 
     def now_ms(self) -> int:
         """Return wall time as epoch milliseconds (UTC)."""
@@ -17,7 +17,7 @@ class Clock(Protocol):
         ...
 
     def wait(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Wait for so many seconds."""
         ...
 
 
@@ -33,12 +33,12 @@ class SystemClock:
         return time.monotonic()
 
     def wait(self, seconds: float) -> None:
-        """Let so many seconds pass."""
-        time.sleep(seconds)  # noqa: TID251  the one place that may
+        """Wait for so many seconds."""
+        time.sleep(seconds)  # noqa: TID251  the only place that may
 
 
 class Deadline:
-    """A budget of seconds that several steps spend together."""
+    """A number of seconds that several steps share."""
 
     __slots__ = ("_clock", "_end")
 
@@ -51,7 +51,7 @@ class Deadline:
         return max(0.0, self._end - self._clock.monotonic())
 
     def over(self) -> bool:
-        """Return True once the budget is spent."""
+        """Return True once no time remains."""
         return self.left() == 0.0
 
 

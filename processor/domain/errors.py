@@ -1,22 +1,22 @@
-"""The exceptions of the house, by fate.
+"""The exceptions of the processor, by the three kinds of failure.
 
 ProcessorError
-├─ SettingsError        the settings are wrong: said in plain sentences, nothing starts
 ├─ RejectError          the record is bad: it is dead-lettered
-├─ UnavailableError     the world is bad: hold, keep polling, try again
-├─ StopError            a limit the operator set says stop: end in order
-└─ InvariantError       we are bad: crash, uncommitted
+├─ UnavailableError     the environment is unavailable: pause intake, keep polling, try again
+├─ InvariantError       the program is wrong: crash, and commit nothing more
+├─ SettingsError        the settings are wrong: nothing starts
+└─ StopError            a limit of the settings is exceeded: stop in order
 """
 
 from processor.domain.outcome import Reason, Reject, Stage
 
 
 class ProcessorError(Exception):
-    """Anything the house raises on purpose."""
+    """Any exception that the processor raises on purpose; its text has no payload or secret."""
 
 
 class SettingsError(ProcessorError):
-    """The settings are wrong; `problems` holds one plain sentence each."""
+    """The settings are wrong; `problems` has a sentence for each fault."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -24,7 +24,7 @@ class SettingsError(ProcessorError):
 
 
 class RejectError(ProcessorError):
-    """The record, or one score in it, is bad; carries the `Reject` to dead-letter."""
+    """A record, or one score in it, is bad; `reject` says why."""
 
     def __init__(
         self, stage: Stage, reason: Reason, detail: str, *, pointer: str = "", model: str = ""
@@ -34,7 +34,7 @@ class RejectError(ProcessorError):
 
 
 class UnavailableError(ProcessorError):
-    """The world is bad (broker, registry, destination, disk); `part` names which."""
+    """The broker, the registry, the destination or the disk is unavailable; `part` names it."""
 
     def __init__(self, part: str, detail: str) -> None:
         super().__init__(f"{part}: {detail}")
@@ -43,8 +43,8 @@ class UnavailableError(ProcessorError):
 
 
 class StopError(ProcessorError):
-    """A limit the operator set was reached; only a person can decide how to go on."""
+    """A limit of the settings is exceeded; an operator has to decide how to go on."""
 
 
 class InvariantError(ProcessorError):
-    """Something that can not be is so; stop before it does harm."""
+    """A condition that the program relies on does not hold."""

@@ -1,4 +1,4 @@
-"""Events: an experience event as it was read, and the score event that is sent."""
+"""Decoded records, experience events, and the score events that are sent."""
 
 import msgspec
 
@@ -8,9 +8,9 @@ from processor.domain.score import Identity, Score
 
 
 class Fact(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
-    """What one experience event says that a score event may want to repeat.
+    """The fields of an experience event that a score event's context uses.
 
-    Positional on disk and on the wire: new fields go last, with a default. `id` is the event's
+    Positional in the store and in Kafka: new fields go last, with a default. `id` is the event's
     `_id` (or a digest of its content where it has none); `(time_ms, id)` orders and names a fact.
     `kinds` are standard event types (`productViews`, `purchases`, `webVisit`, ...) the event counts
     for, by Customer AI's own table (AEP, Customer AI "data requirements").
@@ -29,16 +29,16 @@ class Fact(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=
 
 
 class ExperienceEvent(msgspec.Struct, frozen=True):
-    """An experience event from any of Customer AI's four inputs, reduced to who and what."""
+    """An experience event of any of Customer AI's four inputs: its identities and its fact."""
 
     identities: tuple[Identity, ...]
     fact: Fact
 
 
 class RepartitionMessage(msgspec.Struct, frozen=True, array_like=True):
-    """What is forwarded of an experience event to the partition of its person.
+    """The facts and scores of a record, on their way to the partition of its person.
 
-    `person` is the key under which state is kept. Positional on the wire: new fields go last, with
+    `person` is the key under which state is kept. Positional in Kafka: new fields go last, with
     a default.
     """
 
@@ -48,28 +48,28 @@ class RepartitionMessage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DecodedRecord(msgspec.Struct, frozen=True):
-    """What one record was found to say.
+    """The content of one record.
 
     A record may carry several scores of which some are bad (`rejects`, one each), an experience
-    event, or both. `rule` is set where a named rule filters the whole record. `foreign` means that
-    the record's partition is not its person's, so what it says is to be forwarded; `forwarded` is
-    what was forwarded of another record (its scores are in `scores`).
+    event, or both. `rule` is set where a named rule filters the whole record. `needs_repartition`
+    means that the record is not on the partition of its person; `repartitioned` is the message that
+    a record of the repartition topic carries (its scores are in `scores`).
     """
 
     scores: tuple[Score, ...] = ()
     event: ExperienceEvent | None = None
     rejects: tuple[Reject, ...] = ()
     rule: FilterRule | None = None
-    foreign: bool = False
+    needs_repartition: bool = False
     repartitioned: RepartitionMessage | None = None
 
 
 class ScoreEvent(msgspec.Struct, frozen=True):
     """One XDM ExperienceEvent, ready to send.
 
-    `id` is its `_id`, `body` the serialised XDM entity (no envelope), `digest` names the content of
-    the score alone, never of its context. `person` is the key under which state is kept. `score`
-    is in the body too, and here for those who count.
+    `id` is its `_id`, `body` the serialised XDM entity (no envelope). `digest` is of the content of
+    the score alone, never of its context. `person` is the key of the person's state. `score` is in
+    the body too, and here for metrics.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""The closed words for how a record can end, and why."""
+"""The closed sets of outcomes, rules, stages and reasons: how a record ends, and why."""
 
 from enum import StrEnum
 
@@ -6,17 +6,18 @@ import msgspec
 
 
 class Outcome(StrEnum):
-    """The one end every settled record has; the gravest is last."""
+    """What became of a settled record; every one has exactly one, the most severe is last."""
 
     FILTERED = "filtered"
-    """A named rule (see `FilterRule`) says that nothing is to be sent for it."""
+    """Nothing is to be sent for it, by a named rule (see `FilterRule`)."""
     REPARTITIONED = "repartitioned"
-    """What it says is in the internal topic, acknowledged by all replicas, on the partition of its
-    person; the message there has a fate of its own (see `join.repartition_topic`)."""
+    """Its facts and scores are in the repartition topic, on the partition of its person,
+    acknowledged by all replicas; the message there has its own outcome
+    (see `join.repartition_topic`)."""
     STORED = "stored"
-    """An experience event without scores: it became part of what is known of a person."""
+    """An experience event without scores: it is part of the person state."""
     DUPLICATE = "duplicate"
-    """Every score event of it had been delivered before with the same content."""
+    """Every score event of it was delivered before with the same content."""
     DELIVERED = "delivered"
     """Every score event of the record was accepted by the inlet."""
     DEAD_LETTERED = "dead_lettered"
@@ -31,8 +32,8 @@ class FilterRule(StrEnum):
     EVENT_WITHOUT_PERSON = "event_without_person"
     """An experience event whose identities are all missing, unknown or placeholders."""
     EVENT_IN_FUTURE = "event_in_future"
-    """An experience event dated more than a day ahead of our clock: a wrong device clock, which
-    would push real facts out of what is remembered."""
+    """An experience event dated more than a day in the future: a wrong device clock, which would
+    push real facts out of the person state."""
     JOIN_OFF = "join_off"
     """An experience event without scores while `join.enabled` is false."""
     CORRECTION_SUPPRESSED = "correction_suppressed"
@@ -42,7 +43,7 @@ class FilterRule(StrEnum):
 
 
 class Stage(StrEnum):
-    """The step of the corridor at which a record was rejected."""
+    """The step at which a record was rejected."""
 
     DECODE = "decode"
     READ = "read"
@@ -53,7 +54,7 @@ class Stage(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a record was rejected. A reason is an interface: dashboards and `dlq` filters name it."""
+    """Why a record was rejected. An interface: dashboards and `dlq` filters use the values."""
 
     TOO_LARGE = "too_large"
     BAD_FRAME = "bad_frame"
@@ -79,8 +80,8 @@ class Reason(StrEnum):
 class Reject(msgspec.Struct, frozen=True, gc=False):
     """Why one record, or one score in it, goes to the dead-letter topic.
 
-    `detail` is a plain sentence for a person and never holds an identity, a payload or a secret.
-    `pointer` is a JSON pointer to the guilty field, in the input or in the event built from it.
+    `detail` is a sentence for people and never has an identity, a payload or a secret in it.
+    `pointer` is a JSON pointer to the bad field, in the input or in the event built from it.
     `model` names the score concerned where a record carries several; empty means the whole record.
     """
 
@@ -92,14 +93,14 @@ class Reject(msgspec.Struct, frozen=True, gc=False):
 
 
 class ContextStatus(StrEnum):
-    """How far a score event's context can be trusted; an analyst sees it as `contextStatus`."""
+    """How complete a score event's context is; the values of the field `contextStatus`."""
 
     COMPLETE = "complete"
     """Every experience event that was in Kafka before the score is taken into account."""
     PARTIAL = "partial"
-    """Something is known to be missing: the score did not wait any longer for earlier events, or
-    events within the look-back were forgotten."""
+    """Events are known to be missing: the wait of the score for earlier events timed out, or events
+    within the look-back were dropped by a limit of the person state."""
     NONE = "none"
-    """All was read, and nothing is known of the person as of the score date."""
+    """Every event was read, and the person has none as of the score date."""
     OFF = "off"
     """The join is off: nothing was looked up."""

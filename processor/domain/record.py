@@ -1,6 +1,7 @@
-"""A record: what Kafka gave, never changed."""
+"""A Kafka record, which is never changed, its partition, and who follows the assignment."""
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -27,5 +28,21 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def origin(self) -> str:
-        """Where it came from, as `topic/partition/offset`: how logs and letters name a record."""
+        """Return `topic/partition/offset`: how logs and dead letters name a record."""
         return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class AssignmentListener(Protocol):
+    """Called on changes of the assignment, inside `Source.poll` and on its thread."""
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        """Called with newly assigned partitions, before any of their records is polled."""
+        ...
+
+    def drain(self, partitions: Sequence[Partition]) -> None:
+        """Called before partitions are revoked: settle their records, in bounded time."""
+        ...
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """Called with partitions that are no longer assigned, whether revoked or lost."""
+        ...

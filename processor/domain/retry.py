@@ -1,7 +1,7 @@
 """When to try again: one policy for everything that is retried.
 
-Each use names its numbers in a `RetryPolicy`. Delays have full jitter: a delay is drawn
-evenly from 0 to a ceiling that doubles, so that replicas that failed together try again apart.
+Each use has its numbers in a `RetryPolicy`. Delays have full jitter: a delay is drawn evenly from
+0 to a ceiling that doubles, so that replicas that failed together do not retry together.
 """
 
 import random
@@ -54,7 +54,12 @@ class Retry:
     @property
     def due(self) -> bool:
         """Return True where the next attempt may be made now."""
-        return self.failures == 0 or self._clock.monotonic() >= self._due_at
+        return self.wait_seconds == 0
+
+    @property
+    def wait_seconds(self) -> float:
+        """Return the seconds until the next attempt is due; 0 where it is due now."""
+        return max(0.0, self._due_at - self._clock.monotonic()) if self.failures else 0.0
 
     @property
     def exhausted(self) -> bool:

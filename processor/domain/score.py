@@ -1,7 +1,4 @@
-"""Which ids name a person, and which only look as if they did.
-
-A score as Customer AI meant it, whatever bytes it came in.
-"""
+"""A score as Customer AI means it, whatever its encoding, and the rules for identities."""
 
 import re
 from collections.abc import Container
@@ -55,7 +52,7 @@ class IdentityFault(StrEnum):
     """Why an id is not an identity (AEP, Identity Service guardrails: such records are skipped)."""
 
     PLACEHOLDER = "placeholder"
-    """Blank, all zeros, the NIL UUID, or a word the settings list, such as `anonymous`."""
+    """Blank, all zeros, the NIL UUID, or a word of the settings' list, such as `anonymous`."""
     BAD_ECID = "bad_ecid"
     """An ECID that is not exactly 38 digits, as when it was once a number and lost its zeros."""
     DAMAGED = "damaged"

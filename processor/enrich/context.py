@@ -1,4 +1,4 @@
-"""What was known of a person as of a score date: history and behaviour, never processing time.
+"""The context of a score: person state as of the score date, whatever the processing time.
 
 A fact counts where it is at or before the score date and no older than the look-back; the previous
 score is the newest delivered one of the prediction with an earlier score date.
@@ -27,88 +27,93 @@ from processor.state.person import (
 )
 
 MAX_TEXT = 512
-"""Text of a context is cut to so many characters; that of factors where it has to be."""
+"""Text of a context is cut to so many characters, text of factors only where it must be."""
 _MAX_AUDIENCES = 50
 
 _LISTS = frozenset({"productListViews", "productListOpens", "productListRemovals"})
 _COMMERCE = _LISTS | {"order", "productViews", "checkouts", "purchases"}
 _WEB = frozenset({"webVisit", "webInteraction", "search"})
-_USE = frozenset({"launches", "firstLaunches", "featureUsages", "crashes", "applicationCloses"})
-STANDARD_KINDS = _COMMERCE | _WEB | _USE | {"installs", "upgrades"}
+_USAGE = frozenset({"launches", "firstLaunches", "featureUsages", "crashes", "applicationCloses"})
+STANDARD_KINDS = _COMMERCE | _WEB | _USAGE | {"installs", "upgrades"}
 """Standard event types (AEP, Customer AI "data requirements"): the keys of `eventCounts`."""
 
 _TEXTS = ("lastPageName", "lastCampaign", "lastOrderId", "cohort")
 
-instant = lru_cache(maxsize=4_096)(rfc3339)
-"""`rfc3339`, remembered: a scoring run has one date."""
+cached_rfc3339 = lru_cache(maxsize=4_096)(rfc3339)
+"""`rfc3339` with a cache: a scoring run has one date."""
 
 
 class Lookback(msgspec.Struct, frozen=True, gc=False):
-    """How far back a context looks, the limits of what is kept, and what counts as success."""
+    """How far back a context looks, the limits of the person state, and the success types."""
 
     ms: int
     limits: PersonLimits
     success_types: frozenset[str]
 
     @classmethod
-    def of(cls, join: JoinSettings) -> "Lookback":
-        """Take them from the settings."""
+    def from_settings(cls, join: JoinSettings) -> "Lookback":
+        """Return the look-back of the settings."""
         return cls(
             join.lookback_days * DAY_MS, PersonLimits.of(join), frozenset(join.success_types)
         )
 
 
-def past(prepared: PreparedScore, known: Person, lookback: Lookback) -> dict[str, Any]:
-    """Return the fields of `scoreContext` that speak of the past; empty: nothing is known."""
+def past_fields(prepared: PreparedScore, person: Person, lookback: Lookback) -> dict[str, Any]:
+    """Return the fields of `scoreContext` that the person state gives; empty where it is empty."""
     found: dict[str, Any] = {}
-    at_ms = prepared.score.scored_at_ms
-    if known.scores:
-        previous = previous_score(known, prepared.destination.model_key, at_ms)
+    as_of_ms = prepared.score.scored_at_ms
+    if person.scores:
+        previous = previous_score(person, prepared.route_model.model_key, as_of_ms)
         if previous is not None:
             _add_history(found, prepared, previous)
-    if known.facts and (facts := facts_as_of(known, at_ms, lookback.ms)):
-        _add_behaviour(found, facts[::-1], at_ms)
+    if person.facts and (facts := facts_as_of(person, as_of_ms, lookback.ms)):
+        _add_behaviour(found, facts[::-1], as_of_ms)
         _add_success(found, facts[::-1], lookback.success_types)
     return found
 
 
-def standing(
-    prepared: PreparedScore, known: Person, lookback: Lookback, *, found: bool
+def context_status(
+    prepared: PreparedScore, person: Person, lookback: Lookback, *, found: bool
 ) -> ContextStatus:
-    """Return what a context comes to for which the score waited as long as it had to."""
-    at_ms = prepared.score.scored_at_ms
-    if reaches_dropped(known, at_ms, lookback.ms, lookback.limits):
+    """Return the status of the context of a score that waited for all earlier events.
+
+    It is `partial` where the look-back reaches facts that the person state has dropped, and `none`
+    where nothing was `found`.
+    """
+    as_of_ms = prepared.score.scored_at_ms
+    if reaches_dropped(person, as_of_ms, lookback.ms, lookback.limits):
         return ContextStatus.PARTIAL
     return ContextStatus.COMPLETE if found else ContextStatus.NONE
 
 
-def movement(previous: str, current: str) -> str:
-    """Name a move between buckets: `stayed low`, `low to high`; nine values in all."""
+def bucket_movement(previous: str, current: str) -> str:
+    """Return the move between two buckets: `stayed low`, `low to high`; nine values in all."""
     return f"stayed {current}" if previous == current else f"{previous} to {current}"
 
 
 def _add_history(found: dict[str, Any], prepared: PreparedScore, previous: PreviousScore) -> None:
     found["previousScore"] = previous.score
     found["previousBucket"] = previous.bucket
-    found["previousScoreDate"] = instant(previous.scored_at_ms)
-    # Ten decimals take away what binary fractions add, and nothing that was meant.
+    found["previousScoreDate"] = cached_rfc3339(previous.scored_at_ms)
+    # A difference of binary fractions is off in the last digits (0.3 - 0.1); scores have fewer
+    # than ten decimals.
     found["scoreChange"] = round(prepared.score.score - previous.score, 10)
-    found["bucketMovement"] = movement(previous.bucket, prepared.bucket)
+    found["bucketMovement"] = bucket_movement(previous.bucket, prepared.bucket)
 
 
-def _add_behaviour(found: dict[str, Any], newest_first: Sequence[Fact], at_ms: int) -> None:
+def _add_behaviour(found: dict[str, Any], newest_first: Sequence[Fact], as_of_ms: int) -> None:
     last = newest_first[0]
-    if kind := _type_of(last):
-        found["lastEventType"] = kind
-    found["lastEventTimestamp"] = instant(last.time_ms)
-    found["daysSinceLastEvent"] = (at_ms - last.time_ms) // DAY_MS
+    if event_type := _event_type(last):
+        found["lastEventType"] = event_type
+    found["lastEventTimestamp"] = cached_rfc3339(last.time_ms)
+    found["daysSinceLastEvent"] = (as_of_ms - last.time_ms) // DAY_MS
     _add_newest(found, newest_first)
     if counts := _counts(newest_first):
         found["eventCounts"] = counts
 
 
 def _add_newest(found: dict[str, Any], newest_first: Sequence[Fact]) -> None:
-    """Add what the newest fact says that says anything of it, field by field, in one pass."""
+    """Add each field from the newest fact that has it, in one pass."""
     page = campaign = order_id = cohort = ""
     audiences: tuple[str, ...] = ()
     for fact in newest_first:
@@ -129,28 +134,28 @@ def _add_success(
 ) -> None:
     success = next((fact for fact in newest_first if fact.success), None)
     if success is not None:
-        if kind := _success_of(success, success_types):
-            found["lastSuccessEventType"] = kind[:MAX_TEXT]
-        found["lastSuccessEventTimestamp"] = instant(success.time_ms)
+        if event_type := _success_type(success, success_types):
+            found["lastSuccessEventType"] = event_type[:MAX_TEXT]
+        found["lastSuccessEventTimestamp"] = cached_rfc3339(success.time_ms)
 
 
-def _success_of(fact: Fact, success_types: AbstractSet[str]) -> str:
+def _success_type(fact: Fact, success_types: AbstractSet[str]) -> str:
     """Return what makes a fact a success: one of its kinds, or else its declared type.
 
-    A fact that was kept under other settings than today's may have neither; it is told by its type.
+    A fact that was stored under earlier settings may have neither; then it is its event type.
     """
     for kind in fact.kinds:
         if kind in success_types:
             return kind
-    return fact.type if fact.type in success_types else _type_of(fact)
+    return fact.type if fact.type in success_types else _event_type(fact)
 
 
-def _type_of(fact: Fact) -> str:
-    """Return the type a fact is told by, so that one thing is not told in many spellings.
+def _event_type(fact: Fact) -> str:
+    """Return the event type of a fact, in one spelling for one kind of event.
 
-    That is the declared type where it is a standard spelling: a dotted name as XDM has them
-    (`commerce.purchases`), or what the event counts for. Another one (`web - pageview`) gives way
-    to the first standard type the event counts for; where there is none it is kept.
+    It is the declared type where that is a standard spelling: a dotted name as XDM has them
+    (`commerce.purchases`), or one of the kinds of the event. Another one (`web - pageview`) is
+    replaced by the first standard kind of the event; without a standard kind it stays.
     """
     declared, kinds = fact.type, fact.kinds
     if declared in kinds or ("." in declared and " " not in declared):
@@ -166,6 +171,6 @@ def _counts(facts: Sequence[Fact]) -> dict[str, int]:
     for fact in facts:
         for kind in fact.kinds:
             counts[kind] = counts.get(kind, 0) + 1
-    if counts.keys() <= STANDARD_KINDS:
+    if counts.keys() <= STANDARD_KINDS:  # event types of the settings are not counted
         return counts
     return {kind: count for kind, count in counts.items() if kind in STANDARD_KINDS}

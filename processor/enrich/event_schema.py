@@ -1,13 +1,12 @@
-"""The door to jsonschema-rs: one compiled XDM schema a route, and its words for what is wrong.
+"""The XDM schemas of score events: the field group, closed schemas, and one for each route.
 
-A JSON Schema, closed: what is not declared is refused, as AEP's streaming validation does.
+A closed JSON Schema refuses what it does not declare, as AEP's streaming validation does. To close
+a schema, local references are replaced by what they refer to and the branches of `allOf` are
+merged: `additionalProperties: false` in one branch would refuse the fields of the others. Text,
+lists and objects may not be empty either: AEP accepts no empty values (AEP, "basics of schema
+composition"). Conditions (`anyOf`, `oneOf`, `not`, `if`) are left to AEP.
 
-Local references are replaced by what they refer to and the branches of `allOf` merged, because a
-branch can not be closed by itself. Text, lists and objects may not be empty either: AEP takes no
-empty values (AEP, "basics of schema composition"). Conditions (`anyOf`, `oneOf`, `not`, `if`) are
-left to AEP.
-
-The XDM field group of score events, rendered for a tenant and its predictions.
+Wraps jsonschema-rs.
 """
 
 import json
@@ -28,9 +27,12 @@ Schema: TypeAlias = dict[str, Any]
 
 _MAX_DEPTH = 64
 _NOT_EMPTY = {"string": "minLength", "array": "minItems", "object": "minProperties"}
-_KEYWORDS = ("type", "format", "enum", "const", "pattern", "minimum", "maximum", "required")
-_MORE = ("exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems")
-_KEPT = frozenset((*_KEYWORDS, *_MORE, "multipleOf", "minProperties", "maxProperties"))
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength")
+_COUNTS = ("minItems", "maxItems", "minProperties", "maxProperties", "multipleOf")
+_KEYWORDS = frozenset(
+    ("type", "format", "enum", "const", "pattern", "required", *_BOUNDS, *_COUNTS)
+)
+"""Keywords that a closed schema has as they are; references, titles and the like are left out."""
 
 
 MODEL_KEY = "[A-Za-z0-9]{1,128}"
@@ -40,8 +42,8 @@ is_key = re.compile(MODEL_KEY).fullmatch
 is_pattern = re.compile(r"[*?\[]").search
 
 
-def reduced(name: str) -> str:
-    """Return a model name reduced to letters and digits, as Customer AI does for its key."""
+def alphanumeric(name: str) -> str:
+    """Return the letters and digits of a model name: the key that Customer AI gives it."""
     return "".join(filter(str.isalnum, name))
 
 
@@ -51,10 +53,10 @@ def is_open(route: RouteSettings) -> bool:
 
 
 def model_keys(route: RouteSettings) -> list[str]:
-    """Return the model keys a route's settings name; SettingsError where none can be made."""
+    """Return the model keys a route's settings name; SettingsError where one is unusable."""
     if route.model_key is not None:
         return [route.model_key]
-    keys = dict.fromkeys(reduced(entry) for entry in route.models if not is_pattern(entry))
+    keys = dict.fromkeys(alphanumeric(entry) for entry in route.models if not is_pattern(entry))
     unusable = [key for key in keys if not is_key(key)]
     if unusable:
         raise SettingsError(
@@ -65,16 +67,16 @@ def model_keys(route: RouteSettings) -> list[str]:
 
 def close(schema: Schema) -> Schema:
     """Return the closed form of an XDM schema; SettingsError where it refers to other files."""
-    return _Closing(schema).close(schema, 0)
+    return _SchemaCloser(schema).close(schema, 0)
 
 
-class _Closing:
+class _SchemaCloser:
     def __init__(self, root: Schema) -> None:
         self._root = root
 
     def close(self, schema: Schema, depth: int) -> Schema:
         flat = self._flat(schema, depth)
-        closed = {key: value for key, value in flat.items() if key in _KEPT}
+        closed = {key: value for key, value in flat.items() if key in _KEYWORDS}
         kind = flat.get("type", "object" if "properties" in flat else None)
         if isinstance(kind, str) and kind in _NOT_EMPTY and "enum" not in closed:
             closed[_NOT_EMPTY[kind]] = max(1, closed.get(_NOT_EMPTY[kind], 1))
@@ -91,7 +93,7 @@ class _Closing:
         others = flat.get("additionalProperties")
         if isinstance(others, dict) and others:
             closed["additionalProperties"] = self.close(others, depth)
-        else:
+        else:  # `meta:xdmType` marks a map, whose keys are not declared
             closed["additionalProperties"] = flat.get("meta:xdmType") == "map"
 
     def _flat(self, schema: Schema, depth: int) -> Schema:
@@ -119,29 +121,29 @@ class _Closing:
 
 
 def _merged(one: Schema, other: Schema) -> Schema:
-    """Return both schemas as one; of what both say, objects are merged and `one` is believed."""
+    """Return both schemas as one; where both have a key, objects are merged, else `one` wins."""
     merged = {**other, **one}
     for key in one.keys() & other.keys():
-        mine, theirs = one[key], other[key]
-        if isinstance(mine, dict) and isinstance(theirs, dict):
-            merged[key] = _merged(mine, theirs)
+        first, second = one[key], other[key]
+        if isinstance(first, dict) and isinstance(second, dict):
+            merged[key] = _merged(first, second)
         elif key == "required":
-            merged[key] = sorted({*mine, *theirs})
+            merged[key] = sorted({*first, *second})
         elif key == "allOf":
-            merged[key] = [*mine, *theirs]
+            merged[key] = [*first, *second]
     return merged
 
 
-def undeclared(wanted: Schema, declared: Schema) -> list[tuple[str, ...]]:
-    """Return the paths of a closed schema that another one does not declare, the topmost of each.
+def undeclared(needed: Schema, declared: Schema) -> list[tuple[str, ...]]:
+    """Return the paths of a needed closed schema that another one does not declare, topmost only.
 
-    Lists leave no mark in a path: the path of a field of a list's objects goes through the list.
+    A list is no step of a path: the fields of its objects follow the name of the list.
     """
-    if "items" in wanted:
-        return undeclared(wanted["items"], declared.get("items", {}))
+    if "items" in needed:
+        return undeclared(needed["items"], declared.get("items", {}))
     names: Mapping[str, Schema] = declared.get("properties", {})
     paths: list[tuple[str, ...]] = []
-    for name, inner in wanted.get("properties", {}).items():
+    for name, inner in needed.get("properties", {}).items():
         if name in names:
             paths += [(name, *path) for path in undeclared(inner, names[name])]
         else:
@@ -158,7 +160,7 @@ def render_field_group(tenant: str, model_keys: Iterable[str]) -> Schema:
     `tenant` is the tenant id with or without its underscore; each model key becomes an object
     beside the others.
     """
-    group = _shipped("score-event.fieldgroup.json")
+    group = _read_shipped("score-event.fieldgroup.json")
     fields = group["definitions"]["customFields"]["properties"]
     own = fields[f"_{tenant.removeprefix('_')}"] = fields.pop(_TENANT)
     models = own["properties"]["CustomerAI"]["properties"]
@@ -168,12 +170,12 @@ def render_field_group(tenant: str, model_keys: Iterable[str]) -> Schema:
 
 
 def closed_event(tenant: str, model_keys: Iterable[str], *, any_model: bool = False) -> Schema:
-    """Return the closed schema of a whole score event: the class, and the field group upon it.
+    """Return the closed schema of a whole score event: the class and the field group.
 
     `any_model` declares every usable model key, for routes whose predictions are not known yet.
     """
     keys = [*model_keys, _MODEL] if any_model else list(model_keys)
-    event = _shipped("experience-event.class.json")
+    event = _read_shipped("experience-event.class.json")
     event["allOf"] = [render_field_group(tenant, keys)["definitions"]["customFields"]]
     closed = close(event)
     if any_model:
@@ -182,7 +184,7 @@ def closed_event(tenant: str, model_keys: Iterable[str], *, any_model: bool = Fa
     return closed
 
 
-def _shipped(name: str) -> dict[str, Any]:
+def _read_shipped(name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((schemas_folder() / "xdm" / name).read_bytes())
     return content
 
@@ -206,14 +208,14 @@ _SENTENCES = {
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """What an event breaks: the field as a JSON pointer, and a sentence without its value."""
+    """Why an event is invalid: the field as a JSON pointer, and a sentence without its value."""
 
     pointer: str
     sentence: str
 
 
 class EventSchema:
-    """A closed XDM schema, compiled; formats are checked, nothing is fetched.
+    """A compiled closed XDM schema; formats are checked, references are not fetched.
 
     `leave_out` holds the paths a score event may have and this schema does not declare.
     """
@@ -222,17 +224,17 @@ class EventSchema:
         self.leave_out: Final = tuple(leave_out)
         self._validator = jsonschema_rs.Draft7Validator(closed, validate_formats=True, offline=True)
         self.accepts = self._validator.is_valid
-        """Return True where an event obeys the schema."""
+        """Return True where an event is valid."""
 
     def violation(self, event: dict[str, Any]) -> Violation | None:
-        """Return the first thing that is wrong with an event."""
+        """Return the first violation of an event, None where it is valid."""
         for error in self._validator.iter_errors(event):
             return _violation(error)
         return None
 
 
 def compile_schemas(settings: Settings) -> dict[str, EventSchema]:
-    """Return the schema of each route by its name; SettingsError names what does not fit."""
+    """Return the schema of each route by its name; SettingsError lists all that is wrong."""
     schemas, problems = {}, []
     for route in settings.routes:
         try:
@@ -246,23 +248,23 @@ def compile_schemas(settings: Settings) -> dict[str, EventSchema]:
 
 def _of_route(route: RouteSettings, tenant: str) -> EventSchema:
     keys = model_keys(route)
-    ours = closed_event(tenant, keys, any_model=is_open(route))
+    needed = closed_event(tenant, keys, any_model=is_open(route))
     if route.schema_file is None:
-        return EventSchema(ours)
-    theirs = close(_read(route.schema_file))
-    leave_out = undeclared(ours, theirs)
+        return EventSchema(needed)
+    declared = close(_read(route.schema_file))
+    leave_out = undeclared(needed, declared)
     missing = [path for path in leave_out if not _may_be_left_out(path)]
     if missing:
         where = ", ".join(".".join(path) for path in missing)
         raise SettingsError([f"the schema in {route.schema_file} does not declare {where}."])
-    return EventSchema(theirs, leave_out)
+    return EventSchema(declared, leave_out)
 
 
 def _read(path: Path) -> Schema:
     try:
         schema = msgspec.json.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError) as error:
-        raise SettingsError([f"the schema in {path} can not be read: {error}."]) from error
+        raise SettingsError([f"the schema in {path} cannot be read: {error}."]) from error
     if not isinstance(schema, dict):
         raise SettingsError([f"the schema in {path} is not a JSON object."])
     return schema
@@ -272,8 +274,8 @@ def _may_be_left_out(path: tuple[str, ...]) -> bool:
     match path:
         case ("eventType" | "producedBy",) | (_, "scoreContext", *_):
             return True
-        case (_, "CustomerAI", _, leaf, *_):
-            return leaf not in ("score", "scoreDate")
+        case (_, "CustomerAI", _, field, *_):
+            return field not in ("score", "scoreDate")
         case _:
             return False
 

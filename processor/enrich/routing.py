@@ -1,45 +1,27 @@
-"""Which route takes a prediction, and what the route says of it.
-
-Names of models: patterns, and the keys that are made of them.
-"""
+"""Which route takes a prediction, by the name of its model and the patterns of the settings."""
 
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import translate
 
-import msgspec
-
 from processor.domain.errors import RejectError
 from processor.domain.outcome import Reason, Stage
-from processor.enrich.event_id import id_seed
-from processor.enrich.event_schema import EventSchema, is_key, is_pattern, reduced
+from processor.enrich.event_schema import EventSchema, alphanumeric, is_key, is_pattern
+from processor.enrich.prepared_score import RouteModel, id_seed
 from processor.settings import RouteSettings
 
 _CACHED_NAMES = 4_096
 _MAX_NAME = 256
 _SHOWN_CHARACTERS = 120
 _not_in_pattern = re.compile(r"(\[[^\]]*\]|[*?])|[\W_]").sub
-
-
-class RouteModel(msgspec.Struct, frozen=True, gc=False):
-    """Where the scores of one prediction go, and the constants their events share."""
-
-    name: str
-    model_key: str
-    prediction: str
-    late: str
-    pointer: str
-    """JSON pointer of the prediction's object in the event."""
-    seed: str
-    """The prediction's part of `_id`."""
-    schema: EventSchema
+"""Keeps wildcards and character sets (group 1) and removes all but letters and digits."""
 
 
 class Router:
     """Finds the route of a prediction by the name its records carry; the first match wins.
 
     Names and patterns are compared without regard to letter case and to characters other than
-    letters and digits. What was found is remembered for each spelling, for a bounded number.
+    letters and digits. The result is cached for each spelling, for a bounded number of them.
     """
 
     def __init__(
@@ -47,32 +29,34 @@ class Router:
     ) -> None:
         self._tenant = tenant
         self._schemas = schemas
-        self._rules = [(_ModelPattern(entry), route) for route in routes for entry in route.models]
-        self._known: dict[str, RouteModel] = {}
+        self._patterns = [
+            (_ModelPattern(entry), route) for route in routes for entry in route.models
+        ]
+        self._cached: dict[str, RouteModel] = {}
 
     def find(self, model: str) -> RouteModel:
-        """Return the destination of a model's scores; RejectError where no route takes it."""
-        known = self._known.get(model)
-        if known is None:
-            known = self._look_up(model)
-            if len(self._known) >= _CACHED_NAMES:
-                self._known.clear()
-            self._known[model] = known
-        return known
+        """Return the route and key of a model's scores; RejectError where no route takes it."""
+        found = self._cached.get(model)
+        if found is None:
+            found = self._match(model)
+            if len(self._cached) >= _CACHED_NAMES:
+                self._cached.clear()
+            self._cached[model] = found
+        return found
 
-    def _look_up(self, model: str) -> RouteModel:
+    def _match(self, model: str) -> RouteModel:
         if len(model) > _MAX_NAME:
             raise _unknown(model, "No route takes a name as long as that of the prediction")
-        shape = _folded(model)
-        if not shape:
+        folded = _folded(model)
+        if not folded:
             raise _unknown(model, "No letter or digit is in the name of the prediction")
-        for rule, route in self._rules:
-            if rule.takes(shape):
-                return self._destination(route, rule.name or model, model)
+        for pattern, route in self._patterns:
+            if pattern.matches(folded):
+                return self._route_model(route, pattern.name or model, model)
         raise _unknown(model, "No route takes the prediction")
 
-    def _destination(self, route: RouteSettings, name: str, model: str) -> RouteModel:
-        key = route.model_key or reduced(name)
+    def _route_model(self, route: RouteSettings, name: str, model: str) -> RouteModel:
+        key = route.model_key or alphanumeric(name)
         if not is_key(key):
             raise _unknown(model, f"Route {route.name} needs a model_key to take the prediction")
         return RouteModel(
@@ -91,19 +75,18 @@ class _ModelPattern:
 
     def __init__(self, entry: str) -> None:
         self.name = "" if is_pattern(entry) else entry
-        self._plain = _folded(entry)
+        self._folded = _folded(entry)
         self._pattern = re.compile(translate(_not_in_pattern(r"\1", entry.casefold())))
 
-    def takes(self, shape: str) -> bool:
-        # A pattern is tried as a name too: predictions are called "Likely to churn?".
-        return shape == self._plain if self.name else self._takes_pattern(shape)
-
-    def _takes_pattern(self, shape: str) -> bool:
-        return bool(self._plain and shape == self._plain) or bool(self._pattern.match(shape))
+    def matches(self, folded: str) -> bool:
+        # A pattern is compared as a name too: predictions are called "Likely to churn?".
+        if self._folded and folded == self._folded:
+            return True
+        return not self.name and self._pattern.match(folded) is not None
 
 
 def _folded(name: str) -> str:
-    return reduced(name).casefold()
+    return alphanumeric(name).casefold()
 
 
 def _unknown(model: str, sentence: str) -> RejectError:

@@ -1,4 +1,4 @@
-"""What a score means: its ranges, its date, its bucket."""
+"""The rules for a score: its ranges, its date, its bucket."""
 
 from typing import Literal, TypeAlias
 
@@ -17,7 +17,7 @@ _YEAR_1900_MS = -2_208_988_800_000
 
 
 class ScoreRules(msgspec.Struct, frozen=True, gc=False):
-    """The limits a score is held to. Source: AEP, Customer AI "input and output"."""
+    """The limits a score is checked against. Source: AEP, Customer AI "input and output"."""
 
     low_below: float
     high_from: float
@@ -25,8 +25,8 @@ class ScoreRules(msgspec.Struct, frozen=True, gc=False):
     max_age_ms: int
 
     @classmethod
-    def of(cls, event: EventSettings, reading: ReadingSettings) -> "ScoreRules":
-        """Take the limits from the settings."""
+    def from_settings(cls, event: EventSettings, reading: ReadingSettings) -> "ScoreRules":
+        """Return the rules of the settings."""
         low_below, high_from = event.bucket_bounds
         tolerance_ms = reading.future_tolerance_seconds * 1000
         return cls(low_below, high_from, tolerance_ms, reading.max_age_days * DAY_MS)
@@ -38,28 +38,27 @@ class ScoreRules(msgspec.Struct, frozen=True, gc=False):
         return "high" if score >= self.high_from else "medium"
 
     def check(self, score: Score, now_ms: int, pointer: str) -> None:
-        """Raise RejectError where the score means nothing; `pointer` is where it stands."""
+        """Raise RejectError where a value is out of range; `pointer` is that of the model."""
         if not 0 <= score.score <= 100:  # noqa: PLR2004  also false for NaN
-            raise _bad(score, pointer, "score", "a number from 0 to 100")
+            raise _out_of_range(score, pointer, "score", "a number from 0 to 100")
         if score.probability is not None and not 0 <= score.probability <= 1:
-            raise _bad(score, pointer, "probability", "a number from 0 to 1")
+            raise _out_of_range(score, pointer, "probability", "a number from 0 to 1")
         if score.percentile is not None and not 1 <= score.percentile <= 100:  # noqa: PLR2004
-            raise _bad(score, pointer, "percentileScore", "an integer from 1 to 100")
+            raise _out_of_range(score, pointer, "percentileScore", "an integer from 1 to 100")
         at_ms = score.scored_at_ms
         if not max(now_ms - self.max_age_ms, _YEAR_1900_MS) <= at_ms <= now_ms + self.tolerance_ms:
-            raise _out_of_time(score, now_ms, pointer)
+            raise _bad_date(score, now_ms, pointer)
 
 
-def _bad(score: Score, pointer: str, field: str, wanted: str) -> RejectError:
-    detail = f"The {field} is not {wanted}."
-    at = f"{pointer}/{field}"
-    return RejectError(Stage.ENRICH, Reason.BAD_SCORE, detail, pointer=at, model=score.model)
+def _out_of_range(score: Score, pointer: str, field: str, expected: str) -> RejectError:
+    detail, pointer = f"The {field} is not {expected}.", f"{pointer}/{field}"
+    return RejectError(Stage.ENRICH, Reason.BAD_SCORE, detail, pointer=pointer, model=score.model)
 
 
-def _out_of_time(score: Score, now_ms: int, pointer: str) -> RejectError:
+def _bad_date(score: Score, now_ms: int, pointer: str) -> RejectError:
     if score.scored_at_ms > now_ms:
         reason, detail = Reason.FUTURE_DATE, "The score date is in the future."
     else:
         reason, detail = Reason.ANCIENT_DATE, "The score date is older than the settings allow."
-    at = f"{pointer}/scoreDate"
-    return RejectError(Stage.ENRICH, reason, detail, pointer=at, model=score.model)
+    pointer = f"{pointer}/scoreDate"
+    return RejectError(Stage.ENRICH, reason, detail, pointer=pointer, model=score.model)

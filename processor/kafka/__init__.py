@@ -1,1 +1,1 @@
-"""kafka."""
+"""Everything that uses confluent-kafka: consumer, producer, topic reader, admin, offsets."""

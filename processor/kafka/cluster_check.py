@@ -1,26 +1,24 @@
-"""Is Kafka as the processor needs it? Questions for `check --online`; nothing is written.
+"""Checks of the cluster for `check --online`: topics, partition counts and permissions.
 
-Each question is bounded in time, so that a broker that is away costs seconds.
+Nothing is written. Each question is bounded in time, so that an unavailable broker costs seconds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Final
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AclOperation, AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # so its documentation has it
 
 from processor.domain.check_result import CheckResult, CheckStatus
 from processor.domain.clock import Clock, Deadline
+from processor.domain.errors import UnavailableError
 from processor.domain.record import Record
-from processor.kafka.messages import records
+from processor.kafka.admin import KafkaAdmin
+from processor.kafka.topic_reader import TopicReader
 from processor.kafka.topics import Topics
 from processor.settings import Settings
 from processor.settings.kafka import means
-from processor.settings.kafka_client import connection
-from processor.telemetry.log_limiter import client_logger
 
-_NAME: Final = "customer-ai-events-check"
 _SAMPLE: Final = 200
 """Records read of each partition's end at most."""
 
@@ -28,22 +26,21 @@ log = structlog.get_logger()
 
 
 class KafkaCheck:
-    """Asks one cluster what the settings expect of it."""
+    """Compares one cluster with what the settings need."""
 
     def __init__(self, settings: Settings, clock: Clock, seconds: float) -> None:
         self._settings = settings
         self._clock = clock
         self._seconds = seconds
-        kafka = settings.kafka
-        self._properties = connection(kafka.bootstrap_servers, _NAME, kafka.client)
-        self._admin = AdminClient(self._properties, logger=client_logger("check", clock))
-        self._topics = Topics(kafka, settings.join.repartition_topic)
+        self._admin = KafkaAdmin(settings.kafka, "check", clock)
+        self._topics = Topics(settings.kafka, settings.join.repartition_topic)
         self._counts: dict[str, int] = {}
 
     def results(self) -> Iterator[CheckResult]:
-        """Yield what was found, broker first; the rest only where one answered."""
-        cluster = self._cluster()
-        if cluster is None:
+        """Yield the results, the broker's first; the others only where a broker answers."""
+        try:
+            cluster = self._admin.cluster(self._seconds)
+        except UnavailableError:
             yield CheckResult(
                 "broker",
                 CheckStatus.FAIL,
@@ -51,95 +48,94 @@ class KafkaCheck:
                 "Look at kafka.bootstrap_servers, the network, and kafka.client for TLS and SASL.",
             )
             return
-        self._counts = {name: len(topic.partitions) for name, topic in cluster.topics.items()}
-        yield CheckResult(
-            "broker", CheckStatus.OK, f"{_count(len(cluster.brokers), 'broker')} on the line."
-        )
+        self._counts = cluster.layout
+        yield CheckResult("broker", CheckStatus.OK, f"{_count(cluster.brokers, 'broker')} found.")
         yield from self._inputs()
-        yield self._alignment()
+        yield self._copartitioning()
         yield self._changelog()
         yield self._dead_letters()
-        yield from self._rights()
-
-    def sample(self) -> list[Record]:
-        """Return some of the newest records of every input topic."""
-        consumer = Consumer(
-            {**self._properties, "group.id": _NAME, "enable.auto.commit": False},
-            logger=client_logger("check", self._clock),
-        )
-        try:
-            return self._read(consumer)
-        except KafkaException as error:
-            log.warning("No sample could be read.", reason=error.args[0].name())
-            return []
-        finally:
-            consumer.close()
-
-    def _cluster(self) -> ClusterMetadata | None:
-        try:
-            return self._admin.list_topics(timeout=self._seconds)
-        except KafkaException:
-            return None
-
-    def _inputs(self) -> Iterator[CheckResult]:
-        for wanted in self._topics.subscription:
-            found = sum(count for topic, count in self._counts.items() if means(wanted, topic))
-            if wanted == self._settings.join.repartition_topic:
-                yield self._internal(wanted)
-            elif found:
-                yield CheckResult(
-                    f"topic {wanted}", CheckStatus.OK, f"It has {_count(found, 'partition')}."
-                )
-            else:
-                yield CheckResult(
-                    f"topic {wanted}",
-                    CheckStatus.FAIL,
-                    "There is no such topic.",
-                    "Create it, or rename.",
-                )
+        yield from self._permissions()
 
     @property
     def layout(self) -> dict[str, int]:
-        """Return the partition counts of the input topics, once `findings` has asked."""
+        """Return the partition counts of the input topics, once `results` has queried them."""
         return {
             topic: count
             for topic, count in self._counts.items()
             if any(means(wanted, topic) for wanted in self._topics.subscription)
         }
 
-    def _alignment(self) -> CheckResult:
-        layout = self._topics.numbered(self.layout)
-        told = ", ".join(f"{topic} {count}" for topic, count in sorted(layout.items()))
-        if self._topics.aligned(layout):
-            return CheckResult(
-                "co-partitioning", CheckStatus.OK, f"Partition counts agree: {told}."
-            )
-        mark = CheckStatus.FAIL if self._settings.join.enabled else CheckStatus.WARN
+    def sample(self) -> list[Record]:
+        """Return some of the newest records of every input topic."""
+        deadline = Deadline(self._clock, self._seconds)
+        found: list[Record] = []
+        for topic in self.layout:
+            reader = TopicReader(self._settings.kafka, topic, part="sample", clock=self._clock)
+            with closing(reader):
+                try:
+                    self._read_newest(reader, found, deadline)
+                except UnavailableError as error:
+                    log.warning(
+                        "No sample could be read.",
+                        code="sample_unavailable",
+                        topic=topic,
+                        error=error.detail,
+                    )
+        return found
+
+    def _read_newest(self, reader: TopicReader, found: list[Record], deadline: Deadline) -> None:
+        newest = {
+            number: range(max(offsets.start, offsets.stop - _SAMPLE), offsets.stop)
+            for number, offsets in reader.ranges(self._seconds).items()
+        }
+        for records, _ in reader.scan(newest, self._seconds):
+            found += records
+            if deadline.over():
+                return
+
+    def _inputs(self) -> Iterator[CheckResult]:
+        for wanted in self._topics.subscription:
+            name = f"topic {wanted}"
+            found = sum(count for topic, count in self._counts.items() if means(wanted, topic))
+            if wanted == self._settings.join.repartition_topic:
+                yield self._internal(wanted)
+            elif found:
+                yield CheckResult(name, CheckStatus.OK, f"It has {_count(found, 'partition')}.")
+            else:
+                sentence, fix = "There is no such topic.", "Create it, or rename."
+                yield CheckResult(name, CheckStatus.FAIL, sentence, fix)
+
+    def _copartitioning(self) -> CheckResult:
+        layout = self._topics.joined(self.layout)
+        counts = ", ".join(f"{topic} {count}" for topic, count in sorted(layout.items()))
+        if self._topics.copartitioned(layout):
+            sentence = f"Partition counts agree: {counts}."
+            return CheckResult("co-partitioning", CheckStatus.OK, sentence)
         return CheckResult(
             "co-partitioning",
-            mark,
-            f"Partition counts differ: {told}.",
+            CheckStatus.FAIL if self._settings.join.enabled else CheckStatus.WARN,
+            f"Partition counts differ: {counts}.",
             "A join needs scores and events with equally many partitions, keyed alike.",
         )
 
     def _changelog(self) -> CheckResult:
         topic = self._settings.join.changelog_topic
         if not self._settings.join.enabled:
-            sentence = "The join is off, so no changelog is kept."
+            sentence = "The join is off, so there is no changelog."
             return CheckResult(f"topic {topic}", CheckStatus.SKIP, sentence)
         return self._internal(topic)
 
     def _internal(self, topic: str) -> CheckResult:
-        """Judge a topic of our own by its partition count."""
+        """Check the partition count of a topic that the processor itself writes and reads."""
         name, count = f"topic {topic}", self._counts.get(topic, 0)
-        alike = self._topics.numbered(self.layout)
-        expected = max((n for other, n in alike.items() if other != topic), default=0)
+        joined = self._topics.joined(self.layout)
+        expected = max((n for other, n in joined.items() if other != topic), default=0)
         if count == 0 and self._settings.join.create_changelog:
-            return CheckResult(name, CheckStatus.OK, "It is not there yet and will be created.")
+            sentence = "It does not exist yet and will be created."
+            return CheckResult(name, CheckStatus.OK, sentence)
         if count == expected:
-            return CheckResult(
-                name, CheckStatus.OK, f"It has {_count(count, 'partition')}, as the inputs have."
-            )
+            sentence = f"It has {_count(count, 'partition')}, as the inputs have."
+            return CheckResult(name, CheckStatus.OK, sentence)
         return CheckResult(
             name,
             CheckStatus.FAIL,
@@ -149,80 +145,37 @@ class KafkaCheck:
 
     def _dead_letters(self) -> CheckResult:
         topic = self._settings.dead_letter.topic
-        if self._counts.get(topic):
-            return CheckResult(
-                f"topic {topic}",
-                CheckStatus.OK,
-                f"It has {_count(self._counts[topic], 'partition')}.",
-            )
+        name, count = f"topic {topic}", self._counts.get(topic, 0)
+        if count:
+            return CheckResult(name, CheckStatus.OK, f"It has {_count(count, 'partition')}.")
         return CheckResult(
-            f"topic {topic}",
+            name,
             CheckStatus.FAIL,
             "There is no such topic, so one bad record would stop all intake.",
             "Create it before the first run; it holds personal data, so mind its retention.",
         )
 
-    def _rights(self) -> Iterator[CheckResult]:
-        """Tell what the broker lets us do; one without an answer is not held against it."""
+    def _permissions(self) -> Iterator[CheckResult]:
+        """Yield the permissions that are missing; a broker need not report them."""
         join = self._settings.join
         written = [self._settings.dead_letter.topic, join.repartition_topic]
         written += [join.changelog_topic] if join.enabled else []
-        wanted = [(topic, AclOperation.READ) for topic in self.layout]
-        wanted += [(topic, AclOperation.WRITE) for topic in written if topic in self._counts]
-        refused = self._refused(wanted)
-        if refused is None:
-            yield CheckResult(
-                "rights", CheckStatus.SKIP, "The broker does not tell what we may do."
-            )
-        elif not refused:
-            yield CheckResult(
-                "rights", CheckStatus.OK, "Inputs may be read, dead letters and state written."
-            )
-        for topic, right in refused or ():
-            fix = f"Grant {right.name} on {topic} to this client."
-            sentence = f"We may not {right.name.lower()} it."
+        wanted = [(topic, "READ") for topic in self.layout]
+        wanted += [(topic, "WRITE") for topic in written if topic in self._counts]
+        allowed = self._admin.allowed_operations({topic for topic, _ in wanted}, self._seconds)
+        if allowed is None:
+            sentence = "The broker does not report what this client may do."
+            yield CheckResult("rights", CheckStatus.SKIP, sentence)
+            return
+        missing = [(topic, right) for topic, right in wanted if right not in allowed[topic]]
+        if not missing:
+            sentence = "Inputs may be read, dead letters and state written."
+            yield CheckResult("rights", CheckStatus.OK, sentence)
+        for topic, right in missing:
+            fix = f"Grant {right} on {topic} to this client."
+            sentence = f"This client may not {right.lower()} it."
             yield CheckResult(f"rights on {topic}", CheckStatus.FAIL, sentence, fix)
 
-    def _refused(
-        self, wanted: Sequence[tuple[str, AclOperation]]
-    ) -> list[tuple[str, AclOperation]] | None:
-        try:
-            futures = self._admin.describe_topics(
-                TopicCollection(list({topic for topic, _ in wanted})),
-                include_authorized_operations=True,
-                request_timeout=self._seconds,
-            )
-            told = {name: future.result() for name, future in futures.items()}
-        except KafkaException:
-            return None
-        granted = {name: topic.authorized_operations for name, topic in told.items()}
-        if any(operations is None for operations in granted.values()):
-            return None
-        return [(topic, right) for topic, right in wanted if right not in granted[topic]]
 
-    def _read(self, consumer: Consumer) -> list[Record]:
-        ends = []
-        for topic, count in self.layout.items():
-            for number in range(count):
-                here = TopicPartition(topic, number)
-                low, high = consumer.get_watermark_offsets(here, timeout=self._seconds)
-                if high > low:
-                    ends.append(TopicPartition(topic, number, max(low, high - _SAMPLE)))
-        if not ends:
-            return []
-        consumer.assign(ends)
-        return self._consume(consumer, len(ends) * _SAMPLE)
-
-    def _consume(self, consumer: Consumer, enough: int) -> list[Record]:
-        found: list[Record] = []
-        deadline = Deadline(self._clock, self._seconds)
-        while len(found) < enough and not deadline.over():
-            messages = consumer.consume(enough, timeout=min(0.5, deadline.left()))
-            if found and not messages:
-                break
-            found += records(messages)
-        return found
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,8 +1,8 @@
-"""Kafka messages become records, and their errors become verdicts."""
+"""Kafka messages as records, and errors of the Kafka client as values."""
 
 from collections.abc import Iterator, Sequence
 from enum import Enum, auto
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, Self, cast
 
 from confluent_kafka import KafkaError, Message
 
@@ -10,33 +10,64 @@ from processor.domain.record import Headers, Partition, Record
 
 
 class ErrorKind(Enum):
-    """What an error of the Kafka client means for us."""
+    """What an error of the Kafka client means to the processor."""
 
-    END = auto()
+    END_OF_PARTITION = auto()
     """Not an error: a partition was read to its end."""
-    ASTRAY = auto()
-    """A partition has no position that Kafka can serve."""
-    STUCK = auto()
-    """A batch of a partition can not be decoded; the client asks for it again for ever."""
-    EVICTED = auto()
-    """The group took our partitions because we did not poll in time."""
+    NO_VALID_OFFSET = auto()
+    """A partition has no offset to read from: none is committed, or Kafka does not have it."""
+    CORRUPT_BATCH = auto()
+    """A batch of a partition cannot be decoded; the client fetches it again without end."""
+    POLL_TOO_LATE = auto()
+    """The group revoked all partitions because `max.poll.interval.ms` was exceeded."""
     FATAL = auto()
-    """The client is dead for good."""
-    PASSING = auto()
-    """The world is bad; the client tries again by itself."""
+    """The client cannot be used any more."""
+    TRANSIENT = auto()
+    """The broker or the network is unavailable; the client retries by itself."""
+
+
+# librdkafka's own errors are spelled with an underscore; they are public constants.
+_KINDS = {
+    KafkaError._PARTITION_EOF: ErrorKind.END_OF_PARTITION,  # noqa: SLF001
+    KafkaError._AUTO_OFFSET_RESET: ErrorKind.NO_VALID_OFFSET,  # noqa: SLF001
+    KafkaError.OFFSET_OUT_OF_RANGE: ErrorKind.NO_VALID_OFFSET,
+    KafkaError._BAD_COMPRESSION: ErrorKind.CORRUPT_BATCH,  # noqa: SLF001
+    KafkaError._BAD_MSG: ErrorKind.CORRUPT_BATCH,  # noqa: SLF001
+    KafkaError._MAX_POLL_EXCEEDED: ErrorKind.POLL_TOO_LATE,  # noqa: SLF001
+}
+
+
+class KafkaFault(NamedTuple):
+    """One error of the Kafka client: `name` is librdkafka's, `error` its sentence."""
+
+    kind: ErrorKind
+    name: str
+    error: str
+    retriable: bool = False
+
+    @classmethod
+    def of(cls, error: KafkaError) -> Self:
+        """Return an error as a value; an unknown one is TRANSIENT."""
+        known = _KINDS.get(error.code(), ErrorKind.TRANSIENT)
+        kind = ErrorKind.FATAL if error.fatal() else known
+        return cls(kind, error.name(), error.str(), error.retriable())
+
+    @property
+    def fatal(self) -> bool:
+        """Return True where the client cannot be used any more."""
+        return self.kind is ErrorKind.FATAL
 
 
 class PollError(NamedTuple):
-    """An error that came in place of a record; `offset` is None where Kafka named none."""
+    """An error that was polled in place of a record; `offset` is None where Kafka named none."""
 
-    fault: ErrorKind
-    error: KafkaError
+    fault: KafkaFault
     partition: Partition
     offset: int | None
 
 
-class _Carries(Protocol):
-    """A message that is no error: only then are topic, partition and offset always there."""
+class _RecordMessage(Protocol):
+    """A message without an error: only then are topic, partition and offset always there."""
 
     def error(self) -> KafkaError | None: ...
     def topic(self) -> str: ...
@@ -48,27 +79,21 @@ class _Carries(Protocol):
     def headers(self) -> list[tuple[str, bytes | None]] | None: ...
 
 
-_FAULTS = {
-    KafkaError._PARTITION_EOF: ErrorKind.END,  # noqa: SLF001  so it is spelled
-    KafkaError._AUTO_OFFSET_RESET: ErrorKind.ASTRAY,  # noqa: SLF001  so it is spelled
-    KafkaError._BAD_COMPRESSION: ErrorKind.STUCK,  # noqa: SLF001  so it is spelled
-    KafkaError._BAD_MSG: ErrorKind.STUCK,  # noqa: SLF001  so it is spelled
-    KafkaError._MAX_POLL_EXCEEDED: ErrorKind.EVICTED,  # noqa: SLF001  so it is spelled
-}
-
-
-def error_kind(error: KafkaError) -> ErrorKind:
-    """Return what an error means; what is not known better passes."""
-    return ErrorKind.FATAL if error.fatal() else _FAULTS.get(error.code(), ErrorKind.PASSING)
-
-
 def poll_errors(messages: Sequence[Message]) -> list[PollError]:
-    """Return the errors among what was polled."""
-    return [_poll_error(message) for message in messages if message.error() is not None]
+    """Return the errors among polled messages."""
+    return [
+        PollError(
+            KafkaFault.of(error),
+            Partition(message.topic() or "", message.partition() or 0),
+            message.offset(),
+        )
+        for message in messages
+        if (error := message.error()) is not None
+    ]
 
 
 def records(messages: Sequence[Message]) -> list[Record]:
-    """Return the records among what was polled, in order."""
+    """Return the records among polled messages, in order."""
     try:
         return [
             Record(
@@ -80,15 +105,15 @@ def records(messages: Sequence[Message]) -> list[Record]:
                 message.value(),
                 tuple(headers) if (headers := message.headers()) else (),
             )
-            for message in cast("Sequence[_Carries]", messages)
+            for message in cast("Sequence[_RecordMessage]", messages)
             if message.error() is None
         ]
     except (SystemError, UnicodeDecodeError):
-        return [_careful(message) for message in messages if message.error() is None]
+        return [_without_bad_headers(message) for message in messages if message.error() is None]
 
 
-def runs(polled: list[Record]) -> Iterator[list[Record]]:
-    """Yield the stretches of records that came from one partition."""
+def runs_by_partition(polled: list[Record]) -> Iterator[list[Record]]:
+    """Yield the runs of consecutive records of one partition."""
     if not polled:
         return
     start, topic, number = 0, polled[0].topic, polled[0].partition
@@ -99,27 +124,20 @@ def runs(polled: list[Record]) -> Iterator[list[Record]]:
     yield polled[start:]
 
 
-def _poll_error(message: Message) -> PollError:
-    error = message.error()
-    assert error is not None  # noqa: S101  the caller has looked
-    partition = Partition(message.topic() or "", message.partition() or 0)
-    return PollError(error_kind(error), error, partition, message.offset())
-
-
-def _careful(message: Message) -> Record:
-    carries = cast("_Carries", message)
+def _without_bad_headers(raw: Message) -> Record:
+    message = cast("_RecordMessage", raw)
     headers: Headers = ()
     try:
-        headers = tuple(carries.headers() or ())
+        headers = tuple(message.headers() or ())
     except (SystemError, UnicodeDecodeError):
-        # The client can not show headers one of whose names is not UTF-8; nothing here reads them.
+        # confluent-kafka cannot return headers when a header name is not UTF-8.
         headers = ()
     return Record(
-        carries.topic(),
-        carries.partition(),
-        carries.offset(),
-        carries.timestamp()[1],
-        carries.key(),
-        carries.value(),
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
         headers,
     )

@@ -1,7 +1,7 @@
-"""What was polled and what is settled, per partition and assignment: only the prefix is committed.
+"""Tracks per partition which polled records are settled: only the contiguous prefix is committed.
 
-Polled records are booked as claims, one for each partition of a poll. A claim is settled as a
-whole, in any order; a partition's position moves over the claims that are settled without a hole.
+Polled records are tracked as ranges, one for each partition of a poll. A range is settled as a
+whole, in any order; the offset to commit moves over the settled ranges that follow each other.
 """
 
 from collections import deque
@@ -14,214 +14,217 @@ from processor.domain.record import Partition
 
 
 class TrackedRange(msgspec.Struct, frozen=True, gc=False):
-    """One partition's share of one poll. `next` is the offset after its last record."""
+    """The records of one partition in one poll. `end` is the offset after the last record.
+
+    `count` can be less than `end - first`: compacted topics and control records leave gaps.
+    """
 
     partition: Partition
     epoch: int
     serial: int
     first: int
-    next: int
+    end: int
     count: int
     newest_ms: int
 
 
 class PartitionOffsets:
-    """One partition in one assignment; read it freely, the ledger alone changes it.
+    """The offsets of one partition in one assignment; only the `OffsetTracker` changes them.
 
-    Offsets are Kafka's: `position` is the next one to commit, `reached` the next one to read. None
-    means that nothing is known yet.
+    `next_read` is the next offset to read, `next_commit` the next one to commit, `committed` the
+    one that Kafka has stored; None where unknown. `commit_due_since` is since when settled
+    records wait for their commit, in monotonic seconds.
     """
 
     __slots__ = (
+        "commit_due_since",
         "committed",
         "committed_at",
         "epoch",
-        "open",
-        "position",
-        "reached",
-        "settled",
-        "settled_ms",
+        "next_commit",
+        "next_read",
+        "settled_serials",
+        "settled_until_ms",
         "unsettled",
-        "waiting_since",
+        "unsettled_records",
     )
 
     def __init__(self, epoch: int, committed: int | None, now: float) -> None:
         self.epoch = epoch
-        self.committed = self.position = self.reached = committed
+        self.committed = self.next_commit = self.next_read = committed
         self.committed_at = now
-        self.open: deque[TrackedRange] = deque()
-        self.settled: set[int] = set()
-        self.settled_ms = 0
-        self.unsettled = 0
-        self.waiting_since: float | None = None
+        self.unsettled: deque[TrackedRange] = deque()
+        self.settled_serials: set[int] = set()
+        self.settled_until_ms = 0
+        self.unsettled_records = 0
+        self.commit_due_since: float | None = None
 
-    def close_up(self) -> None:
-        """With nothing open, be settled up to where it was read: control records may end it."""
-        if not self.open and self.position is not None:
-            self.position = max(self.position, self.reached or 0)
+    @property
+    def commit_due(self) -> bool:
+        """Return True while there is a settled prefix that Kafka has not confirmed."""
+        return self.next_commit is not None and self.next_commit != self.committed
 
-    def due(self) -> bool:
-        """Return True while there is a settled prefix that Kafka has not acknowledged."""
-        return self.position is not None and self.position != self.committed
+    def commit_trailing_gap(self) -> None:
+        """With nothing unsettled, commit up to `next_read`: control records have no poll."""
+        if not self.unsettled and self.next_commit is not None:
+            self.next_commit = max(self.next_commit, self.next_read or 0)
 
 
 class OffsetTracker:
-    """The accounts of the partitions that are ours now.
+    """The offsets of the partitions that are assigned now.
 
     `now` is monotonic seconds throughout. An epoch is one assignment of one partition: what is
-    settled after its epoch has ended is ignored, for another member reads those records again.
+    settled after its epoch has ended is ignored, because another member reads those records again.
     """
 
     def __init__(self) -> None:
-        self.accounts: dict[Partition, PartitionOffsets] = {}
+        self.partitions: dict[Partition, PartitionOffsets] = {}
         self._epochs = 0
         self._serials = 0
 
     def __iter__(self) -> Iterator[Partition]:
-        return iter(self.accounts)
+        return iter(self.partitions)
 
     def __contains__(self, partition: Partition) -> bool:
-        return partition in self.accounts
+        return partition in self.partitions
 
     @property
-    def unsettled(self) -> int:
-        """Records that are booked and neither settled nor dropped."""
-        return sum(account.unsettled for account in self.accounts.values())
+    def unsettled_records(self) -> int:
+        """Return how many records are tracked and neither settled nor released."""
+        return sum(offsets.unsettled_records for offsets in self.partitions.values())
 
     def assign(self, partition: Partition, committed: int | None, now: float) -> None:
         """Begin an epoch; `committed` is the group's offset where it is known."""
         self._epochs += 1
-        self.accounts[partition] = PartitionOffsets(self._epochs, committed, now)
+        self.partitions[partition] = PartitionOffsets(self._epochs, committed, now)
 
-    def drop(self, partition: Partition) -> int:
+    def release(self, partition: Partition) -> int:
         """End an epoch and return how many records of it were never settled."""
-        account = self.accounts.pop(partition, None)
-        return account.unsettled if account else 0
+        offsets = self.partitions.pop(partition, None)
+        return offsets.unsettled_records if offsets else 0
 
-    def place(self, partition: Partition, offset: int, now: float) -> int:
-        """Note that reading goes on at `offset`, wherever it stood; return what that gave up.
+    def reset(self, partition: Partition, offset: int, now: float) -> int:
+        """Continue reading at `offset`; return how many unsettled records that released.
 
-        Going back means that the partition is another one than before: a new epoch begins.
+        A reset to a lower offset means that the partition was replaced: a new epoch begins.
         """
-        account = self.accounts[partition]
-        if account.reached is not None and offset < account.reached:
-            released = self.drop(partition)
+        offsets = self.partitions[partition]
+        if offsets.next_read is not None and offset < offsets.next_read:
+            released = self.release(partition)
             self.assign(partition, None, now)
-            return released + self.place(partition, offset, now)
-        account.reached = offset
-        if not account.open:
-            account.position = offset
-            account.waiting_since = now
+            return released + self.reset(partition, offset, now)
+        offsets.next_read = offset
+        if not offsets.unsettled:
+            offsets.next_commit = offset
+            offsets.commit_due_since = now
         return 0
 
-    def reach(self, partition: Partition, offset: int) -> int:
+    def advance(self, partition: Partition, offset: int) -> int:
         """Note that everything below `offset` was read; return how many offsets were skipped."""
-        account = self.accounts[partition]
-        expected = offset if account.reached is None else account.reached
-        account.reached = max(expected, offset)
-        account.close_up()
+        offsets = self.partitions[partition]
+        expected = offset if offsets.next_read is None else offsets.next_read
+        offsets.next_read = max(expected, offset)
+        offsets.commit_trailing_gap()
         return max(0, offset - expected)
 
-    def book(
+    def track(
         self, partition: Partition, offsets: range, count: int, newest_ms: int
     ) -> TrackedRange:
-        """Book `count` records polled within `offsets`; the partition must be ours."""
-        account = self.accounts[partition]
+        """Track `count` records polled within `offsets`; the partition must be assigned."""
+        known = self.partitions[partition]
         self._serials += 1
-        claim = TrackedRange(
-            partition,
-            account.epoch,
-            self._serials,
-            offsets.start,
-            offsets.stop,
-            count,
-            newest_ms,
+        tracked = TrackedRange(
+            partition, known.epoch, self._serials, offsets.start, offsets.stop, count, newest_ms
         )
-        account.open.append(claim)
-        account.unsettled += count
-        account.reached = max(offsets.stop, account.reached or 0)
-        if account.position is None:
-            account.position = account.committed = offsets.start
-        return claim
+        known.unsettled.append(tracked)
+        known.unsettled_records += count
+        known.next_read = max(offsets.stop, known.next_read or 0)
+        if known.next_commit is None:
+            known.next_commit = known.committed = offsets.start
+        return tracked
 
     def caught_up(self, partition: Partition, end: int, at_ms: int) -> None:
-        """Note that the partition ended there at this time: with all settled, so is the time."""
-        account = self.accounts[partition]
-        if not account.open and (account.reached or 0) >= end:
-            account.settled_ms = max(at_ms, account.settled_ms)
+        """Note that the partition ended at `end` at this time.
 
-    def reached(self) -> dict[Partition, int]:
-        """Return how far each partition was read, where that is known."""
+        Where everything below is settled, the partition is settled up to this time.
+        """
+        offsets = self.partitions[partition]
+        if not offsets.unsettled and (offsets.next_read or 0) >= end:
+            offsets.settled_until_ms = max(at_ms, offsets.settled_until_ms)
+
+    def read_offsets(self) -> dict[Partition, int]:
+        """Return the next offset to read of each partition, where it is known."""
         return {
-            partition: account.reached
-            for partition, account in self.accounts.items()
-            if account.reached is not None
+            partition: offsets.next_read
+            for partition, offsets in self.partitions.items()
+            if offsets.next_read is not None
         }
 
-    def settled(self) -> dict[Partition, int]:
-        """Return up to where each partition is settled without a hole, where that is known."""
+    def settled_offsets(self) -> dict[Partition, int]:
+        """Return the offset up to which each partition is settled, where it is known."""
         return {
-            partition: account.position
-            for partition, account in self.accounts.items()
-            if account.position is not None
+            partition: offsets.next_commit
+            for partition, offsets in self.partitions.items()
+            if offsets.next_commit is not None
         }
 
-    def live(self, claim: TrackedRange) -> bool:
-        """Return True while the claim's epoch lasts."""
-        account = self.accounts.get(claim.partition)
-        return account is not None and account.epoch == claim.epoch
+    def is_current(self, tracked: TrackedRange) -> bool:
+        """Return True while the epoch of a range lasts."""
+        offsets = self.partitions.get(tracked.partition)
+        return offsets is not None and offsets.epoch == tracked.epoch
 
-    def settle(self, claim: TrackedRange, now: float) -> bool:
-        """Settle a claim once; False where its epoch has ended, and then nothing is changed."""
-        if not self.live(claim):
+    def settle(self, tracked: TrackedRange, now: float) -> bool:
+        """Settle a range once; False where its epoch has ended, and then nothing is changed."""
+        if not self.is_current(tracked):
             return False
-        account = self.accounts[claim.partition]
-        if claim.serial in account.settled or claim.serial < account.open[0].serial:
-            raise InvariantError(f"A claim of {claim.partition} was settled twice.")
-        account.settled.add(claim.serial)
-        account.unsettled -= claim.count
-        while account.open and account.open[0].serial in account.settled:
-            self._advance(account, account.open.popleft(), now)
-        account.close_up()
+        offsets = self.partitions[tracked.partition]
+        first_unsettled = offsets.unsettled[0].serial
+        if tracked.serial in offsets.settled_serials or tracked.serial < first_unsettled:
+            raise InvariantError(f"A range of {tracked.partition} was settled twice.")
+        offsets.settled_serials.add(tracked.serial)
+        offsets.unsettled_records -= tracked.count
+        while offsets.unsettled and offsets.unsettled[0].serial in offsets.settled_serials:
+            self._extend_prefix(offsets, offsets.unsettled.popleft(), now)
+        offsets.commit_trailing_gap()
         return True
 
-    def commits(self) -> dict[Partition, int]:
+    def pending_commits(self) -> dict[Partition, int]:
         """Return the next offset to commit of each partition whose prefix has grown."""
         return {
-            partition: account.position
-            for partition, account in self.accounts.items()
-            if account.position is not None and account.due()
+            partition: offsets.next_commit
+            for partition, offsets in self.partitions.items()
+            if offsets.next_commit is not None and offsets.commit_due
         }
 
-    def idle(self, before: float) -> dict[Partition, int]:
-        """Return committed offsets last acknowledged `before`, which Kafka would let expire."""
+    def idle_commits(self, before: float) -> dict[Partition, int]:
+        """Return committed offsets last confirmed `before`, which Kafka would let expire."""
         return {
-            partition: account.committed
-            for partition, account in self.accounts.items()
-            if account.committed is not None and account.committed_at < before
+            partition: offsets.committed
+            for partition, offsets in self.partitions.items()
+            if offsets.committed is not None and offsets.committed_at < before
         }
 
-    def acknowledge(self, partition: Partition, offset: int, asked: float) -> None:
-        """Note that Kafka stored `offset`, as a commit issued at `asked` wanted."""
-        account = self.accounts.get(partition)
-        if account is None or account.position is None or offset > account.position:
-            return  # the answer to a commit of an earlier epoch
-        account.committed = max(offset, account.committed or 0)
-        account.committed_at = asked
-        account.waiting_since = (
-            max(asked, account.waiting_since or asked) if account.due() else None
+    def acknowledge(self, partition: Partition, offset: int, sent: float) -> None:
+        """Note that Kafka stored `offset`, by a commit that was sent at `sent`."""
+        offsets = self.partitions.get(partition)
+        if offsets is None or offsets.next_commit is None or offset > offsets.next_commit:
+            return  # the result of a commit of an earlier epoch
+        offsets.committed = max(offset, offsets.committed or 0)
+        offsets.committed_at = sent
+        offsets.commit_due_since = (
+            max(sent, offsets.commit_due_since or sent) if offsets.commit_due else None
         )
 
-    def overdue(self, before: float) -> bool:
-        """Return True where settled work has waited for its commit since `before`."""
+    def commit_due_before(self, before: float) -> bool:
+        """Return True where settled records have waited for their commit since `before`."""
         return any(
-            account.waiting_since is not None and account.waiting_since < before
-            for account in self.accounts.values()
+            offsets.commit_due_since is not None and offsets.commit_due_since < before
+            for offsets in self.partitions.values()
         )
 
-    def _advance(self, account: PartitionOffsets, claim: TrackedRange, now: float) -> None:
-        account.settled.discard(claim.serial)
-        account.position = max(claim.next, account.position or 0)
-        account.settled_ms = max(claim.newest_ms, account.settled_ms)
-        if account.waiting_since is None:
-            account.waiting_since = now
+    def _extend_prefix(self, offsets: PartitionOffsets, tracked: TrackedRange, now: float) -> None:
+        offsets.settled_serials.discard(tracked.serial)
+        offsets.next_commit = max(tracked.end, offsets.next_commit or 0)
+        offsets.settled_until_ms = max(tracked.newest_ms, offsets.settled_until_ms)
+        if offsets.commit_due_since is None:
+            offsets.commit_due_since = now

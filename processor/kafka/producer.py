@@ -17,6 +17,8 @@ from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import InvariantError
 from processor.domain.record import Headers
 from processor.domain.retry import Retry, RetryPolicy
+from processor.kafka.consumer import ClientCallbacks
+from processor.kafka.messages import KafkaFault
 from processor.settings.kafka_client import Property
 from processor.telemetry.log_limiter import LogLimiter, client_logger
 from processor.telemetry.metrics import Metrics
@@ -108,6 +110,8 @@ class KafkaProducer:
         self._config = config
         self._metrics = metrics
         self._clock = clock
+        self._callbacks = ClientCallbacks(metrics, clock)
+        self._report = self._callbacks.guarded(f"{config.part}_delivery", self._on_delivery)
         self._limiter = LogLimiter(clock)
         self._retry = Retry(_RETRY, clock)
         self._unsent: deque[OutgoingMessage] = deque()
@@ -116,7 +120,6 @@ class KafkaProducer:
         self._sequence = 0
         self._error: str | None = None
         self._fatal = False
-        self._raised: BaseException | None = None
         self._acknowledgement = Deadline(clock, 0)
         self._producer = self._open()
 
@@ -152,14 +155,13 @@ class KafkaProducer:
 
         Waits at most so long for a report. Raises InvariantError where a callback failed.
         """
-        part = self._config.part
         try:
             self._producer.poll(seconds)
         except KafkaException as error:
             self._note_fatal(error.args[0])
-        if self._raised is not None:
-            raised, self._raised = self._raised, None
-            self._metrics.counter("callback_errors", f"{part}_producer").inc()
+        raised, self._callbacks.raised = self._callbacks.raised, None
+        if raised is not None:
+            part = self._config.part
             raise InvariantError(f"A callback of the {part} producer failed.") from raised
         acknowledged = self._take_reports()
         if self._fatal and self._retry.due:
@@ -179,9 +181,11 @@ class KafkaProducer:
         return acknowledged + self._purge(0)
 
     def _open(self) -> Producer:
+        part = self._config.part
+        callback = self._callbacks.guarded(f"{part}_error", self._on_error)
         return Producer(
-            {**self._config.properties(), "error_cb": self._on_error},
-            logger=client_logger(f"kafka-{self._config.part.replace('_', '-')}", self._clock),
+            {**self._config.properties(), "error_cb": callback},
+            logger=client_logger(f"{part} producer", self._clock),
         )
 
     def _produce(self) -> None:
@@ -196,7 +200,7 @@ class KafkaProducer:
                     message.value,
                     message.key,
                     message.partition,
-                    partial(self._on_delivery, message),
+                    partial(self._report, message),
                     headers=list(message.headers),
                 )
                 self._in_flight.add(unsent.popleft())
@@ -262,18 +266,10 @@ class KafkaProducer:
 
         librdkafka's client raises a fatal error there, and does not call `error_cb` for it.
         """
-        fatal = str(_is_fatal(error)).lower()
-        self._metrics.counter("kafka_errors", error.name(), fatal).inc()
+        self._callbacks.report(KafkaFault.of(error), self._config.part)
         self._fatal = True
         self._error = error.str()
         self._retry.failed()
-        log.warning(
-            "The producer failed for good and will be replaced.",
-            code="kafka_producer_failed",
-            part=self._config.part,
-            kafka_error=error.name(),
-            error=error.str(),
-        )
 
     def _replace(self) -> list[OutgoingMessage]:
         """Begin with a new producer; return what the old one had written after all.
@@ -305,32 +301,15 @@ class KafkaProducer:
     def _on_delivery(
         self, message: OutgoingMessage, error: KafkaError | None, delivered: Message
     ) -> None:
-        # An exception that leaves a callback of the client does harm there: `poll` raises it.
-        try:
-            if error is None:
-                message.partition = delivered.partition() or 0
-                message.offset = delivered.offset() or 0
-            self._reports.append((message, error))
-        except BaseException as raised:  # noqa: BLE001  see above
-            self._raised = self._raised or raised
+        if error is None:
+            message.partition = delivered.partition() or 0
+            message.offset = delivered.offset() or 0
+        self._reports.append((message, error))
 
     def _on_error(self, error: KafkaError) -> None:
-        try:
-            self._metrics.counter("kafka_errors", error.name(), str(error.fatal()).lower()).inc()
-            self._fatal = self._fatal or _is_fatal(error)
-            suppressed = self._limiter.due(error.name())
-            if suppressed is not None:
-                log.warning(
-                    "The Kafka producer reported an error.",
-                    code="kafka_producer_error",
-                    part=self._config.part,
-                    kafka_error=error.name(),
-                    error=error.str(),
-                    suppressed=suppressed,
-                )
-        except BaseException as raised:  # noqa: BLE001  as in `_on_delivery`
-            self._raised = self._raised or raised
+        self._callbacks.report(KafkaFault.of(error), self._config.part)
+        self._fatal = self._fatal or _is_fatal(error)
 
 
 def _is_fatal(error: KafkaError) -> bool:
-    return error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001  so it is spelled
+    return error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001  a public constant

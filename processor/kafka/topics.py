@@ -1,4 +1,4 @@
-"""Which topics are scores and which are experience events, and whether they are numbered alike."""
+"""Which input topics have scores and which experience events, and how they are co-partitioned."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -10,78 +10,80 @@ from processor.settings import InputSettings, KafkaSettings
 class Topics:
     """The input topics by name or pattern; a topic that matches both is a scores topic.
 
-    With a repartition topic, facts come by that one, numbered as scores are; the experience events
-    are then upstream of it.
+    With a repartition topic, facts are read from that topic, which is co-partitioned with the
+    scores; the experience events topics are then only read to be repartitioned. A layout has the
+    partition count of every topic.
     """
 
     def __init__(self, kafka: KafkaSettings, repartition_topic: str | None = None) -> None:
         self._scores = kafka.scores
         self._events = kafka.events
-        self._upstream: InputSettings | None = None
+        self._repartitioned: InputSettings | None = None
         if repartition_topic is not None:
             self._events = InputSettings(topics=[repartition_topic])
-            self._upstream = kafka.events
-        self._known: dict[str, bool] = {}
+            self._repartitioned = kafka.events
+        self._is_scores: dict[str, bool] = {}
 
     @cached_property
     def subscription(self) -> list[str]:
-        """Names and patterns, as Kafka wants them."""
-        pages = (self._scores, self._events, self._upstream)
-        return list(dict.fromkeys(topic for page in pages if page for topic in page.topics))
+        """Return names and patterns to subscribe to."""
+        inputs = (self._scores, self._events, self._repartitioned)
+        return list(dict.fromkeys(topic for each in inputs if each for topic in each.topics))
 
-    def scores(self, topic: str) -> bool:
+    def is_scores(self, topic: str) -> bool:
         """Return True for a scores topic."""
-        known = self._known.get(topic)
+        known = self._is_scores.get(topic)
         if known is None:
-            known = self._known[topic] = self._scores.takes(topic)
+            known = self._is_scores[topic] = self._scores.takes(topic)
         return known
 
-    def keyed(self, topic: str) -> bool:
-        """Return True where a record's key says on which partition it belongs."""
-        return self._upstream is None or self.scores(topic) or not self._upstream.takes(topic)
+    def keyed_by_person(self, topic: str) -> bool:
+        """Return True where a record's key determines its partition."""
+        repartitioned = self._repartitioned
+        return repartitioned is None or self.is_scores(topic) or not repartitioned.takes(topic)
 
     def gaps_expected(self, topic: str) -> bool:
-        """Return True where holes in the offsets mean nothing."""
-        if self.scores(topic):
+        """Return True where gaps in the offsets are normal."""
+        if self.is_scores(topic):
             return self._scores.gaps_expected
-        page = self._events if self.keyed(topic) else self._upstream
-        return page is not None and page.gaps_expected
+        inputs = self._events if self.keyed_by_person(topic) else self._repartitioned
+        return inputs is not None and inputs.gaps_expected
 
     @property
-    def repartitioned(self) -> bool:
-        """Return True where experience events are upstream of a repartition topic."""
-        return self._upstream is not None
+    def repartitioning(self) -> bool:
+        """Return True where experience events are repartitioned."""
+        return self._repartitioned is not None
 
-    def upstream(self, layout: Mapping[str, int]) -> list[Partition]:
-        """Return all partitions whose experience events are forwarded."""
+    def repartitioned(self, layout: Mapping[str, int]) -> list[Partition]:
+        """Return all partitions whose experience events are repartitioned."""
         return [
             Partition(topic, number)
-            for topic in self._of(self._upstream, layout)
+            for topic in self._matching(self._repartitioned, layout)
             for number in range(layout[topic])
         ]
 
-    def beside(self, layout: Mapping[str, int], number: int) -> list[Partition]:
-        """Return the event partitions that a score of partition `number` waits for."""
+    def events_of(self, layout: Mapping[str, int], number: int) -> list[Partition]:
+        """Return the event partitions that scores of partition `number` wait for."""
         return [
             Partition(topic, number)
-            for topic in self._of(self._events, layout)
+            for topic in self._matching(self._events, layout)
             if number < layout[topic]
         ]
 
-    def numbered(self, layout: Mapping[str, int]) -> dict[str, int]:
-        """Return the partition counts of the topics that must have equally many."""
-        events = self._of(self._events, layout)
-        return {topic: count for topic, count in layout.items() if self.scores(topic)} | {
+    def joined(self, layout: Mapping[str, int]) -> dict[str, int]:
+        """Return the partition counts of the topics that must have the same count."""
+        events = self._matching(self._events, layout)
+        return {topic: count for topic, count in layout.items() if self.is_scores(topic)} | {
             topic: layout[topic] for topic in events
         }
 
-    def aligned(self, layout: Mapping[str, int]) -> bool:
-        """Return True where scores and events have equal partition counts, so far as is known."""
-        counts = self.numbered(layout)
-        kinds = {self.scores(topic) for topic in counts}
-        return len(set(counts.values())) <= 1 or len(kinds) < 2  # noqa: PLR2004  both of them
+    def copartitioned(self, layout: Mapping[str, int]) -> bool:
+        """Return True where scores and events have the same count, as far as is known."""
+        counts = self.joined(layout)
+        kinds = {self.is_scores(topic) for topic in counts}
+        return len(set(counts.values())) <= 1 or len(kinds) < 2  # noqa: PLR2004  both kinds
 
-    def _of(self, page: InputSettings | None, layout: Mapping[str, int]) -> list[str]:
-        if page is None:
+    def _matching(self, inputs: InputSettings | None, layout: Mapping[str, int]) -> list[str]:
+        if inputs is None:
             return []
-        return [topic for topic in layout if page.takes(topic) and not self.scores(topic)]
+        return [topic for topic in layout if inputs.takes(topic) and not self.is_scores(topic)]

@@ -1,6 +1,11 @@
-"""The right door: the AEP streaming inlet, its requests, verdicts, tokens and budgets."""
+"""The AEP streaming inlet: pack, request, limits, transport, response; one worker per route.
 
-from processor.sink.delivery import InletDelivery
+`sink.py` implements `components.Sink`, as a second destination would, and builds a worker per
+route. When a request is sent and sent again is the worker's `SendPolicy`; rate, concurrency and
+circuit breaker are in `limits.py`; what each status and fault means is the table in `verdict.py`.
+"""
+
+from processor.sink.packing import InletDelivery
 from processor.sink.sink import InletSink
 
 __all__ = ["InletDelivery", "InletSink"]

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from processor.domain.errors import SettingsError
 from processor.settings import AepSettings, RouteSettings
 
-# Narrow on purpose: what two parsers could read in two ways (user parts, backslashes, spaces,
+# Narrow on purpose: what two parsers could read differently (user parts, backslashes, spaces,
 # control characters, non-ASCII hosts) is not an address.
 _ADDRESS = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?P<port>:\d{1,5})?"
@@ -21,11 +21,11 @@ _DEVELOPMENT_ONLY = frozenset(("syncValidation", "synchronousValidation"))
 
 
 def batch_url(inlet_url: str) -> str:
-    """Return the address for many messages of a connection's `inletUrl`.
+    """Return the address for requests of many messages, of a connection's `inletUrl`.
 
     Source: AEP Streaming Ingestion API, `/collection/{id}` and `/collection/batch/{id}`. A query is
-    kept, but for synchronous validation, which is limited to 60 single messages a minute. Raises
-    ValueError where the path is not an inlet's.
+    kept, except for synchronous validation, which is limited to 60 single messages a minute. Raises
+    ValueError where the path is not that of an inlet.
     """
     parts = urlsplit(inlet_url)
     found = _INLET.fullmatch(parts.path)
@@ -36,7 +36,7 @@ def batch_url(inlet_url: str) -> str:
     return parts._replace(path=path, query=urlencode(query), fragment="").geturl()
 
 
-def check(aep: AepSettings, routes: Sequence[RouteSettings]) -> None:
+def check_addresses(aep: AepSettings, routes: Sequence[RouteSettings]) -> None:
     """Raise SettingsError with every address and header that may not be used."""
     problems = [
         f"routes.{route.name}.inlet_url: {problem}."
@@ -45,7 +45,8 @@ def check(aep: AepSettings, routes: Sequence[RouteSettings]) -> None:
     ]
     if aep.auth is not None:
         problems += [
-            f"aep.auth.token_url: {problem}." for problem in problems_of(aep.auth.token_url, aep)
+            f"aep.auth.token_url: {problem}."
+            for problem in address_problems(aep.auth.token_url, aep)
         ]
     if not _HEADER.fullmatch(aep.sandbox_name):
         problems.append("aep.sandbox_name: it cannot be sent as a header.")
@@ -53,8 +54,8 @@ def check(aep: AepSettings, routes: Sequence[RouteSettings]) -> None:
         raise SettingsError(problems)
 
 
-def problems_of(url: str, aep: AepSettings) -> list[str]:
-    """Return, in plain words, why requests may not go to this address; empty when they may."""
+def address_problems(url: str, aep: AepSettings) -> list[str]:
+    """Return why requests may not be sent to this address, one phrase each; empty if they may."""
     found = _ADDRESS.fullmatch(url)
     if found is None:
         return ["it is not a plain http(s) address"]
@@ -80,7 +81,7 @@ def _is_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 def _inlet_problems(url: str, aep: AepSettings) -> list[str]:
-    problems = problems_of(url, aep)
+    problems = address_problems(url, aep)
     if not problems:
         try:
             batch_url(url)
@@ -97,5 +98,5 @@ def _is_local(host: str) -> bool:
     try:
         return not is_public([host])
     except ValueError:
-        # No top-level domain begins with a digit, but a C library takes 127.1 for an address.
+        # No top-level domain begins with a digit, but a C library reads 127.1 as an address.
         return host.rpartition(".")[2][:1].isdigit()

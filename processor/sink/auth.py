@@ -1,4 +1,4 @@
-"""The access token: OAuth server-to-server, fetched once for all, renewed ahead of its end.
+"""The access token: OAuth server-to-server, fetched by one request at a time, renewed early.
 
 Source: AEP API authentication page; `POST` of a form to IMS, answered with `access_token` and
 `expires_in` in seconds.
@@ -7,9 +7,8 @@ Source: AEP API authentication page; `POST` of a form to IMS, answered with `acc
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -17,28 +16,20 @@ import structlog
 
 from processor.domain.clock import Clock
 from processor.domain.errors import SettingsError, UnavailableError
+from processor.domain.retry import Retry
 from processor.settings import AuthSettings
 from processor.settings.secrets import read_secret
-from processor.sink.backoff import Backoff
-from processor.sink.reply import Reply, TransportFault
+from processor.sink.transport import Post, Reply, TransportFault
 from processor.telemetry.metrics import Metrics
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _USABLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _CODE = re.compile(r"[a-z_]{1,40}", re.ASCII)
 _OK, _CREDENTIALS = 200, frozenset((400, 401, 403))
-_UNSAID_SECONDS = 3600.0
+_DEFAULT_LIFE_SECONDS = 3600.0
 _MILLISECONDS_ABOVE = 1_000_000
-_SHORTEST_LIFE = 1.0
-_SHARE_OF_LIFE = (0.75, 0.85)
-
-
-class Post(Protocol):
-    """What the token needs of the transport."""
-
-    def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> Awaitable[Reply]:
-        """Send one request and return what came of it."""
-        ...
+_MIN_RENEWAL_SECONDS = 1.0
+_RENEW_AFTER = (0.75, 0.85)
 
 
 class Token(msgspec.Struct, frozen=True, eq=False):
@@ -58,9 +49,9 @@ class Token(msgspec.Struct, frozen=True, eq=False):
 class Auth:
     """The token of one client. Raises UnavailableError while there is none that could work.
 
-    A refused secret is the world's fault, like an outage: it can be put right while we wait. The
-    token in use stays until another one has been granted. After a failure the token service is left
-    alone for a growing while, in which everybody is told the same problem.
+    A refused secret counts as an outage: it can be corrected while the sink waits. The token in use
+    stays until another one is granted. After a failure no token is requested until `retry` is due;
+    until then every caller gets the same error.
     """
 
     def __init__(
@@ -68,59 +59,58 @@ class Auth:
         settings: AuthSettings,
         post: Post,
         *,
+        retry: Retry,
         clock: Clock,
         metrics: Metrics,
-        backoff: Backoff,
     ) -> None:
         self._settings = settings
         self._post = post
+        self._retry = retry
         self._clock = clock
         self._metrics = metrics
-        self._backoff = backoff
         self._token: Token | None = None
         self._fetching: asyncio.Task[None] | None = None
-        self._problem = ""
-        self._failures = 0
-        self._again_at = 0.0
+        self._error = ""
 
     async def bearer(self) -> Token:
         """Return a token that has not ended."""
         token = self._token
         if token is not None and self._clock.monotonic() < token.ends_at:
             return token
-        return await self._fetched()
+        return await self._single_fetch()
 
     async def renew(self, refused: Token) -> Token:
         """Return another token than the one that was refused: a newer one, if there is one."""
         token = self._token
         if token is not None and token is not refused:
             return await self.bearer()
-        return await self._fetched()
+        return await self._single_fetch()
 
     async def keep(self) -> None:
-        """Renew the token ahead of its end, for ever."""
+        """Renew the token before its end, until cancelled."""
         try:
             while True:
                 await asyncio.sleep(self._idle_seconds())
                 if self._idle_seconds() == 0:
                     with suppress(UnavailableError):  # logged already; the old token is still there
-                        await self._fetched()
+                        await self._single_fetch()
         finally:
             if self._fetching is not None:
                 self._fetching.cancel()
 
     def _idle_seconds(self) -> float:
-        due = self._token.renew_at if self._token else 0.0
-        return max(0.0, max(due, self._again_at) - self._clock.monotonic())
+        renew_in = self._token.renew_at - self._clock.monotonic() if self._token else 0.0
+        return max(renew_in, self._retry.wait_seconds)
 
-    async def _fetched(self) -> Token:
+    async def _single_fetch(self) -> Token:
+        """Return a new token, of the fetch in progress where there is one."""
         if self._fetching is None:
-            if self._failures and self._clock.monotonic() < self._again_at:
-                raise UnavailableError("ims", self._problem)
+            if not self._retry.due:
+                raise UnavailableError("ims", self._error)
             self._fetching = asyncio.create_task(self._fetch())
         await asyncio.shield(self._fetching)
-        if self._token is None or self._problem:
-            raise UnavailableError("ims", self._problem)
+        if self._token is None or self._error:
+            raise UnavailableError("ims", self._error)
         return self._token
 
     async def _fetch(self) -> None:
@@ -144,20 +134,21 @@ class Auth:
     def _grant(self, reply: Reply) -> None:
         text, life = _granted(reply)
         now = self._clock.monotonic()
-        share = random.uniform(*_SHARE_OF_LIFE)  # noqa: S311  jitter
+        renew_after = random.uniform(*_RENEW_AFTER)  # noqa: S311  jitter
         header = {"Authorization": f"Bearer {text}"}
-        self._token = Token(header, now + max(share * life, _SHORTEST_LIFE), now + life)
-        self._problem, self._failures, self._again_at = "", 0, 0.0
+        self._token = Token(header, now + max(renew_after * life, _MIN_RENEWAL_SECONDS), now + life)
+        self._error = ""
+        self._retry.succeeded()
         self._metrics.counter("token_refreshes", "ok").inc()
         ends = self._clock.now_ms() / 1000 + life
         self._metrics.gauge("token_expiry_timestamp_seconds").set(ends)
 
-    def _fail(self, problem: str) -> None:
-        if problem != self._problem:
-            structlog.get_logger().warning("No new access token was granted.", problem=problem)
-        self._problem = problem
-        self._again_at = self._clock.monotonic() + self._backoff.delay(self._failures)
-        self._failures += 1
+    def _fail(self, error: str) -> None:
+        if error != self._error:
+            log = structlog.get_logger()
+            log.warning("No new access token was granted.", code="token_not_granted", error=error)
+        self._error = error
+        self._retry.failed()
         self._metrics.counter("token_refreshes", "failed").inc()
 
 
@@ -177,8 +168,8 @@ def _granted(reply: Reply) -> tuple[str, float]:
     answer = _object(reply.body)
     if reply.status in _CREDENTIALS:
         code = answer.get("error")
-        said = code if isinstance(code, str) and _CODE.fullmatch(code) else str(reply.status)
-        raise UnavailableError("ims", f"the token service refuses the credentials ({said})")
+        known = code if isinstance(code, str) and _CODE.fullmatch(code) else str(reply.status)
+        raise UnavailableError("ims", f"the token service refuses the credentials ({known})")
     if reply.status != _OK:
         raise UnavailableError("ims", f"the token service answers {reply.status}")
     text = answer.get("access_token")
@@ -195,12 +186,12 @@ def _object(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _life(said: object) -> float:
-    """Seconds; the old JWT exchange gave milliseconds, which no token in seconds comes near."""
+def _life(value: object) -> float:
+    """Return seconds; the old JWT exchange gave milliseconds, which are far larger numbers."""
     try:
-        life = float(said) if isinstance(said, int | float | str) else _UNSAID_SECONDS
+        life = float(value) if isinstance(value, int | float | str) else _DEFAULT_LIFE_SECONDS
     except (ValueError, OverflowError):
-        return _UNSAID_SECONDS
+        return _DEFAULT_LIFE_SECONDS
     if not life > 0 or life == float("inf"):
-        return _UNSAID_SECONDS
+        return _DEFAULT_LIFE_SECONDS
     return life / 1000 if life > _MILLISECONDS_ABOVE else life

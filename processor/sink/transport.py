@@ -1,26 +1,73 @@
-"""The HTTP client: one POST at a time in, an answer or a fault out; aiohttp is not seen past here.
+"""The HTTP client: one POST in, a response or a fault out; aiohttp is not used elsewhere.
 
 Redirects are not followed (they would carry the token), proxy variables of the environment are not
-read, answers are not decompressed and are read to a cap, host names that resolve to private
-addresses are refused, and one deadline holds for the whole exchange, however it drips.
+read, responses are not decompressed and are read to a cap, host names that resolve to private
+addresses are refused, and one deadline covers the whole exchange, however slowly bytes arrive.
 """
 
 import asyncio
 import base64
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
+from enum import StrEnum
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from processor.domain.errors import SettingsError
 from processor.settings import AepSettings
 from processor.sink.address import is_public
-from processor.sink.reply import InletResponse, Reply, TransportFault
+
+
+class TransportFault(StrEnum):
+    """What went wrong instead of a response, or in the middle of one."""
+
+    CONNECT = "connect"
+    """The connection was not accepted."""
+    DNS = "dns"
+    """The host has no address."""
+    ADDRESS = "address"
+    """The host resolves to addresses to which requests may not be sent."""
+    TLS = "tls"
+    """No trusted, encrypted connection."""
+    TOKEN = "token"  # noqa: S105  a word
+    """There is no access token to send the request with."""
+    PROXY = "proxy"
+    """The configured proxy did not let the request through."""
+    TIMEOUT = "timeout"
+    """The total deadline passed; part or all of the request had been sent."""
+    RESET = "reset"
+    """The connection ended before the response did."""
+    GARBLED = "garbled"
+    """What came is not HTTP."""
+    TOO_LONG = "too_long"
+    """The response's body is longer than the cap."""
+    ENCODED = "encoded"
+    """The response's body is compressed, which was not asked for."""
+
+
+class InletResponse(msgspec.Struct, frozen=True, gc=False):
+    """An HTTP response. `body_fault` is why `body` is missing; the status was read all the same.
+
+    `retry_after` is the raw header.
+    """
+
+    status: int
+    body: bytes = b""
+    retry_after: str | None = None
+    body_fault: TransportFault | None = None
+
+
+Reply: TypeAlias = InletResponse | TransportFault
+
+Post: TypeAlias = Callable[[str, bytes, Mapping[str, str]], Awaitable[Reply]]
+"""Sends a body and headers to a URL once; `Transport.post`."""
 
 FAULTS: dict[type[BaseException], TransportFault] = {
     aiohttp.ClientConnectorDNSError: TransportFault.DNS,
@@ -51,21 +98,21 @@ _CLOSE_SECONDS = 0.5
 
 
 class _AddressError(OSError):
-    """A host resolves to addresses that may not be talked to."""
+    """A host resolves to addresses to which requests may not be sent."""
 
 
 class _PublicResolver(AbstractResolver):
-    """The system's resolver, less hosts that lead to private or local addresses."""
+    """The system's resolver, less hosts that resolve to private or local addresses."""
 
-    def __init__(self, *, but: str | None) -> None:
+    def __init__(self, *, proxy_host: str | None) -> None:
         self._system = ThreadedResolver()
-        self._but = but
+        self._proxy_host = proxy_host
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._system.resolve(host, port, family)
-        if host != self._but and not is_public(result["host"] for result in found):
+        if host != self._proxy_host and not is_public(result["host"] for result in found):
             raise _AddressError("The host resolves to a private address.")
         return found
 
@@ -85,13 +132,13 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Make the pool."""
+        """Open the pool."""
         aep = self._settings
         connector = aiohttp.TCPConnector(
             limit=0,
             ssl=self._tls,
             keepalive_timeout=_IDLE_SECONDS,
-            resolver=None if aep.allow_http else _PublicResolver(but=_host(aep.proxy)),
+            resolver=None if aep.allow_http else _PublicResolver(proxy_host=_host(aep.proxy)),
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -104,7 +151,7 @@ class Transport:
         )
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Send one request and return what came of it; raises nothing but cancellation."""
+        """Send one request and return its response or fault; raises nothing but cancellation."""
         assert self._session is not None  # noqa: S101  for the type checker: open comes first
         aep = self._settings
         request = self._session.post(
@@ -122,13 +169,13 @@ class Transport:
             return _fault(error)
 
     async def close(self) -> None:
-        """Drop every connection; takes a moment at most, whatever the other side does."""
+        """Drop every connection, within half a second whatever the other side does."""
         if self._session is None:
             return
         with suppress(*_FOREIGN):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._session.close()
-        await asyncio.sleep(0)  # a turn of the loop, in which closed sockets are let go
+        await asyncio.sleep(0)  # one turn of the event loop, in which closed sockets are freed
 
     async def _exchange(
         self, request: AbstractAsyncContextManager[aiohttp.ClientResponse]
@@ -136,12 +183,12 @@ class Transport:
         async with request as response:
             retry_after = response.headers.get("Retry-After")
             try:
-                body, flaw = await _read(response, self._settings.retry.max_answer_bytes)
+                body, fault = await _read(response, self._settings.retry.max_answer_bytes)
             except _FOREIGN as error:
-                body, flaw = b"", _fault(error)
-            if flaw is not None:
+                body, fault = b"", _fault(error)
+            if fault is not None:
                 response.close()
-            return InletResponse(response.status, body, retry_after, flaw)
+            return InletResponse(response.status, body, retry_after, fault)
 
 
 async def _read(response: aiohttp.ClientResponse, cap: int) -> tuple[bytes, TransportFault | None]:

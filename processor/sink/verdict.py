@@ -1,37 +1,37 @@
 """The verdict: what every status and every fault of the inlet means for the events it was about.
 
 One table. Sources: AEP Streaming Ingestion API (statuses of `/collection/batch/{id}`), its
-troubleshooting page; what Adobe leaves open follows RFC 9110. `doubt` marks a reply after which the
-events may or may not have been taken: AEP keeps duplicates, so each such event is listed.
+troubleshooting page; what Adobe leaves open follows RFC 9110. `in_doubt` marks a reply after which
+the events may or may not have been accepted: AEP keeps duplicates, so each such event is listed.
 """
 
 from enum import StrEnum
 from typing import NamedTuple
 
-from processor.sink.reply import Reply, TransportFault
+from processor.sink.transport import Reply, TransportFault
 
 
 class Action(StrEnum):
     """What to do with the events of a request, or with one of them."""
 
     ACCEPT = "accept"
-    """The inlet has it."""
+    """The inlet accepted it."""
     ITEMS = "items"
     """Look inside: each event has its own status."""
     SPLIT = "split"
-    """Halve the request until the guilty event stands alone; alone it is refused."""
+    """Halve the request until the bad event is alone in one; then it is refused."""
     REFUSE = "refuse"
     """This event is bad: dead-letter it."""
     RETRY = "retry"
     """Send it again after a back-off."""
     RENEW = "renew"
-    """Get a newer token and send it again, once; after that, hold."""
-    HOLD = "hold"
-    """The way to the inlet is wrong, not the event: stop the lane, look again now and then."""
+    """Get a newer token and send it again, once; after that, pause."""
+    PAUSE = "hold"
+    """Address, settings or credentials are wrong, not the event: pause the route and probe it."""
 
 
 class Cause(StrEnum):
-    """Why, as metrics and reasons say it."""
+    """Why, as metrics and log lines name it."""
 
     NONE = "none"
     REFUSED = "refused"
@@ -55,51 +55,51 @@ class Cause(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """An action, its cause, and whether the events may have been taken all the same."""
+    """An action, its cause, and whether the events may have been accepted all the same."""
 
     action: Action
     cause: Cause
-    doubt: bool = False
+    in_doubt: bool = False
 
 
-SHAPE = Verdict(Action.RETRY, Cause.SHAPE, doubt=True)
-"""An answer that cannot be understood is never taken for a yes or a no."""
+SHAPE = Verdict(Action.RETRY, Cause.SHAPE, in_doubt=True)
+"""An answer that cannot be understood is neither an acceptance nor a refusal."""
 
 _ACCEPT = Verdict(Action.ACCEPT, Cause.NONE)
-_WRONG_INLET = Verdict(Action.HOLD, Cause.INLET)
-_NOT_NOW = Verdict(Action.RETRY, Cause.UNAVAILABLE)
-_BROKEN = Verdict(Action.RETRY, Cause.SERVER, doubt=True)
+_WRONG_INLET = Verdict(Action.PAUSE, Cause.INLET)
+_UNAVAILABLE = Verdict(Action.RETRY, Cause.UNAVAILABLE)
+_SERVER_ERROR = Verdict(Action.RETRY, Cause.SERVER, in_doubt=True)
 
 _STATUSES: dict[int, Verdict] = {
     207: Verdict(Action.ITEMS, Cause.NONE),
     400: Verdict(Action.SPLIT, Cause.REFUSED),
     401: Verdict(Action.RENEW, Cause.AUTH),
     403: Verdict(Action.RENEW, Cause.AUTH),
-    407: Verdict(Action.HOLD, Cause.PROXY),
-    408: _NOT_NOW,
-    409: _NOT_NOW,
+    407: Verdict(Action.PAUSE, Cause.PROXY),
+    408: _UNAVAILABLE,
+    409: _UNAVAILABLE,
     413: Verdict(Action.SPLIT, Cause.TOO_LARGE),
     422: Verdict(Action.SPLIT, Cause.REFUSED),
-    423: _NOT_NOW,
-    425: _NOT_NOW,
+    423: _UNAVAILABLE,
+    425: _UNAVAILABLE,
     429: Verdict(Action.RETRY, Cause.THROTTLED),
     501: _WRONG_INLET,
-    503: _NOT_NOW,
+    503: _UNAVAILABLE,
 }
 _CLASSES: dict[int, Verdict] = {
-    3: Verdict(Action.HOLD, Cause.REDIRECT),
+    3: Verdict(Action.PAUSE, Cause.REDIRECT),
     4: _WRONG_INLET,
-    5: _BROKEN,
+    5: _SERVER_ERROR,
 }
 _FAULTS: dict[TransportFault, Verdict] = {
     TransportFault.CONNECT: Verdict(Action.RETRY, Cause.CONNECT),
     TransportFault.DNS: Verdict(Action.RETRY, Cause.DNS),
-    TransportFault.ADDRESS: Verdict(Action.HOLD, Cause.ADDRESS),
+    TransportFault.ADDRESS: Verdict(Action.PAUSE, Cause.ADDRESS),
     TransportFault.TLS: Verdict(Action.RETRY, Cause.TLS),
-    TransportFault.TOKEN: Verdict(Action.HOLD, Cause.TOKEN),
+    TransportFault.TOKEN: Verdict(Action.PAUSE, Cause.TOKEN),
     TransportFault.PROXY: Verdict(Action.RETRY, Cause.PROXY),
-    TransportFault.TIMEOUT: Verdict(Action.RETRY, Cause.TIMEOUT, doubt=True),
-    TransportFault.RESET: Verdict(Action.RETRY, Cause.RESET, doubt=True),
+    TransportFault.TIMEOUT: Verdict(Action.RETRY, Cause.TIMEOUT, in_doubt=True),
+    TransportFault.RESET: Verdict(Action.RETRY, Cause.RESET, in_doubt=True),
     TransportFault.GARBLED: SHAPE,
     TransportFault.TOO_LONG: SHAPE,
     TransportFault.ENCODED: SHAPE,
@@ -111,8 +111,8 @@ def judge(reply: Reply) -> Verdict:
     if isinstance(reply, TransportFault):
         return _FAULTS[reply]
     verdict = _of_status(reply.status)
-    if verdict.action is Action.ITEMS and reply.flaw is not None:
-        return _FAULTS[reply.flaw]
+    if verdict.action is Action.ITEMS and reply.body_fault is not None:
+        return _FAULTS[reply.body_fault]
     return verdict
 
 

@@ -1,1 +1,1 @@
-"""The left door: Kafka in. Consumer, assignment, commit, and keeping scores in step."""
+"""The input: consumer group assignment, polls, settled offsets, and scores that wait for events."""

@@ -1,92 +1,96 @@
-"""What SREs see of the left door, refreshed every few seconds and not for every record.
-
-Who wants which partition paused: a partition rests while any cause holds it.
-"""
+"""The status of assigned partitions: pauses, gauges, and records on the wrong partition."""
 
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from typing import Final
 
-from processor.domain.clock import Clock
-from processor.domain.record import Partition
+import structlog
+
+from processor.domain.clock import Clock, Deadline
+from processor.domain.record import Partition, Record
+from processor.kafka.admin import KafkaAdmin, OffsetQuery, TopicLayout
 from processor.kafka.offset_tracker import OffsetTracker
-from processor.kafka.offsets import OffsetQueries, OffsetQuery
+from processor.kafka.partitioner import PARTITIONERS
+from processor.settings import KafkaSettings
+from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
+
+_REFRESH_SECONDS: Final = 5.0
+_PER_PARTITION: Final = ("lag_records", "settled_watermark_timestamp_seconds")
+
+log = structlog.get_logger()
 
 
 class PauseCauses:
-    """Causes for all partitions, and causes for single ones; it decides, the door pauses."""
+    """The causes for which partitions are paused; a partition is paused while it has any cause."""
 
     def __init__(self) -> None:
-        self._everywhere: set[str] = set()
-        self._single: dict[str, set[Partition]] = {}
+        self._for_all: set[str] = set()
+        self._for_some: dict[str, set[Partition]] = {}
 
     @property
-    def causes(self) -> AbstractSet[str]:
-        """The causes that hold every partition, also those to come."""
-        return self._everywhere
+    def for_all(self) -> AbstractSet[str]:
+        """Return the causes that pause every partition, also partitions assigned later."""
+        return self._for_all
 
     def pause(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
         """Add a cause, for these partitions or for all."""
         if partitions is None:
-            self._everywhere.add(cause)
+            self._for_all.add(cause)
         else:
-            self._single.setdefault(cause, set()).update(partitions)
+            self._for_some.setdefault(cause, set()).update(partitions)
 
     def resume(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
-        """Take a cause away, for these partitions or altogether."""
+        """Remove a cause, for these partitions or altogether."""
         if partitions is not None:
-            self._single.get(cause, set()).difference_update(partitions)
+            self._for_some.get(cause, set()).difference_update(partitions)
             return
-        self._everywhere.discard(cause)
-        self._single.pop(cause, None)
+        self._for_all.discard(cause)
+        self._for_some.pop(cause, None)
 
     def forget(self, partitions: Iterable[Partition]) -> None:
-        """Drop what was wanted for single partitions that are no longer ours."""
-        gone = set(partitions)
-        for held in self._single.values():
-            held.difference_update(gone)
+        """Remove the causes of single partitions that are no longer assigned."""
+        revoked = set(partitions)
+        for paused in self._for_some.values():
+            paused.difference_update(revoked)
 
     def paused(self, assigned: Iterable[Partition]) -> set[Partition]:
-        """Return those of the assigned partitions that are to rest."""
-        ours = set(assigned)
-        if self._everywhere:
-            return ours
-        return ours.intersection(*[set().union(*self._single.values())])
+        """Return which of the assigned partitions are paused."""
+        partitions = set(assigned)
+        if self._for_all:
+            return partitions
+        return partitions.intersection(*[set().union(*self._for_some.values())])
 
     def by_cause(self, assigned: Iterable[Partition]) -> Counter[str]:
-        """Return how many assigned partitions each cause holds."""
-        ours = set(assigned)
-        counts = Counter({cause: len(ours) for cause in self._everywhere})
-        for cause, held in self._single.items():
-            if cause not in self._everywhere:
-                counts[cause] = len(ours & held)
+        """Return how many assigned partitions each cause pauses."""
+        partitions = set(assigned)
+        counts = Counter({cause: len(partitions) for cause in self._for_all})
+        for cause, paused in self._for_some.items():
+            if cause not in self._for_all:
+                counts[cause] = len(partitions & paused)
         return counts
 
 
-_SECONDS = 5.0
-_PER_PARTITION = ("lag_records", "settled_watermark_timestamp_seconds")
-
-
 class PartitionGauges:
-    """Shows lag, watermark, assignment and pauses; takes back what is no longer ours.
+    """Sets lag, watermark, assignment and pauses every few seconds, of assigned partitions only.
 
-    Where partitions end is asked of Kafka, so lag is true while everything is paused.
+    The ends of partitions are queried from Kafka, so lag is right also while all are paused.
     """
 
-    def __init__(self, offsets: OffsetQueries, metrics: Metrics, clock: Clock) -> None:
-        self._offsets = offsets
+    def __init__(self, admin: KafkaAdmin, metrics: Metrics, clock: Clock) -> None:
+        self._admin = admin
         self._metrics = metrics
         self._clock = clock
-        self._asked: OffsetQuery | None = None
-        self._asked_ms = 0
-        self._due = clock.monotonic()
+        self._due = Deadline(clock, 0)
+        self._ends: OffsetQuery | None = None
+        self._queried_ms = 0
         self._topics: set[str] = set()
         self._causes: set[str] = set()
 
     def assigned(self, partitions: Iterable[Partition]) -> None:
-        """Show how many partitions of each topic are ours, and soon how they stand."""
-        self._due = self._clock.monotonic()
+        """Set how many partitions of each topic are assigned; the other gauges follow soon."""
+        self._due = Deadline(self._clock, 0)
         counts = dict.fromkeys(self._topics, 0)
         for partition in partitions:
             counts[partition.topic] = counts.get(partition.topic, 0) + 1
@@ -94,38 +98,69 @@ class PartitionGauges:
         for topic, count in counts.items():
             self._metrics.gauge("assigned_partitions", topic).set(count)
 
-    def gone(self, partitions: Iterable[Partition]) -> None:
-        """Take back the series of these partitions."""
+    def revoked(self, partitions: Iterable[Partition]) -> None:
+        """Remove the series of these partitions."""
         for topic, number in partitions:
             for name in _PER_PARTITION:
                 self._metrics.forget(name, topic, str(number))
 
-    def refresh(self, ledger: OffsetTracker, pauses: PauseCauses) -> None:
-        """Ask where partitions end when it is time to, and show what came of the last question."""
-        if self._asked is not None and self._asked.done():
-            ends, self._asked = self._asked.offsets(), None
-            for partition in ends.keys() & ledger.accounts.keys():
-                ledger.caught_up(partition, ends[partition], self._asked_ms)
-                self._show(partition, ledger, ends[partition])
-            self._pauses(ledger, pauses)
-        now = self._clock.monotonic()
-        if self._asked is None and now >= self._due:
-            self._due = now + _SECONDS
-            self._asked_ms = self._clock.now_ms()
-            self._asked = self._offsets.ends(ledger)
+    def refresh(self, tracker: OffsetTracker, pauses: PauseCauses) -> None:
+        """Set the gauges from the last query's answer, and query again when it is time to."""
+        if self._ends is not None and self._ends.done():
+            ends, self._ends = self._ends.offsets(), None
+            for partition in ends.keys() & tracker.partitions.keys():
+                tracker.caught_up(partition, ends[partition], self._queried_ms)
+                self._set_offsets(partition, tracker, ends[partition])
+            counts = pauses.by_cause(tracker)
+            self._causes |= counts.keys()
+            for cause in self._causes:
+                self._metrics.gauge("paused_partitions", cause).set(counts[cause])
+        if self._ends is None and self._due.over():
+            self._due = Deadline(self._clock, _REFRESH_SECONDS)
+            self._queried_ms = self._clock.now_ms()
+            self._ends = self._admin.ends(tracker)
 
-    def _show(self, partition: Partition, ledger: OffsetTracker, end: int) -> None:
-        account = ledger.accounts[partition]
+    def _set_offsets(self, partition: Partition, tracker: OffsetTracker, end: int) -> None:
+        offsets = tracker.partitions[partition]
         labels = (partition.topic, str(partition.number))
-        if account.committed is not None:
-            lag = max(0, end - account.committed)
+        if offsets.committed is not None:
+            lag = max(0, end - offsets.committed)
             self._metrics.gauge("lag_records", *labels).set(lag)
-        if account.settled_ms:
+        if offsets.settled_until_ms:
             watermark = self._metrics.gauge("settled_watermark_timestamp_seconds", *labels)
-            watermark.set(account.settled_ms / 1000)
+            watermark.set(offsets.settled_until_ms / 1000)
 
-    def _pauses(self, ledger: OffsetTracker, pauses: PauseCauses) -> None:
-        counts = pauses.by_cause(ledger)
-        self._causes |= counts.keys()
-        for cause in self._causes:
-            self._metrics.gauge("paused_partitions", cause).set(counts[cause])
+
+class PlacementCheck:
+    """Counts records on another partition than their key's: such a person's records never meet.
+
+    One record of a poll is checked. A record without a key, or of a topic whose partition count
+    is not known, is not.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, layout: TopicLayout, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._partitioner = PARTITIONERS.get(kafka.partitioner)
+        self._layout = layout
+        self._metrics = metrics
+        self._limiter = LogLimiter(clock)
+
+    def check(self, record: Record) -> None:
+        """Count a record that is not on the partition of its key."""
+        if self._partitioner is None or not record.key:
+            return
+        count = self._layout.counts().get(record.topic)
+        if count is None or self._partitioner(record.key, count) == record.partition:
+            return
+        self._metrics.counter("misplaced_records", record.topic).inc()
+        suppressed = self._limiter.due(record.topic)
+        if suppressed is not None:
+            log.warning(
+                "A record is on another partition than its key's: scores may be sent without the "
+                "experience events of their person. Set kafka.partitioner to the producers' own.",
+                code="record_misplaced",
+                topic=record.topic,
+                record=record.origin,
+                suppressed=suppressed,
+            )

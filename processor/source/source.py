@@ -1,32 +1,39 @@
-"""The source: one poll gives one batch and its claims; what is settled is committed, no more.
+"""The Kafka source: polls records, tracks their offsets and commits those that are settled.
 
-What one poll hands on, and who follows the assignment it comes from.
+One thread uses it. Everything that Kafka calls back runs inside `KafkaSource.poll`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import structlog
-from confluent_kafka import KafkaError
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import InvariantError
-from processor.domain.record import Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Record
+from processor.kafka.admin import KafkaAdmin, TopicLayout
 from processor.kafka.consumer import KafkaConsumer, consumer_properties, is_eager
-from processor.kafka.messages import ErrorKind, PollError, poll_errors, records, runs
+from processor.kafka.messages import (
+    ErrorKind,
+    KafkaFault,
+    PollError,
+    poll_errors,
+    records,
+    runs_by_partition,
+)
 from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
-from processor.kafka.offsets import OffsetQueries
 from processor.kafka.topics import Topics
 from processor.settings import JoinSettings, KafkaSettings
-from processor.source.group_offsets import NoOffsetCommitter, OffsetCommitter, OffsetReset
-from processor.source.partition_status import PartitionGauges, PauseCauses
-from processor.source.tracking import (
-    PlacementCheck,
+from processor.source.offsets import (
+    NoOffsetCommitter,
+    OffsetCommitter,
     PollTracker,
+    StartOffsets,
     partition_names,
     release_partitions,
 )
+from processor.source.partition_status import PartitionGauges, PauseCauses, PlacementCheck
 from processor.source.waiting import (
     EventWait,
     PartitionRecords,
@@ -36,70 +43,53 @@ from processor.source.waiting import (
 )
 from processor.telemetry.metrics import Metrics
 
-
-class KafkaPoll(NamedTuple):
-    """One poll: records in Kafka's order per partition, and the claims they are booked under.
-
-    `timed_out` holds the places of score records whose wait for earlier events ran out.
-    """
-
-    records: Sequence[Record]
-    claims: Sequence[TrackedRange]
-    timed_out: frozenset[int] = frozenset()
-
-    def without(self, partitions: AbstractSet[Partition]) -> "KafkaPoll":
-        """Return the poll without what came from these partitions."""
-        kept = [
-            place
-            for place, record in enumerate(self.records)
-            if (record.topic, record.partition) not in partitions
-        ]
-        return KafkaPoll(
-            [self.records[place] for place in kept],
-            [claim for claim in self.claims if claim.partition not in partitions],
-            frozenset(new for new, place in enumerate(kept) if place in self.timed_out),
-        )
-
-
-class AssignmentFollower(Protocol):
-    """Who follows the assignment. All of it is called inside `Source.poll`, on its thread."""
-
-    def assigned(self, partitions: Sequence[Partition]) -> None:
-        """Hear of partitions that are ours from now on; nothing of them was polled yet."""
-        ...
-
-    def drain(self, partitions: Sequence[Partition]) -> None:
-        """Settle what is under way for these partitions, in bounded time: they are leaving."""
-        ...
-
-    def gone(self, partitions: Sequence[Partition]) -> None:
-        """Hear of partitions that are ours no more; what is unsettled of them was released."""
-        ...
-
-
-def kafka_poll(passed: Sequence[ReadyRecords]) -> KafkaPoll:
-    """Join what passed, in order, into one poll."""
-    together: list[Record] = []
-    timed_out: set[int] = set()
-    for share, result, _ in passed:
-        if result is WaitResult.TIMEOUT:
-            timed_out.update(range(len(together), len(together) + len(share.records)))
-        together += share.records
-    return KafkaPoll(together, [each.share.claim for each in passed], frozenset(timed_out))
-
-
-_IN_STEP = "in_step"
-_REVOKE_SECONDS = 3.0
-"""For the commit when partitions leave."""
+_WAITING_SCORES: Final = "waiting_scores"
+"""The cause for which a partition is paused while too many of its scores wait."""
+_REVOKE_COMMIT_SECONDS: Final = 3.0
 
 log = structlog.get_logger()
 
 
-class KafkaSource:
-    """The left door. One thread uses it; `start` first, then `poll` at least every few seconds.
+class KafkaPoll(NamedTuple):
+    """One poll: records in Kafka's order per partition, and the ranges that track them.
 
-    With `join`, scores keep in step with experience events, and partitions of equal number come to
-    the same member. Without `committing` it leaves no trace in Kafka, whatever is settled.
+    `timed_out` holds the indexes of score records whose wait for earlier events timed out.
+    """
+
+    records: Sequence[Record]
+    tracked: Sequence[TrackedRange]
+    timed_out: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, ready: Sequence[ReadyRecords]) -> "KafkaPoll":
+        """Return records that need not wait any more, in order, as one poll."""
+        together: list[Record] = []
+        timed_out: set[int] = set()
+        for polled, result, _ in ready:
+            if result is WaitResult.TIMEOUT:
+                timed_out.update(range(len(together), len(together) + len(polled.records)))
+            together += polled.records
+        return cls(together, [each.polled.tracked for each in ready], frozenset(timed_out))
+
+    def without(self, partitions: AbstractSet[Partition]) -> "KafkaPoll":
+        """Return the poll without the records of these partitions."""
+        remaining = [
+            index
+            for index, record in enumerate(self.records)
+            if (record.topic, record.partition) not in partitions
+        ]
+        return KafkaPoll(
+            [self.records[index] for index in remaining],
+            [tracked for tracked in self.tracked if tracked.partition not in partitions],
+            frozenset(new for new, index in enumerate(remaining) if index in self.timed_out),
+        )
+
+
+class KafkaSource:
+    """A member of the consumer group. `start` first, then `poll` at least every few seconds.
+
+    With `join`, scores wait for experience events, and partitions of equal number are assigned to
+    the same member. Without `committing` nothing is committed, whatever is settled.
     """
 
     def __init__(
@@ -117,195 +107,199 @@ class KafkaSource:
         self._metrics = metrics
         self._clock = clock
         self._topics = Topics(kafka, joined.repartition_topic if joined else None)
-        self._ledger = OffsetTracker()
+        self._tracker = OffsetTracker()
         self._pauses = PauseCauses()
-        self._resting: set[Partition] = set()
+        self._paused: set[Partition] = set()
         properties = consumer_properties(kafka, together=together)
-        self._door = KafkaConsumer(
-            properties, metrics, clock, eager=is_eager(kafka, together=together)
+        eager = is_eager(kafka, together=together)
+        self._consumer = KafkaConsumer(properties, metrics, clock, eager=eager)
+        admin = KafkaAdmin(kafka, "offsets", clock)
+        self._layout = TopicLayout(admin, clock)
+        placement = PlacementCheck(kafka, self._layout, metrics, clock)
+        self._polls = PollTracker(
+            self._tracker, self._topics, placement, metrics=metrics, clock=clock
         )
-        offsets = OffsetQueries(kafka, clock)
-        self._misplaced = PlacementCheck(kafka, offsets, metrics, clock)
-        self._booking = PollTracker(
-            self._ledger, self._topics, self._misplaced, metrics=metrics, clock=clock
-        )
-        self._gauges = PartitionGauges(offsets, metrics, clock)
-        self._places = OffsetReset(kafka, offsets, metrics)
-        self._commits: OffsetCommitter | NoOffsetCommitter = NoOffsetCommitter()
+        self._gauges = PartitionGauges(admin, metrics, clock)
+        self._starts = StartOffsets(kafka, self._consumer, admin, metrics=metrics, clock=clock)
+        self._committer: OffsetCommitter | NoOffsetCommitter = NoOffsetCommitter()
         if committing:
-            self._commits = OffsetCommitter(
-                kafka, self._ledger, self._door, metrics=metrics, clock=clock
+            self._committer = OffsetCommitter(
+                kafka, self._tracker, self._consumer, metrics=metrics, clock=clock
             )
-        self._instep: EventWait | None = None
+        self._wait: EventWait | None = None
         if joined is not None:
-            gate = WaitingScores(joined.max_wait_seconds, kafka.max_uncommitted_records)
-            self._instep = EventWait(gate, self._topics, offsets, metrics=metrics, clock=clock)
-        self._follower: AssignmentFollower | None = None
+            scores = WaitingScores(joined.max_wait_seconds, kafka.max_uncommitted_records)
+            self._wait = EventWait(scores, self._topics, self._layout, metrics=metrics, clock=clock)
+        self._listener: AssignmentListener | None = None
         self._closing = False
 
     @property
     def assigned(self) -> frozenset[Partition]:
-        """The partitions that are ours now."""
-        return frozenset(self._ledger)
-
-    @property
-    def unsettled(self) -> int:
-        """Records that Kafka handed to us and that have no fate yet, those kept back included."""
-        return self._ledger.unsettled
+        """Return the partitions that are assigned now."""
+        return frozenset(self._tracker)
 
     @property
     def waiting_records(self) -> int:
-        """Score records that wait for earlier experience events and were not handed out yet."""
-        return self._instep.kept if self._instep else 0
+        """Return how many score records wait for earlier events and were not returned yet."""
+        return self._wait.waiting_records if self._wait else 0
 
     @property
     def commit_overdue(self) -> str | None:
-        """Why sending must stop: settled work could not be committed for too long."""
-        return self._commits.overdue
+        """Return why sending must stop: settled records were not committed for too long."""
+        return self._committer.overdue_reason
 
-    def start(self, follower: AssignmentFollower) -> None:
+    def start(self, listener: AssignmentListener) -> None:
         """Join the group."""
-        self._follower = follower
-        self._door.subscribe(self._topics.subscription, self)
+        self._listener = listener
+        self._consumer.subscribe(self._topics.subscription, self)
 
     def poll(self, seconds: float) -> KafkaPoll:
-        """Return what there is, waiting at most so long; nothing new while held.
+        """Return the next records, waiting at most so long; none while paused.
 
-        Raises StopError where records were lost before they were read and the settings say stop,
-        InvariantError where the client is dead, and whatever a follower raised.
+        Raises StopError where records were deleted before they were read and the settings say
+        stop, InvariantError where the client is dead, and whatever a listener raised.
         """
-        messages = self._door.consume(self._kafka.poll_records, seconds)
-        polled_now = records(messages)
-        booked = [self._booking.book(run) for run in runs(polled_now)]
-        if len(polled_now) < len(messages):
-            for trouble in poll_errors(messages):
-                self._face(trouble)
-        if self._places.find(self._ledger, self._door, self._clock):
-            self._resting.clear()
-            self._rest()
-        # What went wrong may have ended an epoch whose records have just been booked.
-        shares = [share for share in booked if share and self._ledger.live(share.claim)]
-        passed = self._let_through(shares)
-        self._gauges.refresh(self._ledger, self._pauses)
-        return kafka_poll(passed)
+        messages = self._consumer.consume(self._kafka.poll_records, seconds)
+        new = records(messages)
+        tracked = [self._polls.track(run) for run in runs_by_partition(new)]
+        if len(new) < len(messages):
+            for error in poll_errors(messages):
+                self._on_poll_error(error)
+        if self._starts.reset_invalid(self._tracker):
+            self._paused.clear()
+            self._apply_pauses()
+        # An error or a reset may have ended an epoch whose records were just tracked.
+        current = [each for each in tracked if each and self._tracker.is_current(each.tracked)]
+        ready = self._take_ready(current)
+        self._gauges.refresh(self._tracker, self._pauses)
+        return KafkaPoll.of(ready)
 
-    def settle(self, polled: KafkaPoll) -> frozenset[Partition]:
-        """Mark a poll as settled; returns the partitions that were ours no more.
+    def settle(self, poll: KafkaPoll) -> frozenset[Partition]:
+        """Mark a poll as settled; returns the partitions that are no longer assigned.
 
-        Records of those were released, and counted so: they are not to be counted as settled.
+        Records of those were counted as released: they are not to be counted as settled.
         """
         now = self._clock.monotonic()
         return frozenset(
-            claim.partition for claim in polled.claims if not self._ledger.settle(claim, now)
+            tracked.partition for tracked in poll.tracked if not self._tracker.settle(tracked, now)
         )
 
     def commit(self, *, force: bool = False) -> None:
-        """Commit the settled prefixes when it is time to; the answer comes with a later poll."""
-        self._commits.send(force=force)
+        """Commit the settled prefixes when it is time to; a later poll notes the result."""
+        self._committer.send(force=force)
 
     def pause(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
-        """Pause intake for a named cause, of these partitions or of all; membership lives on."""
+        """Pause these partitions, or all, for a named cause; group membership stays alive."""
         self._pauses.pause(cause, partitions)
-        self._rest()
+        self._apply_pauses()
 
     def resume(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
-        """End a named cause; a partition goes on when none is left."""
+        """End a named cause; a partition resumes when no cause is left."""
         self._pauses.resume(cause, partitions)
-        self._rest()
+        self._apply_pauses()
 
     def close(self, seconds: float) -> bool:
-        """Commit and leave, in so many seconds whatever is dead; False: no word of the commit."""
+        """Commit and leave the group, within so many seconds in any case.
+
+        Returns whether Kafka confirmed the commit.
+        """
         self._closing = True
         deadline = Deadline(self._clock, seconds)
-        confirmed = self._commits.confirm(self._ledger, seconds / 2)
-        self._drop(list(self._ledger), "shutdown")
-        self._door.close(deadline.left())
+        confirmed = self._committer.commit_confirmed(self._tracker, seconds / 2)
+        self._release(list(self._tracker), "shutdown")
+        self._consumer.close(deadline.left())
         return confirmed
 
-    # What the door tells, inside `poll`.
+    # Called by the consumer, inside `poll`.
 
-    def gained(self, partitions: Sequence[Partition]) -> None:
-        """Begin an epoch for each and go on where the group left off."""
+    def partitions_assigned(self, partitions: Sequence[Partition]) -> None:
+        """Begin an epoch of each partition and read on where the group has committed."""
         self._metrics.counter("rebalances", "assigned").inc()
-        committed = self._door.committed(partitions)
-        for partition in partitions:
-            self._ledger.assign(partition, committed.get(partition), self._clock.monotonic())
-        self._door.take({partition: committed.get(partition) for partition in partitions})
-        # The client remembers a pause from an earlier assignment, so both are said.
-        self._door.resume(set(partitions) - self._pauses.paused(self._ledger))
-        self._rest()
-        self._gauges.assigned(self._ledger)
-        self._misplaced.look_again()
-        if self._instep is not None:
-            self._instep.look_again()
-        log.info("Partitions were assigned.", partitions=partition_names(partitions))
-        if self._follower is not None:
-            self._follower.assigned(partitions)
+        self._starts.assign(partitions, self._tracker)
+        # librdkafka remembers a pause from an earlier assignment of the same partition.
+        self._consumer.resume(set(partitions) - self._pauses.paused(self._tracker))
+        self._apply_pauses()
+        self._gauges.assigned(self._tracker)
+        self._layout.forget()
+        if self._wait is not None:
+            self._wait.restart_progress()
+        log.info(
+            "Partitions were assigned.",
+            code="partitions_assigned",
+            partitions=partition_names(partitions),
+        )
+        if self._listener is not None:
+            self._listener.assigned(partitions)
 
-    def losing(self, partitions: Sequence[Partition]) -> None:
-        """Let the follower settle what it can, commit that, and let go."""
+    def partitions_revoked(self, partitions: Sequence[Partition]) -> None:
+        """Let the listener settle what it can, commit that, and release the partitions."""
         if self._closing:
             return
         self._metrics.counter("rebalances", "revoked").inc()
         try:
-            if self._follower is not None:
-                self._follower.drain(partitions)
+            if self._listener is not None:
+                self._listener.drain(partitions)
         finally:
-            self._commits.confirm(partitions, _REVOKE_SECONDS)
-            self._let_go(partitions, "revoked")
+            self._committer.commit_confirmed(partitions, _REVOKE_COMMIT_SECONDS)
+            self._end_assignment(partitions, "revoked")
 
-    def lost(self, partitions: Sequence[Partition]) -> None:
-        """Let go without a commit: another member may be ahead of us."""
+    def partitions_lost(self, partitions: Sequence[Partition]) -> None:
+        """Release the partitions without a commit: another member may have read further."""
         self._metrics.counter("rebalances", "lost").inc()
-        self._let_go(partitions, "lost")
+        self._end_assignment(partitions, "lost")
 
-    def acknowledged(self, offsets: Mapping[Partition, int], error: KafkaError | None) -> None:
-        """Note how a commit ended."""
-        self._commits.acknowledged(offsets, error)
+    def commit_completed(self, offsets: Mapping[Partition, int], fault: KafkaFault | None) -> None:
+        """Note the result of a commit."""
+        self._committer.completed(offsets, fault)
 
-    def _face(self, trouble: PollError) -> None:
-        partition = trouble.partition
-        if trouble.fault is ErrorKind.END:
-            self._booking.ended(partition, trouble.offset)
+    def _on_poll_error(self, error: PollError) -> None:
+        partition, fault = error.partition, error.fault
+        if fault.kind is ErrorKind.END_OF_PARTITION:
+            self._polls.reached_end(partition, error.offset)
             return
-        if trouble.fault is ErrorKind.ASTRAY:
-            self._places.lose(partition, trouble.offset)
+        if fault.kind is ErrorKind.NO_VALID_OFFSET:
+            self._starts.mark_invalid(partition, error.offset)
             return
-        self._door.report(trouble.error, f"{partition.topic}/{partition.number}")
-        if trouble.fault is ErrorKind.FATAL:
-            raise InvariantError(f"The Kafka client can not go on: {trouble.error.str()}")
-        if trouble.fault is ErrorKind.EVICTED:
-            self._let_go(list(self._ledger), "lost")
+        self._consumer.report(fault, f"{partition.topic}/{partition.number}")
+        if fault.fatal:
+            raise InvariantError(f"The Kafka client failed for good: {fault.error}")
+        if fault.kind is ErrorKind.POLL_TOO_LATE:
+            self._end_assignment(list(self._tracker), "lost")
 
-    def _let_through(self, shares: Sequence[PartitionRecords]) -> list[ReadyRecords]:
-        if self._instep is None:
-            return [ReadyRecords(share, WaitResult.NONE, 0.0) for share in shares]
-        passed = self._instep.let_through(shares, self._ledger, held=bool(self._pauses.causes))
-        self._pauses.resume(_IN_STEP)
-        self._pauses.pause(_IN_STEP, self._instep.full(self._ledger))
-        self._rest()
-        return passed
+    def _take_ready(self, polled: Sequence[PartitionRecords]) -> list[ReadyRecords]:
+        if self._wait is None:
+            return [ReadyRecords(each, WaitResult.NONE, 0.0) for each in polled]
+        ready = self._wait.take_ready(polled, self._tracker, paused=bool(self._pauses.for_all))
+        self._pauses.resume(_WAITING_SCORES)
+        self._pauses.pause(_WAITING_SCORES, self._wait.full(self._tracker))
+        self._apply_pauses()
+        return ready
 
-    def _rest(self) -> None:
-        resting = self._pauses.paused(self._ledger)
-        if resting != self._resting:
-            self._door.pause(resting - self._resting)
-            self._door.resume((self._resting - resting) & self.assigned)
-            self._resting = resting
+    def _apply_pauses(self) -> None:
+        paused = self._pauses.paused(self._tracker)
+        if paused != self._paused:
+            self._consumer.pause(paused - self._paused)
+            self._consumer.resume((self._paused - paused) & self.assigned)
+            self._paused = paused
 
-    def _let_go(self, partitions: Sequence[Partition], cause: str) -> None:
-        ours = [partition for partition in partitions if partition in self._ledger]
-        self._drop(ours, cause)
-        if ours:
-            log.info("Partitions are ours no more.", partitions=partition_names(ours), cause=cause)
-            if self._follower is not None:
-                self._follower.gone(ours)
+    def _end_assignment(self, partitions: Sequence[Partition], cause: str) -> None:
+        ended = [partition for partition in partitions if partition in self._tracker]
+        self._release(ended, cause)
+        if ended:
+            log.info(
+                "Partitions are no longer assigned.",
+                code="partitions_unassigned",
+                partitions=partition_names(ended),
+                cause=cause,
+            )
+            if self._listener is not None:
+                self._listener.revoked(ended)
 
-    def _drop(self, partitions: Sequence[Partition], cause: str) -> None:
-        release_partitions(self._ledger, partitions, cause, metrics=self._metrics)
-        if self._instep is not None:
-            self._instep.forget(partitions)
+    def _release(self, partitions: Sequence[Partition], cause: str) -> None:
+        release_partitions(self._tracker, partitions, cause, metrics=self._metrics)
+        if self._wait is not None:
+            self._wait.forget(partitions)
         self._pauses.forget(partitions)
-        self._resting -= set(partitions)
-        self._gauges.gone(partitions)
-        self._gauges.assigned(self._ledger)
+        self._paused -= set(partitions)
+        self._gauges.revoked(partitions)
+        self._gauges.assigned(self._tracker)

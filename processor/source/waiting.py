@@ -1,70 +1,76 @@
-"""In step: a score waits until the experience events that were in Kafka before it have been read.
+"""Scores wait for the experience events that were in Kafka before them.
 
-The gate decides; this asks Kafka where the events end, and counts how the waiting went. Where
-events are forwarded, a score first waits until all that were there before it have been.
-
-The gate: decides which scores still wait for earlier experience events, and which go on.
-
-A score polled from partition p waits for the partitions of number p of the events topics, up to
-their end offsets as they were when it was polled, and `max_wait` seconds at most.
-
-RepartitionProgress: up to when all experience events have been forwarded, whoever reads them.
+`WaitingScores` decides which scores still wait. `EventWait` queries where the events end and counts
+the results. Where events are repartitioned, a score first waits until all events that were there
+before it are (`RepartitionProgress`).
 """
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from math import inf
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import structlog
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.record import Partition, Record
+from processor.domain.retry import Retry, RetryPolicy
+from processor.kafka.admin import OffsetQuery, TopicLayout
 from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
-from processor.kafka.offsets import OffsetQueries, OffsetQuery
 from processor.kafka.topics import Topics
 from processor.telemetry.metrics import Metrics
 
+END_OFFSETS_QUERY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
+"""Between queries for the ends of event partitions while Kafka does not answer."""
+
+_END_OFFSETS_SECONDS: Final = 0.2
+_PROGRESS_SECONDS: Final = 0.1
+"""Between looks at what other members have committed."""
+
+log = structlog.get_logger()
+
 
 class PartitionRecords(NamedTuple):
-    """One partition's records of one poll, and the claim they are booked under."""
+    """One partition's records of one poll, and how they are tracked."""
 
-    claim: TrackedRange
+    tracked: TrackedRange
     records: list[Record]
 
 
 class WaitResult(StrEnum):
-    """How a score's waiting ended."""
+    """How the wait of a score ended."""
 
     NONE = "none"
     """There was nothing to wait for."""
     OK = "ok"
     """The events were read."""
     TIMEOUT = "timeout"
-    """They were not, in time: the context is partial."""
+    """They were not read in time: the context is partial."""
 
 
 class ReadyRecords(NamedTuple):
-    """A share that may go on, after so many seconds."""
+    """Records that need not wait any more, after `seconds` of waiting."""
 
-    share: PartitionRecords
+    polled: PartitionRecords
     result: WaitResult
     seconds: float
 
 
 class _Waiting(msgspec.Struct):
-    share: PartitionRecords
+    polled: PartitionRecords
     since: float
     ends: Mapping[Partition, int] | None = None
     waited: bool = False
 
 
 class WaitingScores:
-    """Keeps the shares of score partitions back, in order. `now` is monotonic seconds.
+    """Queues of waiting scores, one per partition. `now` is monotonic seconds.
 
-    Holds about `limit` records: it says which partitions must rest so that no more are polled.
+    A score of partition number p waits for the event partitions of number p, up to their end
+    offsets as they were when it was polled, and `max_wait` seconds at most. About `limit` records
+    wait at most, by pausing partitions that are `full`.
     """
 
     def __init__(self, max_wait: float, limit: int) -> None:
@@ -73,19 +79,19 @@ class WaitingScores:
         self._queues: dict[Partition, deque[_Waiting]] = defaultdict(deque)
 
     @property
-    def kept(self) -> int:
-        """Records that are kept back now."""
+    def count(self) -> int:
+        """Return how many records wait."""
         return sum(map(_size, self._queues.values()))
 
-    def enter(self, shares: Iterable[PartitionRecords], now: float) -> None:
-        """Take in what was polled from score partitions."""
-        for share in shares:
-            self._queues[share.claim.partition].append(_Waiting(share, now))
+    def add(self, polled: Iterable[PartitionRecords], now: float) -> None:
+        """Add polled scores."""
+        for each in polled:
+            self._queues[each.tracked.partition].append(_Waiting(each, now))
 
-    def unasked(self, until: float = inf) -> set[int]:
-        """Return the partition numbers whose end offsets are wanted now.
+    def without_ends(self, until: float = inf) -> set[int]:
+        """Return the partition numbers whose end offsets are needed now.
 
-        Only by shares that entered at or before `until`: it is too early to ask for later ones.
+        Only for scores that were added at or before `until`: it is too early for later ones.
         """
         return {
             partition.number
@@ -93,236 +99,240 @@ class WaitingScores:
             if any(waiting.ends is None and waiting.since <= until for waiting in queue)
         }
 
-    def answer(self, ends: Mapping[int, Mapping[Partition, int]], until: float = inf) -> None:
-        """Set what the shares that asked have to wait for, by partition number."""
+    def set_ends(self, ends: Mapping[int, Mapping[Partition, int]], until: float = inf) -> None:
+        """Set up to where events must be read, by partition number, for scores without it."""
         for partition, queue in self._queues.items():
             for waiting in queue:
                 if waiting.ends is None and waiting.since <= until:
                     waiting.ends = ends.get(partition.number)
 
-    def leave(self, reached: Mapping[Partition, int], now: float) -> list[ReadyRecords]:
-        """Return what may go on, given up to where the events have been read."""
-        passed = []
+    def take_ready(self, read: Mapping[Partition, int], now: float) -> list[ReadyRecords]:
+        """Remove and return the scores that need not wait, given up to where events are read."""
+        ready = []
         for queue in self._queues.values():
-            while queue and (result := self._outcome(queue[0], reached, now)) is not None:
+            while queue and (result := self._result(queue[0], read, now)) is not None:
                 waiting = queue.popleft()
-                passed.append(ReadyRecords(waiting.share, result, now - waiting.since))
-        return passed
+                ready.append(ReadyRecords(waiting.polled, result, now - waiting.since))
+        return ready
 
-    def postpone(self, seconds: float) -> None:
-        """Do not count this time: events could not be read because we ourselves were holding."""
+    def extend(self, seconds: float) -> None:
+        """Extend all waits: events could not be read for so long because intake was paused."""
         for queue in self._queues.values():
             for waiting in queue:
                 waiting.since += seconds
 
     def forget(self, partitions: Iterable[Partition]) -> None:
-        """Drop what was kept back of partitions that are no longer ours."""
+        """Drop the scores of partitions that are no longer assigned."""
         for partition in partitions:
             self._queues.pop(partition, None)
 
     def full(self, partitions: Sequence[Partition]) -> set[Partition]:
-        """Return the score partitions that must rest so that what is kept back stays bounded."""
+        """Return the score partitions to pause so that the queues stay bounded."""
         sizes = {partition: _size(self._queues[partition]) for partition in partitions}
         if sum(sizes.values()) >= self._limit:
             return set(partitions)
-        share = self._limit // max(1, len(partitions))
-        return {partition for partition, size in sizes.items() if size >= max(1, share)}
+        limit = self._limit // max(1, len(partitions))
+        return {partition for partition, size in sizes.items() if size >= max(1, limit)}
 
-    def _outcome(
-        self, waiting: _Waiting, reached: Mapping[Partition, int], now: float
+    def _result(
+        self, waiting: _Waiting, read: Mapping[Partition, int], now: float
     ) -> WaitResult | None:
-        if waiting.ends is not None and _read(waiting.ends, reached):
+        if waiting.ends is not None and all(
+            read.get(partition, 0) >= end for partition, end in waiting.ends.items()
+        ):
             return WaitResult.OK if waiting.waited else WaitResult.NONE
         waiting.waited = True
         return WaitResult.TIMEOUT if now - waiting.since >= self._max_wait else None
 
 
-def _read(ends: Mapping[Partition, int], reached: Mapping[Partition, int]) -> bool:
-    return all(reached.get(partition, 0) >= end for partition, end in ends.items())
-
-
 def _size(queue: Iterable[_Waiting]) -> int:
-    return sum(waiting.share.claim.count for waiting in queue)
-
-
-_AGAIN_SECONDS = 0.1
+    return sum(waiting.polled.tracked.count for waiting in queue)
 
 
 class OffsetSource(Protocol):
-    """Who is asked; `Offsets` is meant."""
+    """Answers queries for offsets; `KafkaAdmin` is one."""
 
     def ends(self, partitions: Iterable[Partition]) -> OffsetQuery:
-        """Ask where partitions end."""
+        """Query where partitions end."""
         ...
 
     def committed(self, partitions: Iterable[Partition]) -> OffsetQuery:
-        """Ask what the group has committed of partitions."""
+        """Query the group's committed offsets."""
         ...
 
 
 class RepartitionProgress:
-    """Goes in rounds: asks where the events end, and then until the group is past these ends.
+    """Finds out up to when all experience events are repartitioned, by whichever member.
 
-    An offset is committed when what was before it is forwarded, so what the group has committed
-    tells of other members; of our own partitions we know sooner. Nothing here waits for Kafka.
+    It works in rounds: a round queries where the events end, and then what the group has committed
+    until it is past these ends. An offset is committed once the events before it are repartitioned;
+    of this member's own partitions the tracker knows sooner. Nothing here waits for Kafka.
     """
 
     def __init__(self, topics: Topics, offsets: OffsetSource, clock: Clock) -> None:
         self._topics = topics
         self._offsets = offsets
         self._clock = clock
-        self._through = -inf
-        self._began = 0.0
-        self._asked_ends: OffsetQuery | None = None
-        self._asked_committed: OffsetQuery | None = None
-        self._left: dict[Partition, int] | None = None
-        self._again = Deadline(clock, 0)
+        self._complete_until = -inf
+        self._round_began = 0.0
+        self._retry = Retry(END_OFFSETS_QUERY, clock)
+        self._ends: OffsetQuery | None = None
+        self._committed: OffsetQuery | None = None
+        self._remaining: dict[Partition, int] | None = None
+        self._next_look = Deadline(clock, 0)
 
-    def through(self, layout: Mapping[str, int], ledger: OffsetTracker) -> float:
-        """Return a time, in monotonic seconds: what was in Kafka by then has been forwarded.
+    def complete_until(self, layout: Mapping[str, int], tracker: OffsetTracker) -> float:
+        """Return a monotonic time: all events in Kafka by then are repartitioned.
 
-        To be called again and again while anybody waits; each call takes a round further.
+        To be called again while any score waits; each call continues the round.
         """
-        if not self._topics.repartitioned:
+        if not self._topics.repartitioning:
             return inf
-        if self._left is None:
-            self._begin(layout)
-        if self._left is not None:
-            self._pursue(ledger)
-        return self._through
+        if self._remaining is None:
+            self._begin_round(layout)
+        if self._remaining is not None:
+            self._continue_round(tracker)
+        return self._complete_until
 
-    def look_again(self) -> None:
-        """Begin anew, as after a rebalance."""
-        self._asked_ends = self._asked_committed = self._left = None
+    def restart(self) -> None:
+        """Begin a new round, as after a rebalance."""
+        self._ends = self._committed = self._remaining = None
+        self._retry.succeeded()
 
-    def _begin(self, layout: Mapping[str, int]) -> None:
-        """Ask where the events end; a partition of which that is not told is asked for anew."""
-        partitions = self._topics.upstream(layout)
-        if self._asked_ends is None:
-            self._began = self._clock.monotonic()
-            self._asked_ends = self._offsets.ends(partitions)
-        if self._asked_ends.done():
-            ends, self._asked_ends = self._asked_ends.offsets(), None
+    def _begin_round(self, layout: Mapping[str, int]) -> None:
+        """Query where the events end; a round needs the ends of all partitions."""
+        partitions = self._topics.repartitioned(layout)
+        if self._ends is None and self._retry.due:
+            self._round_began = self._clock.monotonic()
+            self._ends = self._offsets.ends(partitions)
+        if self._ends is not None and self._ends.done():
+            ends, self._ends = self._ends.offsets(), None
             if ends.keys() >= set(partitions):
-                self._left = {each: end for each, end in ends.items() if end > 0}
+                self._remaining = {each: end for each, end in ends.items() if end > 0}
+                self._retry.succeeded()
+            else:
+                self._retry.failed()
 
-    def _pursue(self, ledger: OffsetTracker) -> None:
-        """Strike off the partitions whose ends are passed; without any left the round is over."""
-        self._pass(ledger.settled())
-        if self._asked_committed is not None and self._asked_committed.done():
-            self._pass(self._asked_committed.offsets())
-            self._asked_committed = None
-        if not self._left:
-            self._through, self._left, self._asked_committed = self._began, None, None
-        elif self._asked_committed is None and self._again.over():
-            self._again = Deadline(self._clock, _AGAIN_SECONDS)
-            self._asked_committed = self._offsets.committed(self._left)
+    def _continue_round(self, tracker: OffsetTracker) -> None:
+        """Remove the partitions whose ends are passed; without any left the round is complete."""
+        self._remove_passed(tracker.settled_offsets())
+        if self._committed is not None and self._committed.done():
+            self._remove_passed(self._committed.offsets())
+            self._committed = None
+        if not self._remaining:
+            self._complete_until, self._remaining = self._round_began, None
+            self._committed = None
+        elif self._committed is None and self._next_look.over():
+            self._next_look = Deadline(self._clock, _PROGRESS_SECONDS)
+            self._committed = self._offsets.committed(self._remaining)
 
-    def _pass(self, offsets: Mapping[Partition, int]) -> None:
-        left = self._left or {}
-        self._left = {each: end for each, end in left.items() if offsets.get(each, 0) < end}
-
-
-_ASK_SECONDS = 0.2
-_LAYOUT_SECONDS = 1.0
-
-log = structlog.get_logger()
+    def _remove_passed(self, offsets: Mapping[Partition, int]) -> None:
+        remaining = self._remaining or {}
+        self._remaining = {
+            each: end for each, end in remaining.items() if offsets.get(each, 0) < end
+        }
 
 
 class EventWait:
-    """Lets everything but early scores through, events before the scores that waited for them."""
+    """Returns polled records in an order that the join can use: events before waiting scores."""
 
     def __init__(
         self,
-        gate: WaitingScores,
+        scores: WaitingScores,
         topics: Topics,
-        offsets: OffsetQueries,
+        layout: TopicLayout,
         *,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        self._gate = gate
+        self._scores = scores
         self._topics = topics
-        self._upstream = RepartitionProgress(topics, offsets, clock)
-        self._offsets = offsets
+        self._progress = RepartitionProgress(topics, layout.admin, clock)
+        self._layout = layout
         self._metrics = metrics
         self._clock = clock
-        self._layout: dict[str, int] = {}
-        self._turned = clock.monotonic()
+        self._retry = Retry(END_OFFSETS_QUERY, clock)
+        self._checked_layout: Mapping[str, int] = {}
+        self._last_call = clock.monotonic()
 
     @property
-    def kept(self) -> int:
-        """Records that are kept back now."""
-        return self._gate.kept
+    def waiting_records(self) -> int:
+        """Return how many records wait."""
+        return self._scores.count
 
-    def let_through(
-        self, shares: Sequence[PartitionRecords], ledger: OffsetTracker, *, held: bool
+    def take_ready(
+        self, polled: Sequence[PartitionRecords], tracker: OffsetTracker, *, paused: bool
     ) -> list[ReadyRecords]:
-        """Return what may go on. While `held` no score passes, and the waiting does not count."""
+        """Add what was polled and return what need not wait.
+
+        While all partitions are `paused` no score is ready, and the time does not count.
+        """
         now = self._clock.monotonic()
-        turn, self._turned = now - self._turned, now
-        scores = [share for share in shares if self._topics.scores(share.claim.partition.topic)]
-        passed = [
-            ReadyRecords(share, WaitResult.NONE, 0.0)
-            for share in shares
-            if not self._topics.scores(share.claim.partition.topic)
+        since_last_call, self._last_call = now - self._last_call, now
+        is_scores = self._topics.is_scores
+        scores = [each for each in polled if is_scores(each.tracked.partition.topic)]
+        ready = [
+            ReadyRecords(each, WaitResult.NONE, 0.0)
+            for each in polled
+            if not is_scores(each.tracked.partition.topic)
         ]
-        self._gate.enter(scores, now)
-        if held:
-            self._gate.postpone(turn)
-            return passed
-        self._ask(ledger)
-        late = self._gate.leave(ledger.reached(), now)
-        self._count(late)
-        return passed + late
+        self._scores.add(scores, now)
+        if paused:
+            self._scores.extend(since_last_call)
+            return ready
+        self._query_ends(tracker)
+        waited = self._scores.take_ready(tracker.read_offsets(), now)
+        for each in waited:
+            self._metrics.counter("score_waits", each.result).inc(len(each.polled.records))
+            if each.result is not WaitResult.NONE:
+                self._metrics.histogram("score_wait_seconds").observe(each.seconds)
+        return ready + waited
 
     def full(self, partitions: Iterable[Partition]) -> set[Partition]:
-        """Return the partitions that must rest so that what is kept back stays bounded."""
-        return self._gate.full([each for each in partitions if self._topics.scores(each.topic)])
+        """Return the partitions to pause so that the queues stay bounded."""
+        return self._scores.full(
+            [each for each in partitions if self._topics.is_scores(each.topic)]
+        )
 
     def forget(self, partitions: Iterable[Partition]) -> None:
-        """Drop what was kept back of partitions that are ours no more."""
-        self._gate.forget(partitions)
+        """Drop the scores of partitions that are no longer assigned."""
+        self._scores.forget(partitions)
 
-    def look_again(self) -> None:
-        """Ask for the topics' partition counts anew, as after a rebalance."""
-        self._layout = {}
-        self._upstream.look_again()
+    def restart_progress(self) -> None:
+        """Find out anew what is repartitioned, as after a rebalance."""
+        self._progress.restart()
 
-    def _ask(self, ledger: OffsetTracker) -> None:
-        if not self._gate.unasked() or not self._known():
+    def _query_ends(self, tracker: OffsetTracker) -> None:
+        if not self._scores.without_ends() or not (layout := self._known_layout()):
             return
-        until = self._upstream.through(self._layout, ledger)
-        numbers = self._gate.unasked(until)
-        if not numbers:
+        until = self._progress.complete_until(layout, tracker)
+        numbers = self._scores.without_ends(until)
+        if not numbers or not self._retry.due:
             return
-        aligned = self._topics.aligned(self._layout)
-        beside = {
-            number: self._topics.beside(self._layout, number) if aligned else []
+        copartitioned = self._topics.copartitioned(layout)
+        events = {
+            number: self._topics.events_of(layout, number) if copartitioned else []
             for number in numbers
         }
-        wanted = [partition for partitions in beside.values() for partition in partitions]
-        ends = self._offsets.ends_within(wanted, _ASK_SECONDS)
-        self._gate.answer(
-            {
-                number: {partition: ends[partition] for partition in partitions}
-                for number, partitions in beside.items()
-                if ends.keys() >= set(partitions)
-            },
+        wanted = {partition for partitions in events.values() for partition in partitions}
+        ends = self._layout.admin.ends_within(wanted, _END_OFFSETS_SECONDS)
+        if ends.keys() >= wanted:
+            self._retry.succeeded()
+        else:
+            self._retry.failed()
+        complete = {n: each for n, each in events.items() if ends.keys() >= set(each)}
+        self._scores.set_ends(
+            {n: {partition: ends[partition] for partition in each} for n, each in complete.items()},
             until,
         )
 
-    def _known(self) -> bool:
-        if not self._layout:
-            self._layout = self._offsets.layout(_LAYOUT_SECONDS)
-            if not self._topics.aligned(self._layout):
+    def _known_layout(self) -> Mapping[str, int]:
+        layout = self._layout.counts()
+        if layout is not self._checked_layout:
+            self._checked_layout = layout
+            if not self._topics.copartitioned(layout):
                 log.warning(
-                    "Scores do not wait for experience events: their topics differ in partitions."
+                    "Scores do not wait for experience events: their topics differ in partitions.",
+                    code="topics_not_copartitioned",
                 )
-        return bool(self._layout)
-
-    def _count(self, passed: Sequence[ReadyRecords]) -> None:
-        for share, result, seconds in passed:
-            self._metrics.counter("score_waits", result).inc(len(share.records))
-            if result is not WaitResult.NONE:
-                self._metrics.histogram("score_wait_seconds").observe(seconds)
+        return layout

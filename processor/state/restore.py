@@ -137,7 +137,7 @@ class Restore:
 
     def _store_slice(self, restoring: RestoredPartition, piece: PartitionSlice) -> bool:
         """Store a slice of a partition; return whether it is the last one."""
-        if piece.nowhere:
+        if piece.out_of_range:
             log.warning(
                 "The local store's position is not in the changelog.",
                 code="local_store_position_lost",

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from confluent_kafka.admin import AdminClient
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import InvariantError, UnavailableError
 from processor.domain.event import ScoreEvent
 from processor.domain.retry import Retry, RetryPolicy
+from processor.kafka.admin import KafkaAdmin
 from processor.kafka.topic_reader import TopicReader
 from processor.settings import JoinSettings, KafkaSettings
 from processor.settings.kafka_client import Property, connection
@@ -35,7 +35,6 @@ from processor.state.partitions import AssignedPartitions
 from processor.state.person import Person, PersonKey, PersonLimits
 from processor.state.restore import Restore, RestoredPartition
 from processor.state.topics import TOMBSTONE_DAYS, prepare
-from processor.telemetry.log_limiter import client_logger
 from processor.telemetry.metrics import Metrics
 
 _RESTORE_SECONDS: Final = 0.1
@@ -296,14 +295,14 @@ def open_state_store(
     """
     properties = _properties(kafka)
     topic = join.changelog_topic
-    layout = prepare(_admin(properties, clock), kafka, join, clock)
+    layout = prepare(_admin(kafka, clock), kafka, join)
     store = LocalStore(
         StoreFolder(Path(join.directory)),
         Origin(topic, layout.cluster, layout.topic_id),
         partitions=layout.partitions,
         max_bytes=join.max_store_bytes,
     )
-    reader = TopicReader(properties, topic, metrics, clock)
+    reader = _changelog_reader(join, kafka, metrics, clock)
     restore = Restore(reader, store, PersonLimits.of(join), metrics=metrics, clock=clock)
     changelog = ChangelogWriter(properties, topic, metrics, clock)
     return ChangelogStateStore(store, changelog, restore, join, metrics=metrics, clock=clock)
@@ -311,9 +310,8 @@ def open_state_store(
 
 def open_reader(join: JoinSettings, kafka: KafkaSettings, clock: Clock) -> tuple[TopicReader, int]:
     """Open the changelog topic to read it from outside; return its partition count too."""
-    properties = _properties(kafka)
-    layout = prepare(_admin(properties, clock), kafka, _without_creating(join), clock)
-    return TopicReader(properties, join.changelog_topic, Metrics(), clock), layout.partitions
+    layout = prepare(_admin(kafka, clock), kafka, _without_creating(join))
+    return _changelog_reader(join, kafka, Metrics(), clock), layout.partitions
 
 
 def open_changelog(
@@ -321,7 +319,7 @@ def open_changelog(
 ) -> tuple[ChangelogWriter, int]:
     """Open the changelog topic to write to it from outside; return its partition count too."""
     properties = _properties(kafka)
-    layout = prepare(_admin(properties, clock), kafka, _without_creating(join), clock)
+    layout = prepare(_admin(kafka, clock), kafka, _without_creating(join))
     return ChangelogWriter(properties, join.changelog_topic, Metrics(), clock), layout.partitions
 
 
@@ -333,8 +331,15 @@ def open_scratch(folder: Path, join: JoinSettings, partitions: int) -> LocalStor
     )
 
 
-def _admin(properties: dict[str, Property], clock: Clock) -> AdminClient:
-    return AdminClient(properties, logger=client_logger("changelog-admin", clock))
+def _admin(kafka: KafkaSettings, clock: Clock) -> KafkaAdmin:
+    return KafkaAdmin(kafka, "state", clock)
+
+
+def _changelog_reader(
+    join: JoinSettings, kafka: KafkaSettings, metrics: Metrics, clock: Clock
+) -> TopicReader:
+    topic = join.changelog_topic
+    return TopicReader(kafka, topic, part="changelog", clock=clock, metrics=metrics)
 
 
 def _properties(kafka: KafkaSettings) -> dict[str, Property]:

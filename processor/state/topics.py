@@ -7,24 +7,15 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # as its documentation has it
-    AdminClient,
-    ClusterMetadata,
-    ConfigResource,
-    NewTopic,
-    ResourceType,
-)
 
-from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import SettingsError, UnavailableError
+from processor.kafka.admin import Cluster, KafkaAdmin
 from processor.settings import JoinSettings, KafkaSettings
 from processor.settings.kafka import means
 
 TOMBSTONE_DAYS: Final = 7
 """How long Kafka keeps a tombstone at least; a local store not written for longer is not used."""
 
-_ANSWER_SECONDS: Final = 10.0
 _DAY_MS: Final = 86_400_000
 _CHANGELOG: Final = {
     "cleanup.policy": "compact",
@@ -52,25 +43,26 @@ class Layout(NamedTuple):
     topic_id: str
 
 
-def prepare(admin: AdminClient, kafka: KafkaSettings, join: JoinSettings, clock: Clock) -> Layout:
+def prepare(admin: KafkaAdmin, kafka: KafkaSettings, join: JoinSettings) -> Layout:
     """Return the layout of a changelog topic that exists and is as it must be.
 
     Where no controller answers, as in the embedded broker, the topic is taken as it is. Raises
     SettingsError where the topics cannot be used as they are, and UnavailableError where that
     cannot be found out now.
     """
-    cluster = _metadata(admin)
+    cluster = admin.cluster()
     partitions = _input_partitions(cluster, kafka, repartitioned=join.repartition_topic is not None)
     for key, topic, config in _internal_topics(join):
-        if topic not in cluster.topics and join.create_changelog:
-            _create(admin, NewTopic(topic, partitions, join.changelog_replication, config=config))
-            cluster = _metadata_with(admin, topic, clock)
+        if topic not in cluster.layout and join.create_changelog:
+            cluster = admin.create_topic(
+                topic, partitions, replication=join.changelog_replication, config=config
+            )
         _check_count(cluster, key, topic, partitions)
     topic_id = ""
-    if cluster.controller_id in cluster.brokers:
+    if cluster.has_controller:
         _check_compaction(admin, join.changelog_topic)
-        topic_id = _topic_id(admin, join.changelog_topic)
-    return Layout(partitions, str(cluster.cluster_id), topic_id)
+        topic_id = admin.topic_id(join.changelog_topic)
+    return Layout(partitions, cluster.id, topic_id)
 
 
 def _internal_topics(join: JoinSettings) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -81,32 +73,30 @@ def _internal_topics(join: JoinSettings) -> Iterator[tuple[str, str, dict[str, s
         yield "join.repartition_topic", join.repartition_topic, _REPARTITION | in_sync
 
 
-def _check_count(cluster: ClusterMetadata, key: str, topic: str, partitions: int) -> None:
-    found = cluster.topics.get(topic)
+def _check_count(cluster: Cluster, key: str, topic: str, partitions: int) -> None:
+    found = cluster.layout.get(topic)
     if found is None:
         part = key.removeprefix("join.").removesuffix("_topic")
         raise UnavailableError(part, f"topic {topic} does not exist")
-    if len(found.partitions) != partitions:
+    if found != partitions:
         raise SettingsError(
             [
                 (
-                    f"{key}: {topic} has {len(found.partitions)} partitions, "
+                    f"{key}: {topic} has {found} partitions, "
                     f"the input topics have {partitions}; they must have equally many."
                 )
             ]
         )
 
 
-def _input_partitions(
-    cluster: ClusterMetadata, kafka: KafkaSettings, *, repartitioned: bool
-) -> int:
+def _input_partitions(cluster: Cluster, kafka: KafkaSettings, *, repartitioned: bool) -> int:
     """Return the partition count of the topics whose partition numbers have state."""
     events = kafka.events.topics if kafka.events and not repartitioned else []
     names = [*kafka.scores.topics, *events]
     counts = {
-        topic: len(found.partitions)
-        for topic, found in cluster.topics.items()
-        if any(means(name, topic) for name in names) and found.partitions
+        topic: count
+        for topic, count in cluster.layout.items()
+        if any(means(name, topic) for name in names) and count
     }
     if not counts:
         raise UnavailableError("kafka", f"none of the input topics exists: {', '.join(names)}")
@@ -118,38 +108,17 @@ def _input_partitions(
     return next(iter(counts.values()))
 
 
-def _create(admin: AdminClient, topic: NewTopic) -> None:
-    future = admin.create_topics([topic], operation_timeout=_ANSWER_SECONDS)[topic.topic]
+def _check_compaction(admin: KafkaAdmin, topic: str) -> None:
     try:
-        future.result(_ANSWER_SECONDS * 2)
-    except KafkaException as error:
-        kafka_error: KafkaError = error.args[0]
-        if kafka_error.code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another replica was faster
-            raise UnavailableError(
-                "kafka", f"topic {topic.topic} cannot be created: {kafka_error.str()}"
-            ) from error
-    else:
-        log.info(
-            "A topic was created.",
-            code="topic_created",
-            topic=topic.topic,
-            partitions=topic.num_partitions,
-        )
-
-
-def _check_compaction(admin: AdminClient, topic: str) -> None:
-    resource = ConfigResource(ResourceType.TOPIC, topic)
-    try:
-        settings = admin.describe_configs([resource])[resource].result(_ANSWER_SECONDS)
-    except (KafkaException, TimeoutError) as error:
+        policy = admin.topic_config(topic, "cleanup.policy")
+    except UnavailableError as error:
         log.warning(
-            "The cleanup policy of the changelog topic cannot be checked.",
-            code="changelog_policy_unknown",
+            "Whether the changelog topic is compacted cannot be checked.",
+            code="changelog_compaction_unknown",
             topic=topic,
-            error=str(error),
+            error=error.detail,
         )
         return
-    policy = settings["cleanup.policy"].value
     if policy != "compact":
         raise SettingsError(
             [
@@ -159,26 +128,3 @@ def _check_compaction(admin: AdminClient, topic: str) -> None:
                 )
             ]
         )
-
-
-def _topic_id(admin: AdminClient, topic: str) -> str:
-    try:
-        found = admin.describe_topics(TopicCollection([topic]))[topic].result(_ANSWER_SECONDS)
-    except (KafkaException, TimeoutError):
-        return ""
-    return str(found.topic_id)
-
-
-def _metadata_with(admin: AdminClient, topic: str, clock: Clock) -> ClusterMetadata:
-    """Wait until brokers have a topic that the controller has just created."""
-    deadline = Deadline(clock, _ANSWER_SECONDS)
-    while topic not in (cluster := _metadata(admin)).topics and not deadline.over():
-        admin.poll(0.1)
-    return cluster
-
-
-def _metadata(admin: AdminClient) -> ClusterMetadata:
-    try:
-        return admin.list_topics(timeout=_ANSWER_SECONDS)
-    except KafkaException as error:
-        raise UnavailableError("kafka", error.args[0].str()) from error

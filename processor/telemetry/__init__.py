@@ -1,1 +1,1 @@
-"""What SREs see: metrics, logs, health, and the little server."""
+"""Telemetry: metrics, logs, health, and the HTTP server for them."""

@@ -1,12 +1,6 @@
-"""The catalogue as a table for people.
+"""The catalogue of metrics: name, kind, labels with their values, meaning.
 
-The closed sets of label values: what is known before anything happens begins at 0.
-
-A label that is not listed has values that only running shows: partitions, namespaces, error codes.
-
-Every metric, declared once: name, kind, labels with their values, meaning.
-
-The table in `deploy/observability/README.md` is generated from it, and a test holds them together.
+The table in `deploy/observability/README.md` is generated from it.
 """
 
 from enum import StrEnum
@@ -68,32 +62,30 @@ _AGE_SECONDS = (60, 3600, 21600, 86400, 2 * 86400, 7 * 86400, 30 * 86400, 90 * 8
 
 CATALOGUE: tuple[MetricRow, ...] = (
     # Conservation: consumed = settled + released + unsettled, per process life.
-    MetricRow("records_consumed", _C, "Records handed to us by Kafka.", ("topic",)),
-    MetricRow(
-        "records_settled", _C, "Records that reached their final fate.", ("topic", "outcome")
-    ),
+    MetricRow("records_consumed", _C, "Records consumed from Kafka.", ("topic",)),
+    MetricRow("records_settled", _C, "Records settled, by outcome.", ("topic", "outcome")),
     MetricRow(
         "records_released",
         _C,
-        "Records given back unsettled; another reads them.",
+        "Records released unsettled, to be read again.",
         ("topic", "cause"),
     ),
-    MetricRow("records_unsettled", _G, "Records under way now."),
+    MetricRow("records_unsettled", _G, "Records consumed and not settled now."),
     MetricRow(
-        "unaccounted_records", _G, "Consumed less settled, released and unsettled; 0 or a page."
+        "unaccounted_records", _G, "Consumed less settled, released and unsettled; alert unless 0."
     ),
     MetricRow(
-        "records_filtered", _C, "Records, and scores in them, that a rule filtered.", ("rule",)
+        "records_filtered", _C, "Records, and scores in them, filtered by a rule.", ("rule",)
     ),
-    MetricRow("offset_gap_records", _C, "Input offsets skipped without explanation.", ("topic",)),
+    MetricRow("offset_gap_records", _C, "Input offsets skipped for an unknown reason.", ("topic",)),
     MetricRow(
-        "retention_overrun_records", _C, "Records Kafka deleted before we read them.", ("topic",)
+        "retention_overrun_records", _C, "Records Kafka deleted before they were read.", ("topic",)
     ),
     # Time.
     MetricRow(
         "settled_watermark_timestamp_seconds",
         _G,
-        "Every record up to this Kafka time has a fate; now, when caught up.",
+        "Every record up to this Kafka time is settled; the current time when caught up.",
         ("topic", "partition"),
     ),
     MetricRow(
@@ -111,63 +103,82 @@ CATALOGUE: tuple[MetricRow, ...] = (
         _AGE_SECONDS,
     ),
     MetricRow("late_scores", _C, "Scores dated before today (UTC): late for CJA.", ("route",)),
-    MetricRow("loop_turn_timestamp_seconds", _G, "When the main loop last turned."),
-    MetricRow("stage_busy_seconds", _C, "Time the main loop spent, by stage.", ("stage",)),
+    MetricRow("loop_turn_timestamp_seconds", _G, "Time of the last turn of the main loop."),
+    MetricRow("stage_busy_seconds", _C, "Time spent in the main loop, by stage.", ("stage",)),
     # Kafka.
     MetricRow(
-        "lag_records", _G, "Records in Kafka that are not committed yet.", ("topic", "partition")
+        "lag_records", _G, "Records in Kafka that are not committed.", ("topic", "partition")
     ),
-    MetricRow("assigned_partitions", _G, "Partitions this replica owns.", ("topic",)),
+    MetricRow("assigned_partitions", _G, "Partitions assigned to this replica.", ("topic",)),
     MetricRow("rebalances", _C, "Changes of the assignment.", ("kind",)),
     MetricRow("commits", _C, "Offset commits.", ("result",)),
-    MetricRow("last_commit_timestamp_seconds", _G, "When a commit was last acknowledged."),
-    MetricRow("kafka_errors", _C, "Errors the Kafka client reported.", ("code", "fatal")),
+    MetricRow("last_commit_timestamp_seconds", _G, "Time of the last acknowledged commit."),
+    MetricRow("kafka_errors", _C, "Errors reported by the Kafka client.", ("code", "fatal")),
     MetricRow("callback_errors", _C, "Exceptions caught inside client callbacks.", ("callback",)),
-    MetricRow("paused_partitions", _G, "Partitions paused on purpose.", ("cause",)),
+    MetricRow("paused_partitions", _G, "Partitions paused, by cause.", ("cause",)),
     MetricRow("score_waits", _C, "Scores that waited for earlier experience events.", ("result",)),
-    MetricRow("score_wait_seconds", _H, "How long they waited.", (), DELAY_BUCKETS),
+    MetricRow(
+        "score_wait_seconds",
+        _H,
+        "Time that scores waited for earlier experience events.",
+        (),
+        DELAY_BUCKETS,
+    ),
     # Destination.
     MetricRow(
-        "requests", _C, "Requests to an inlet; code is a status or a fault.", ("route", "code")
+        "requests",
+        _C,
+        "Requests to an inlet; code is an HTTP status or a transport fault.",
+        ("route", "code"),
     ),
     MetricRow(
         "request_duration_seconds",
         _H,
-        "Time to the answer.",
+        "Time from a request to its response.",
         ("route", "result"),
         _REQUEST_SECONDS,
     ),
     MetricRow("request_bytes", _H, "Size of a request body.", ("route",), _REQUEST_BYTES),
     MetricRow("request_items", _H, "Events in a request.", ("route",), _REQUEST_ITEMS),
-    MetricRow("items", _C, "Events by what the inlet said of them.", ("route", "result")),
+    MetricRow("items", _C, "Events by the inlet's result for them.", ("route", "result")),
     MetricRow("item_refusals", _C, "Events refused for good.", ("route", "reason")),
     MetricRow("retries", _C, "Requests sent again.", ("route", "cause")),
-    MetricRow("requests_in_flight", _G, "Requests under way.", ("route",)),
-    MetricRow("requests_in_flight_limit", _G, "What the adaptive limit allows.", ("route",)),
-    MetricRow("circuit_open", _G, "1 while an inlet is held off.", ("route", "reason")),
-    MetricRow("quota_used_ratio", _G, "Share of the inlet's budget in use.", ("route", "quota")),
-    MetricRow("items_in_doubt", _C, "Events sent whose answer is unknown.", ("route", "cause")),
-    MetricRow("items_resent", _C, "Events sent again after doubt.", ("route",)),
-    MetricRow("token_expiry_timestamp_seconds", _G, "When the access token ends."),
+    MetricRow("requests_in_flight", _G, "Requests in flight.", ("route",)),
+    MetricRow(
+        "requests_in_flight_limit", _G, "The adaptive limit of requests in flight.", ("route",)
+    ),
+    MetricRow(
+        "circuit_open", _G, "1 while the circuit breaker of an inlet is open.", ("route", "reason")
+    ),
+    MetricRow("quota_used_ratio", _G, "Used share of the inlet's rate limit.", ("route", "quota")),
+    MetricRow("items_in_doubt", _C, "Events sent whose response is unknown.", ("route", "cause")),
+    MetricRow("items_resent", _C, "Events sent again after an unknown response.", ("route",)),
+    MetricRow("token_expiry_timestamp_seconds", _G, "Expiry of the access token."),
     MetricRow("token_refreshes", _C, "Token requests.", ("result",)),
     # Rejects.
     MetricRow("dead_letters", _C, "Dead letters acknowledged by Kafka.", ("stage", "reason")),
-    MetricRow("dead_letter_writes", _C, "Attempts to write one.", ("result",)),
+    MetricRow("dead_letter_writes", _C, "Attempts to write a dead letter.", ("result",)),
     MetricRow(
         "misplaced_records",
         _C,
-        "Records on another partition than their key's, of the few looked at; or keyed otherwise "
-        "than what is forwarded.",
+        "Records on another partition than their key's, of a sample; or with another key than the "
+        "repartition topic has.",
         ("topic",),
     ),
-    MetricRow("placeholder_identities", _C, "Identities that name nobody.", ("namespace",)),
+    MetricRow(
+        "placeholder_identities", _C, "Identities with a placeholder as their id.", ("namespace",)
+    ),
     # Join and state.
-    MetricRow("join_lookups", _C, "Contexts looked up for a score.", ("result",)),
+    MetricRow("join_lookups", _C, "Contexts built for scores, by status.", ("result",)),
     MetricRow(
         "join_match_age_seconds", _H, "Age of the newest event in a context.", (), _AGE_SECONDS
     ),
     MetricRow("late_events", _C, "Experience events older than a score already sent."),
-    MetricRow("scores_before_late_event", _C, "Scores that had gone out before such an event."),
+    MetricRow(
+        "scores_before_late_event",
+        _C,
+        "Scores sent before an event that is older than them was read.",
+    ),
     MetricRow("duplicate_scores", _C, "Scores delivered before with the same content.", ("route",)),
     MetricRow(
         "corrections",
@@ -182,14 +193,14 @@ CATALOGUE: tuple[MetricRow, ...] = (
     ),
     MetricRow("changelog_writes", _C, "State records written to the changelog.", ("result",)),
     MetricRow("repartition_writes", _C, "Facts written to the repartition topic.", ("result",)),
-    MetricRow(
-        "changelog_disturbances", _C, "Times somebody else had written to a changelog partition."
-    ),
+    MetricRow("changelog_disturbances", _C, "Foreign writes found in a changelog partition."),
     # Scoring runs.
     MetricRow("score_run_records", _C, "Scores delivered, by prediction.", ("route",)),
-    MetricRow("score_run_last_date_timestamp_seconds", _G, "Newest score date seen.", ("route",)),
     MetricRow(
-        "score_run_last_seen_timestamp_seconds", _G, "When a score was last seen.", ("route",)
+        "score_run_last_date_timestamp_seconds", _G, "Newest score date delivered.", ("route",)
+    ),
+    MetricRow(
+        "score_run_last_seen_timestamp_seconds", _G, "Time of the last delivered score.", ("route",)
     ),
     MetricRow(
         "score_value",
@@ -201,12 +212,14 @@ CATALOGUE: tuple[MetricRow, ...] = (
     MetricRow(
         "score_movements",
         _C,
-        "Moves between buckets since the score before.",
+        "Moves between buckets since the previous score.",
         ("route", "movement"),
     ),
     # Process.
     MetricRow("build_info", _G, "Always 1.", ("version", "librdkafka", "python")),
-    MetricRow("ready", _G, "1 for the reason that holds now; `ready` means ready.", ("reason",)),
+    MetricRow(
+        "ready", _G, "1 for the current state of the replica; `ready` means ready.", ("reason",)
+    ),
     MetricRow(
         "route_info",
         _G,

@@ -1,4 +1,4 @@
-"""Log lines that would repeat without end: one in a while, with how many were kept back."""
+"""Limits repeated log lines to one in ten seconds, with the number of suppressed ones."""
 
 import logging
 
@@ -10,28 +10,28 @@ _SECONDS = 10.0
 
 
 class LogLimiter:
-    """Says whether a line of this kind is due; one is, every `seconds` for each key."""
+    """Lets one line through every `seconds` for each key."""
 
     def __init__(self, clock: Clock, seconds: float = _SECONDS) -> None:
         self._clock = clock
         self._seconds = seconds
-        self._said: dict[str, float] = {}
-        self._kept_back: dict[str, int] = {}
+        self._last: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
 
     def due(self, key: str) -> int | None:
-        """Return how many lines of this key were kept back since the last; None: keep this back."""
+        """Return how many lines of a key were suppressed since the last; None to suppress it."""
         now = self._clock.monotonic()
-        last = self._said.get(key)
+        last = self._last.get(key)
         if last is not None and now - last < self._seconds:
-            self._kept_back[key] = self._kept_back.get(key, 0) + 1
+            self._suppressed[key] = self._suppressed.get(key, 0) + 1
             return None
-        self._said[key] = now
-        return self._kept_back.pop(key, 0)
+        self._last[key] = now
+        return self._suppressed.pop(key, 0)
 
 
 def client_logger(part: str, clock: Clock) -> logging.Logger:
-    """Return a logger to hand to a foreign client: its lines become ours, seldom and structured."""
-    # Not from the registry: a second client of this name has its own, and nothing propagates.
+    """Return a logger for a client library: its lines become structured ones, and are limited."""
+    # Not from the registry of loggers: each client has its own, and nothing propagates.
     logger = logging.Logger(f"processor.{part}")  # noqa: LOG001
     logger.addHandler(_Relay(part, LogLimiter(clock)))
     return logger
@@ -51,11 +51,12 @@ class _Relay(logging.Handler):
             suppressed = self._limiter.due(facility)
             if suppressed is not None:
                 self._log.warning(
-                    "The client library has something to say.",
+                    "The client library has logged an error.",
+                    code="client_library_message",
                     part=self._part,
                     facility=facility,
-                    words=record.getMessage(),
+                    error=record.getMessage(),
                     suppressed=suppressed,
                 )
-        except Exception:  # noqa: BLE001  see above
+        except Exception:  # noqa: BLE001  as above
             self.handleError(record)

@@ -1,9 +1,8 @@
-"""Log lines: one JSON object each, or text for people; safe whatever is put into them.
+"""Log lines: one JSON object each, or text for people.
 
-A line is a sentence and fields. Repeated lines are held back unless they say `always`, control
-characters escaped, long values cut, and no field carries a payload, a key, an identity or a secret.
-
-What a log line may not say: payloads, keys, identities, secrets, control characters.
+A line is a sentence, a `code` and fields. Repeated lines are suppressed unless they have the field
+`always`, control characters are escaped, long values are cut, and payloads, keys, identities and
+secrets are masked.
 """
 
 import json
@@ -51,7 +50,7 @@ SENSITIVE = frozenset(
         "xdm",
     }
 )
-"""Field names under which such things travel; they are masked here, and refused by a house test."""
+"""The names of fields that are masked; a test refuses them in the code."""
 
 _MAX_TEXT = 500
 _MAX_ITEMS = 20
@@ -60,7 +59,7 @@ _MIN_SECRET = 4
 
 
 class Redaction:
-    """Makes every field of a line harmless; the last thing before it is written."""
+    """Masks and shortens the fields of a line, just before it is written."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets = sorted({s for s in secrets if len(s) >= _MIN_SECRET}, key=len, reverse=True)
@@ -84,10 +83,10 @@ class Redaction:
             return {self._text(str(key)): self._field(str(key), item) for key, item in some}
         if isinstance(value, list | tuple | set | frozenset):
             return [self._plain(item) for item in list(value)[:_MAX_ITEMS]]
-        return self._foreign(value)
+        return self._other(value)
 
-    def _foreign(self, value: object) -> str:
-        """Name what has no plain form; only our own errors are sentences without content."""
+    def _other(self, value: object) -> str:
+        """Return the type of a value; of errors without a payload in them, the text."""
         if isinstance(value, ProcessorError):
             return self._text(str(value))
         if isinstance(value, OSError) and value.strerror:
@@ -108,7 +107,7 @@ def escaped(text: str) -> str:
 
 
 def frames(error: BaseException) -> list[str]:
-    """Return where an exception came from, innermost last, without the values it carries."""
+    """Return the stack of an exception, innermost frame last, without any values."""
     stack = traceback.extract_tb(error.__traceback__)[-_MAX_FRAMES:]
     return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in stack]
 
@@ -127,15 +126,15 @@ def configure_logs(
 ) -> None:
     """Set up logging for the whole process, the libraries' included; call it once, at the start.
 
-    Lines go to `stream`, stderr where not given. `secrets` are struck out wherever they turn up.
+    Lines go to `stream`, by default stderr. `secrets` are masked wherever they occur.
     """
     level = _LEVELS[settings.log_level]
     redaction = Redaction(secrets)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            _Seldom(clock),
-            _trace,
+            _Limit(clock),
+            _add_frames,
             redaction,
             _Stamp(clock),
             _json if settings.log_format == "json" else _Text(),
@@ -145,11 +144,11 @@ def configure_logs(
         cache_logger_on_first_use=False,
     )
     logging.raiseExceptions = False
-    logging.basicConfig(level=max(level, logging.WARNING), handlers=[_Foreign()], force=True)
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[_LibraryHandler()], force=True)
 
 
-class _Seldom:
-    """Lets a line through once in ten seconds, and then says how many were held back."""
+class _Limit:
+    """Lets a line through once in ten seconds, with the number of suppressed ones since."""
 
     def __init__(self, clock: Clock) -> None:
         self._limiter = LogLimiter(clock)
@@ -160,14 +159,14 @@ class _Seldom:
             key = key.partition("|")[2]
         if line.pop("always", False) or line["level"] == "critical":
             return line
-        held_back = self._limiter.due(key)
-        if held_back is None:
+        suppressed = self._limiter.due(key)
+        if suppressed is None:
             raise structlog.DropEvent
-        return {**line, "suppressed": held_back} if held_back else line
+        return {**line, "suppressed": suppressed} if suppressed else line
 
 
 class _Stamp:
-    """Puts time, level and sentence first."""
+    """Puts time, level, sentence and code first."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -178,6 +177,8 @@ class _Stamp:
             "level": line.pop("level"),
             "event": line.pop("event"),
         }
+        if "code" in line:
+            head["code"] = line.pop("code")
         return {**head, **line}
 
 
@@ -192,24 +193,25 @@ class _Text:
         return self._render(logger, method, safe)
 
 
-class _Foreign(logging.Handler):
-    """Takes what libraries log; one kind of line is one template of one logger."""
+class _LibraryHandler(logging.Handler):
+    """Takes the lines of libraries; repeated ones have the same template and logger."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            words = record.getMessage()
+            sentence = record.getMessage()
         except (TypeError, ValueError):
-            words = str(record.msg)
+            sentence = str(record.msg)
         structlog.get_logger().log(
             record.levelno,
-            words,
+            sentence,
+            code="library_message",
             logger=record.name,
             kind=f"{record.name}|{record.msg}",
             exc_info=record.exc_info,
         )
 
 
-def _trace(_logger: object, _method: str, line: _Line) -> _Line:
+def _add_frames(_logger: object, _method: str, line: _Line) -> _Line:
     error = line.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()
@@ -221,6 +223,6 @@ def _trace(_logger: object, _method: str, line: _Line) -> _Line:
 
 
 def _json(_logger: object, _method: str, line: _Line) -> str:
-    # The standard encoder writes every character beyond ASCII as an escape, the invisible and the
-    # line-breaking ones among them; msgspec writes them as they are.
+    # json escapes every character beyond ASCII, and with them invisible and line-breaking ones;
+    # msgspec would write them as they are.
     return json.dumps(line, ensure_ascii=True, allow_nan=True)

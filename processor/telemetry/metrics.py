@@ -1,7 +1,4 @@
-"""The metrics of one process, made from the catalogue.
-
-A histogram that takes a batch of values at once; per value it costs a place in a sort.
-"""
+"""The metrics of one process, and a histogram that observes a whole batch at once."""
 
 import platform
 from bisect import bisect_right
@@ -27,7 +24,7 @@ from processor.telemetry.catalogue import CATALOGUE, PREFIX, Kind, MetricRow, va
 
 
 class Distribution:
-    """The buckets of one label set."""
+    """The buckets of one histogram series."""
 
     __slots__ = ("_bounds", "_counts", "_lock", "_sum")
 
@@ -38,22 +35,22 @@ class Distribution:
         self._lock = Lock()
 
     def observe(self, value: float) -> None:
-        """Take one value."""
+        """Observe one value."""
         self.observe_all((value,))
 
     def observe_all(self, values: Iterable[float]) -> None:
-        """Take values; negative ones, which clocks that disagree give, count as zero."""
+        """Observe values; negative ones, from clocks that disagree, count as zero."""
         ordered = sorted(values)
         if ordered and ordered[0] < 0:
             ordered = [max(0.0, value) for value in ordered]
         edges = [0, *(bisect_right(ordered, bound) for bound in self._bounds), len(ordered)]
         with self._lock:
-            for place, (below, upto) in enumerate(pairwise(edges)):
-                self._counts[place] += upto - below
+            for index, (start, end) in enumerate(pairwise(edges)):
+                self._counts[index] += end - start
             self._sum += sum(ordered)
 
     def snapshot(self) -> tuple[list[int], float]:
-        """Return the cumulative counts, the one without a bound last, and the sum."""
+        """Return the cumulative counts, the one for `+Inf` last, and the sum of all values."""
         with self._lock:
             return list(accumulate(self._counts)), self._sum
 
@@ -79,20 +76,20 @@ class BatchHistogram(Collector):
             self.labels()
 
     def labels(self, *values: str) -> Distribution:
-        """Return the distribution of these label values."""
+        """Return the series of these label values."""
         return self._children.setdefault(values, Distribution(self._bounds))
 
     def remove(self, *values: str) -> None:
-        """Drop the distribution of these label values."""
+        """Drop the series of these label values."""
         self._children.pop(values, None)
 
     def describe(self) -> Iterator[HistogramMetricFamily]:
-        """Name the family without its values."""
+        """Yield the family without its series."""
         name, meaning, labels = self._family
         yield HistogramMetricFamily(name, meaning, labels=labels)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """Render the family as it stands."""
+        """Yield the family with its current series."""
         name, meaning, labels = self._family
         family = HistogramMetricFamily(name, meaning, labels=labels)
         for values, child in sorted(self._children.items()):
@@ -105,11 +102,11 @@ class Metrics:
     """All metrics of the catalogue under their own names, in a registry that is passed in.
 
     `metrics.counter("commits", "ok").inc()`: the name as in the catalogue, then the label values in
-    the catalogue's order. Children are cached, so a call costs a dictionary look-up.
+    the catalogue's order. Series are cached, so a call costs a dictionary look-up.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series, no news
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series for nothing
         self.registry = registry or CollectorRegistry()
         self._families = {row.name: _family(row, self.registry) for row in CATALOGUE}
         self._children: dict[tuple[str, ...], Any] = {}
@@ -130,7 +127,7 @@ class Metrics:
         return child
 
     def observe_all(self, values: Iterable[float], name: str, *labels: str) -> None:
-        """Observe many values of one histogram at the price of a few."""
+        """Observe many values of one histogram at once."""
         self.histogram(name, *labels).observe_all(values)
 
     def forget(self, name: str, *labels: str) -> None:
@@ -153,7 +150,7 @@ class Metrics:
         )
 
     def prepare(self, routes: Sequence[RouteSettings], topics: Iterable[str]) -> None:
-        """Begin every series whose labels are known at the start, with 0, for rates to see it."""
+        """Create every series whose labels are known at the start, with 0, so that rates see it."""
         known = {"route": tuple(route.name for route in routes), "topic": tuple(topics)}
         for row in CATALOGUE:
             for labels in _combinations(row, known):
@@ -161,14 +158,14 @@ class Metrics:
         for route in routes:
             self.gauge("route_info", route.name, route.dataset_id, route.schema_id).set(1)
 
-    def about(self, version: str, librdkafka: str) -> None:
-        """Say what runs, and expose the process's own processor time, memory, files and garbage."""
+    def describe_process(self, version: str, librdkafka: str) -> None:
+        """Expose the versions, and the CPU time, memory and files of the process."""
         self.gauge("build_info", version, librdkafka, platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
     def balance(self) -> float:
-        """Draw the balance: what was consumed and is neither settled, given back nor under way.
+        """Set and return `unaccounted_records`: 0 unless a record was lost or counted twice.
 
         To be called where the counters agree: at the end of a turn of the loop.
         """
@@ -199,5 +196,5 @@ def _family(row: MetricRow, registry: CollectorRegistry) -> Any:  # noqa: ANN401
 
 
 def _combinations(row: MetricRow, known: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
-    """Yield the label values a metric may have, nothing where only running shows them."""
+    """Yield the label values a metric may have, nothing where one of its labels is open."""
     return product(*(known.get(label) or values_of(row.name, label) for label in row.labels))

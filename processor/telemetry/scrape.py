@@ -1,4 +1,4 @@
-"""Another process's metrics page, read as numbers."""
+"""The metrics of another process, read from its metrics page."""
 
 import urllib.request
 from collections import defaultdict
@@ -11,7 +11,7 @@ from processor.telemetry.catalogue import PREFIX
 
 _SECONDS = 5.0
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Never through a proxy the environment names."""
+"""Ignores the proxies of the environment."""
 
 
 class MetricSamples(NamedTuple):
@@ -27,24 +27,24 @@ class MetricSamples(NamedTuple):
         return self.total_of(PREFIX + name, **labels)
 
     def total_of(self, name: str, **labels: str) -> float:
-        """Return the same of a sample that is not of the house, such as the process's own."""
-        found = self.samples.get(name, ())
-        return sum(value for mine, value in found if labels.items() <= mine.items())
+        """Return the same for a sample of another prefix, such as `process_cpu_seconds_total`."""
+        series = self.samples.get(name, ())
+        return sum(value for own, value in series if labels.items() <= own.items())
 
     def by(self, label: str, name: str, **labels: str) -> dict[str, float]:
         """Return a sample's sums by the values of one label, without those that are zero."""
         sums: dict[str, float] = defaultdict(float)
-        for mine, value in self.samples.get(PREFIX + name, ()):
-            if label in mine and labels.items() <= mine.items():
-                sums[mine[label]] += value
+        for own, value in self.samples.get(PREFIX + name, ()):
+            if label in own and labels.items() <= own.items():
+                sums[own[label]] += value
         return {key: value for key, value in sums.items() if value}
 
 
 def scrape(url: str) -> MetricSamples:
-    """Return what `<url>/metrics` says now; UnavailableError where nobody answers."""
+    """Return the samples of `<url>/metrics`; UnavailableError where it does not respond."""
     try:
-        with _direct.open(f"{url}/metrics", timeout=_SECONDS) as answer:
-            text = answer.read().decode()
+        with _direct.open(f"{url}/metrics", timeout=_SECONDS) as response:
+            text = response.read().decode()
     except OSError as error:
         raise UnavailableError("metrics page", str(error)) from error
     samples: dict[str, list[tuple[dict[str, str], float]]] = defaultdict(list)

@@ -1,9 +1,7 @@
-"""The little server: metrics for Prometheus, probes for Kubernetes, one page for people.
+"""The telemetry server: metrics for Prometheus, probes for Kubernetes, a status page for people.
 
-It only reads, binds to loopback unless told otherwise, serves few clients at a time, and drops
-those that dawdle. There is nothing to control here: control takes rights on Kafka or the machine.
-
-The page for people: is it well, what has become of the records, where are the numbers.
+It only reads, binds to loopback by default, serves few clients at a time, and drops slow ones.
+Nothing can be controlled here: control takes rights on Kafka or on the machine.
 """
 
 import json
@@ -42,7 +40,7 @@ _PAGE = Template("""\
     td { border-color: #2a313c } a { color: #8ab4ff } .yes { color: #5fd08f } .no { color: #ff8f8f }
   }
 </style>
-<h1 class="$mood">$state</h1>
+<h1 class="$class_name">$state</h1>
 <p>$reason $live</p>
 <table>
 $rows</table>
@@ -59,8 +57,8 @@ _ROWS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("duplicate", "records_settled", {"outcome": "duplicate"}),
     ("filtered", "records_settled", {"outcome": "filtered"}),
     ("dead-lettered", "records_settled", {"outcome": "dead_lettered"}),
-    ("given back", "records_released", {}),
-    ("under way", "records_unsettled", {}),
+    ("released", "records_released", {}),
+    ("in progress", "records_unsettled", {}),
     ("unaccounted for", "unaccounted_records", {}),
     ("Requests sent", "requests", {}),
     ("Events accepted", "items", {"result": "accepted"}),
@@ -69,13 +67,13 @@ _ROWS: tuple[tuple[str, str, dict[str, str]], ...] = (
 
 
 def page(metrics: Metrics, live: ProbeResult, ready: ProbeResult) -> str:
-    """Render the page; everything in it is ours, and escaped all the same."""
+    """Render the status page; every text in it is escaped."""
     rows = "".join(
-        f"<tr><td>{escape(words)}</td><td>{metrics.total(name, **labels):,.0f}</td></tr>\n"
-        for words, name, labels in _ROWS
+        f"<tr><td>{escape(title)}</td><td>{metrics.total(name, **labels):,.0f}</td></tr>\n"
+        for title, name, labels in _ROWS
     )
     return _PAGE.substitute(
-        mood="yes" if live.ok and ready.ok else "no",
+        class_name="yes" if live.ok and ready.ok else "no",
         state=escape(ready.state.capitalize() if live.ok else "Stalled"),
         reason=escape(ready.reason),
         live=escape(live.reason),
@@ -87,16 +85,16 @@ _MAX_CLIENTS = 16
 _CLIENT_SECONDS = 10.0
 
 
-class _Answer(NamedTuple):
+class _Response(NamedTuple):
     status: HTTPStatus
-    kind: str
+    content_type: str
     body: bytes
 
 
 class TelemetryServer:
     """Serves `/`, `/metrics`, `/livez` and `/readyz` from threads of its own.
 
-    A client has `client_seconds` for all of its request and answer.
+    A client has `client_seconds` for all of its request and response.
     """
 
     def __init__(
@@ -110,7 +108,7 @@ class TelemetryServer:
     ) -> None:
         self._metrics = metrics
         self._health = health
-        self._server = _Server((host, port), self._answer, client_seconds)
+        self._server = _Server((host, port), self._respond, client_seconds)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="telemetry"
         )
@@ -119,36 +117,36 @@ class TelemetryServer:
 
     @property
     def url(self) -> str:
-        """Return where it listens, with the port that was picked where 0 was asked for."""
+        """Return the address, with the port that was chosen where the settings have 0."""
         host, port = self._server.server_address[:2]
         return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
 
     def close(self) -> None:
-        """Stop listening and wait for the thread; answers under way are cut off."""
+        """Stop listening and wait for the thread; responses in progress are cut off."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
-    def _answer(self, path: str, accept: str) -> _Answer:
+    def _respond(self, path: str, accept: str) -> _Response:
         match path:
             case "/metrics":
-                encode, kind = choose_encoder(accept)
-                return _Answer(HTTPStatus.OK, kind, encode(self._metrics.registry))
+                encode, content_type = choose_encoder(accept)
+                return _Response(HTTPStatus.OK, content_type, encode(self._metrics.registry))
             case "/livez":
                 return _probe(self._health.live())
             case "/readyz":
                 return _probe(self._health.ready())
             case "/":
-                shown = page(self._metrics, self._health.live(), self._health.ready())
-                return _Answer(HTTPStatus.OK, "text/html; charset=utf-8", shown.encode())
+                html = page(self._metrics, self._health.live(), self._health.ready())
+                return _Response(HTTPStatus.OK, "text/html; charset=utf-8", html.encode())
             case _:
-                return _Answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"Not found.\n")
+                return _Response(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"Not found.\n")
 
 
-def _probe(verdict: ProbeResult) -> _Answer:
-    status = HTTPStatus.OK if verdict.ok else HTTPStatus.SERVICE_UNAVAILABLE
-    body = json.dumps(verdict._asdict()).encode()
-    return _Answer(status, "application/json", body + b"\n")
+def _probe(result: ProbeResult) -> _Response:
+    status = HTTPStatus.OK if result.ok else HTTPStatus.SERVICE_UNAVAILABLE
+    body = json.dumps(result._asdict()).encode()
+    return _Response(status, "application/json", body + b"\n")
 
 
 class _Server(ThreadingHTTPServer):
@@ -156,10 +154,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def __init__(
-        self, address: tuple[str, int], answer: Callable[[str, str], _Answer], seconds: float
+        self, address: tuple[str, int], respond: Callable[[str, str], _Response], seconds: float
     ) -> None:
         self.address_family = AF_INET6 if ":" in address[0] else AF_INET
-        self.answer = answer
+        self.respond = respond
         self._seconds = seconds
         self._free = threading.BoundedSemaphore(_MAX_CLIENTS)
         super().__init__(address, _Handler)
@@ -171,18 +169,18 @@ class _Server(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        # A client that sends a byte now and then never runs into a socket's own timeout.
-        dawdles = threading.Timer(self._seconds, _cut, (request,))
-        dawdles.daemon = True
-        dawdles.start()
+        # A client that sends a byte now and then never runs into the timeout of the socket.
+        timer = threading.Timer(self._seconds, _cut, (request,))
+        timer.daemon = True
+        timer.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
-            dawdles.cancel()
+            timer.cancel()
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """Say nothing of clients that went away."""
+        """Log nothing about clients that closed the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -191,32 +189,32 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Answer with head and body."""
+        """Send head and body."""
         self._send(with_body=True)
 
     def do_HEAD(self) -> None:
-        """Answer with the head alone."""
+        """Send the head alone."""
         self._send(with_body=False)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401
-        """Say nothing of requests: probes come every few seconds."""
+        """Log nothing about requests: probes come every few seconds."""
 
     def _send(self, *, with_body: bool) -> None:
         path = self.path.partition("?")[0]
-        answer = self.server.answer(path, self.headers.get("Accept", ""))
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.kind)
-        self.send_header("Content-Length", str(len(answer.body)))
+        response = self.server.respond(path, self.headers.get("Accept", ""))
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
         self.end_headers()
         if with_body:
-            self.wfile.write(answer.body)
+            self.wfile.write(response.body)
 
 
 def _cut(connection: socket) -> None:
     try:
         connection.shutdown(SHUT_RDWR)
     except OSError:
-        return  # it went away by itself
+        return  # the client closed it

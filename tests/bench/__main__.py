@@ -48,9 +48,9 @@ _HEATS = (
         "bench-join-events",
     ),
     _Heat(
-        "lane",
-        "One inlet's full lane: 10,000 scores a second, no join",
-        "bench-lane",
+        "rate",
+        "One inlet at its full rate: 10,000 scores a second, no join",
+        "bench-rate",
         pace=Pace(10_000),
     ),
     _Heat(

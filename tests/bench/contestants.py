@@ -4,10 +4,12 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.framed import SCORE_ROW
+from tests.support.prepared import prepared
 from tests.support.recipe import ORG, recipe, written
 
 __all__ = ["PEERS", "Contestant", "Task", "contestants", "prepare"]
@@ -47,14 +49,15 @@ def contestants() -> list[Contestant]:
 def prepare() -> None:
     """Install each peer into an environment of its own, where it is not there yet."""
     for name, script in PEERS.items():
-        python = _python(name)
-        if python.exists():
-            continue
-        venv.create(python.parents[1], with_pip=True)
         wanted = _HERE / "peers" / f"{script.partition('_')[0]}.txt"
-        subprocess.run(  # noqa: S603  a fixed command
-            [str(python), "-m", "pip", "install", "--quiet", "-r", str(wanted)], check=True
-        )
+        prepared(_python(name), partial(_install, name, wanted), cache=_CACHE, source=wanted)
+
+
+def _install(name: str, wanted: Path) -> None:
+    python = _python(name)
+    venv.create(python.parents[1], with_pip=True, clear=True)
+    command = [str(python), "-m", "pip", "install", "--quiet", "-r", str(wanted)]
+    subprocess.run(command, check=True)  # noqa: S603  a fixed command
 
 
 def _is_ours(task: Task) -> tuple[list[str], dict[str, str]]:

@@ -1,6 +1,6 @@
-"""`python -m tests.bench.pieces`: microseconds per record of each piece of the pure middle.
+"""`python -m tests.bench.pieces`: microseconds per record of each part of the planner.
 
-One process, no Kafka, no HTTP: what is left is what the corridor itself costs. The fastest of five
+One process, no Kafka, no HTTP: what is left is the cost of the planner itself. The fastest of five
 rounds over 2,000 records is shown.
 """
 

@@ -15,7 +15,7 @@ def _main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="seed of the first campaign")
     parser.add_argument("--campaigns", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=60, help="how long each one strikes")
+    parser.add_argument("--seconds", type=float, default=60, help="how long each one lasts")
     parser.add_argument("--people", type=int, default=3_000)
     parser.add_argument("--replicas", type=int, default=3)
     asked = parser.parse_args()

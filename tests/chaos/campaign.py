@@ -1,6 +1,6 @@
-"""One campaign: a history goes in twice and shuffled while everything breaks; then a verdict.
+"""One campaign: a history is fed twice and shuffled while everything fails, then judged.
 
-First the experience events, then the scores: what a score is to know was in Kafka before it.
+First the experience events, then the scores: the events of a score's context are in Kafka first.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from tests.support.recipe import COHORT, TENANT
 from tests.support.reference import expected
 from tests.support.workload import Row, history
 
-__all__ = ["Outcome", "Plan", "broker", "run"]
+__all__ = ["CampaignResult", "Plan", "broker", "run"]
 
 _PARTITIONS = 6
 _UNCOMMITTED = 1_000
@@ -33,11 +33,11 @@ _SETTLE_SECONDS = 120
 _SLICES = 12
 _SLOW = ScriptedFault(FaultAction.LATENCY, delay=0.2)
 _SMALL = {"max_in_flight": 1, "request_bytes": 25_000}
-"""Together they keep work under way all the time, so that strikes hit something."""
+"""Together they keep requests in flight all the time, so that every fault affects some."""
 
 
 class Plan(NamedTuple):
-    """How large a campaign is. The same seed gives the same input and the same strikes.
+    """How large a campaign is. The same seed has the same input and the same faults.
 
     Members of a classic group are static ones, those of a KIP-848 group are not.
     """
@@ -50,30 +50,30 @@ class Plan(NamedTuple):
     protocol: str = "classic"
 
 
-class Outcome(NamedTuple):
-    """What was seen. `bound` is how many repetitions the faults that struck may cost at most."""
+class CampaignResult(NamedTuple):
+    """The result. `bound` is how many repetitions the faults may cause at most."""
 
     plan: Plan
     records: int
     expected: int
     judgement: Judgement
-    struck: Mapping[str, int]
+    faults: Mapping[str, int]
     bound: int
     overshoots: Sequence[str]
     looks: int
 
     @property
     def passed(self) -> bool:
-        """True where nothing was lost, wrong or made up, and repetitions are within the bound."""
-        fine = self.judgement.clean and not self.overshoots and self.looks > 0
-        return fine and self.judgement.repetitions <= self.bound
+        """True where nothing is lost, wrong or unexpected, and repetitions are within the bound."""
+        correct = self.judgement.clean and not self.overshoots and self.looks > 0
+        return correct and self.judgement.repetitions <= self.bound
 
     def __str__(self) -> str:
-        strikes = ", ".join(f"{name} {count}" for name, count in sorted(self.struck.items()))
+        faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
         return (
             f"seed {self.plan.seed} ({self.plan.protocol}): {self.records} score records, "
-            f"{self.expected} events due\n  struck: {strikes}\n  {self.judgement}; "
-            f"at most {self.bound} repetitions allowed\n  commits looked at {self.looks} times, "
+            f"{self.expected} events expected\n  faults: {faults}\n  {self.judgement}; "
+            f"at most {self.bound} repetitions allowed\n  commits checked {self.looks} times, "
             f"{len(self.overshoots)} beyond what was settled {list(self.overshoots[:3])}\n"
             f"  {'passed' if self.passed else 'FAILED'}"
         )
@@ -94,7 +94,7 @@ def broker(folder: Path) -> Iterator[RealKafka | EmbeddedBroker]:
         kafka.kill()
 
 
-def run(plan: Plan, kafka: RealKafka | EmbeddedBroker, folder: Path) -> Outcome:
+def run(plan: Plan, kafka: RealKafka | EmbeddedBroker, folder: Path) -> CampaignResult:
     """Run one campaign on a broker that is up."""
     name = f"chaos-{plan.seed}-{uuid4().hex[:6]}"
     _create(kafka, Topics.of(name))
@@ -113,15 +113,15 @@ def run(plan: Plan, kafka: RealKafka | EmbeddedBroker, folder: Path) -> Outcome:
             stop={"drain_seconds": 5, "commit_seconds": 2, "close_seconds": 3},
         )
         try:
-            return _struck(plan, job, kafka if isinstance(kafka, RealKafka) else None)
+            return _run(plan, job, kafka if isinstance(kafka, RealKafka) else None)
         finally:
             job.end()
 
 
-def _struck(plan: Plan, job: Job, kafka: RealKafka | None) -> Outcome:
+def _run(plan: Plan, job: Job, kafka: RealKafka | None) -> CampaignResult:
     events, rows = _input(plan)
     values, scores = map(job.encoded, events), map(job.encoded, rows)
-    wanted = expected(values, scores, tenant=TENANT, cohort=COHORT)
+    events_due = expected(values, scores, tenant=TENANT, cohort=COHORT)
     static = plan.protocol == "classic"
     replicas = [job.replica(f"replica-{one}", static=static) for one in range(plan.replicas)]
     job.aep.faults.add(_SLOW)
@@ -129,54 +129,54 @@ def _struck(plan: Plan, job: Job, kafka: RealKafka | None) -> Outcome:
         replica.start()
     nemesis, watch = Nemesis(plan.seed, replicas, job.aep, kafka), CommitWatch(job)
     watch.start()
-    _storm(plan, nemesis, job.feed_events, events)
-    _storm(plan, nemesis, job.feed_scores, rows)
+    _feed(plan, nemesis, job.feed_events, events)
+    _feed(plan, nemesis, job.feed_scores, rows)
     job.aep.faults.clear()
-    job.wait_accepted(len(wanted), _SETTLE_SECONDS)
+    job.wait_accepted(len(events_due), _SETTLE_SECONDS)
     job.wait_caught_up(_SETTLE_SECONDS)
     watch.close()
-    return Outcome(
+    return CampaignResult(
         plan,
         len(rows),
-        len(wanted),
-        judge(wanted, job.accepted()),
-        nemesis.struck,
-        _bound(nemesis.struck, plan) + len(job.aep.ledger.in_doubt()),
+        len(events_due),
+        judge(events_due, job.accepted()),
+        nemesis.faults,
+        _bound(nemesis.faults, plan) + len(job.aep.ledger.in_doubt()),
         watch.overshoots,
         watch.looks,
     )
 
 
-def _storm(
+def _feed(
     plan: Plan, nemesis: Nemesis, feed: Callable[[Sequence[Row]], object], rows: Sequence[Row]
 ) -> None:
-    """Feed rows slice by slice over half of the campaign's time, striking all the while."""
+    """Feed rows slice by slice over half of the campaign's time, with faults all the time."""
     pause, step = Event(), -(-len(rows) // _SLICES)
     deadline = Deadline(SystemClock(), plan.seconds / 2)
-    for at in range(0, len(rows), step):
-        feed(rows[at : at + step])
-        left = plan.seconds / 2 * max(0, len(rows) - at - step) / len(rows)
+    for start in range(0, len(rows), step):
+        feed(rows[start : start + step])
+        left = plan.seconds / 2 * max(0, len(rows) - start - step) / len(rows)
         while deadline.left() > left:
-            nemesis.strike()
+            nemesis.cause_fault()
             pause.wait(min(nemesis.pause(), deadline.left()))
 
 
 def _input(plan: Plan) -> tuple[list[Row], list[Row]]:
     """Return events and scores: both with copies, both shuffled."""
-    dice = Random(plan.seed)  # noqa: S311  repeatable, not secret
+    random = Random(plan.seed)  # noqa: S311  repeatable, not secret
     midnight = datetime.fromtimestamp(SystemClock().now_ms() // 86_400_000 * 86_400, UTC)
     yesterday = midnight - timedelta(days=1)
     past = history(plan.seed, people=plan.people, runs=plan.runs, today=yesterday)
-    events = past.events + dice.sample(past.events, len(past.events) // 4)
+    events = past.events + random.sample(past.events, len(past.events) // 4)
     scores = past.scores * 2
-    dice.shuffle(events)
-    dice.shuffle(scores)
+    random.shuffle(events)
+    random.shuffle(scores)
     return events, scores
 
 
-def _bound(struck: Mapping[str, int], plan: Plan) -> int:
-    """A kill repeats at most what one replica had not committed, a dead broker what all had not."""
-    kills = struck.get("replica killed", 0) + plan.replicas * struck.get("broker killed", 0)
+def _bound(faults: Mapping[str, int], plan: Plan) -> int:
+    """Return the number of uncommitted records: of one replica a kill, of all a broker kill."""
+    kills = faults.get("replica killed", 0) + plan.replicas * faults.get("broker killed", 0)
     return kills * _UNCOMMITTED
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong, when, and how often: seeded, so that a campaign can be run again."""
+"""The faults of a campaign, seeded, so that it can be run again."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,52 +27,52 @@ _FAULTS = (
 
 
 class Nemesis:
-    """Strikes once a call; `struck` counts what it did.
+    """Causes one fault a call; `faults` counts them by name.
 
-    Replicas that were killed or stopped are started again at once: their names, disks and settings
-    are the same. The broker, where there is a real one, is killed and started again.
+    A replica that was killed or stopped is started again at once, with the same name, disk and
+    settings. The broker, where there is a real one, is killed and started again.
     """
 
     def __init__(
         self, seed: int, replicas: Sequence[Replica], aep: AepSimulator, kafka: RealKafka | None
     ) -> None:
-        self.struck: Counter[str] = Counter()
-        self._dice = Random(seed)  # noqa: S311  repeatable, not secret
+        self.faults: Counter[str] = Counter()
+        self._random = Random(seed)  # noqa: S311  repeatable, not secret
         self._replicas = replicas
         self._aep = aep
         self._kafka = kafka
 
-    def strike(self) -> str:
-        """Do one bad thing and return its name."""
+    def cause_fault(self) -> str:
+        """Cause one fault and return its name."""
         actions: list[Callable[[], str]] = [self._kill] * 4 + [self._stop] * 2 + [self._fault] * 6
-        if self._kafka is not None and not self.struck["broker killed"]:
+        if self._kafka is not None and not self.faults["broker killed"]:
             actions.append(self._break)
-        name = self._dice.choice(actions)()
-        self.struck[name] += 1
+        name = self._random.choice(actions)()
+        self.faults[name] += 1
         return name
 
     def pause(self) -> float:
-        """Return how many seconds to wait before the next strike."""
-        return self._dice.uniform(0.1, 1.5)
+        """Return how many seconds to wait before the next fault."""
+        return self._random.uniform(0.1, 1.5)
 
     def _kill(self) -> str:
-        replica = self._dice.choice(self._replicas)
+        replica = self._random.choice(self._replicas)
         replica.kill()
         replica.start()
         return "replica killed"
 
     def _stop(self) -> str:
-        replica = self._dice.choice(self._replicas)
+        replica = self._random.choice(self._replicas)
         if replica.running:
             replica.terminate(_STOP_SECONDS)
         replica.start()
         return "replica stopped"
 
     def _fault(self) -> str:
-        fault = self._dice.choice(_FAULTS)
+        fault = self._random.choice(_FAULTS)
         self._aep.faults.add(fault)  # beside the constant latency, which goes with any other
-        doubt = fault.accept or fault.act in (FaultAction.HALF, FaultAction.SHORT)
-        return f"inlet {fault.act}{' after accepting' if doubt else ''}"
+        in_doubt = fault.accept or fault.act in (FaultAction.HALF, FaultAction.SHORT)
+        return f"inlet {fault.act}{' after accepting' if in_doubt else ''}"
 
     def _break(self) -> str:
         assert self._kafka is not None

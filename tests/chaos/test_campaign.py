@@ -12,7 +12,7 @@ from tests.support import java
 @pytest.mark.kafka
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_nothing_is_lost_wrong_or_committed_too_early_while_everything_breaks(
+def test_nothing_is_lost_wrong_or_committed_too_early_while_everything_fails(
     tmp_path: Path,
 ) -> None:
     java.require()

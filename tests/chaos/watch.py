@@ -1,4 +1,4 @@
-"""Watches from outside that no offset is committed before its record has come to its end."""
+"""Checks from outside that no offset is committed before its record is settled."""
 
 from collections.abc import Mapping
 from threading import Event, Thread
@@ -15,10 +15,10 @@ _EVERY_SECONDS = 0.3
 
 
 class CommitWatch:
-    """Compares committed offsets with what the inlet took, again and again, in its own thread.
+    """Compares committed offsets with accepted events, again and again, in its own thread.
 
-    Commits are read first, the inlet's ledger second: every event of a record that is committed
-    must be in the ledger by then. The records are those the job itself fed.
+    Commits are read first, accepted events second: every event of a committed record must have been
+    accepted by then. The records are those that the job itself fed.
     """
 
     def __init__(self, job: Job) -> None:
@@ -30,11 +30,11 @@ class CommitWatch:
         self._thread = Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Look a last time and end."""
+        """Stop the thread and compare a last time."""
         self._over.set()
         self._thread.join(30)
         self._look()
@@ -55,10 +55,10 @@ class CommitWatch:
         self.looks += 1
 
     def _compare(self, partition: int, committed: int, accepted: Mapping[str, int]) -> None:
-        """Look at the records between the last look and what is committed now."""
-        topic, at = self._job.topics.scores, self._checked.get(partition, 0)
-        while at < committed and (value := self._job.placed.get((topic, partition, at))):
+        """Check the records between the last comparison and what is committed now."""
+        topic, offset = self._job.topics.scores, self._checked.get(partition, 0)
+        while offset < committed and (value := self._job.placed.get((topic, partition, offset))):
             if any(name not in accepted for name in names_of(value, tenant=TENANT)):
-                self.overshoots.append(f"{partition}@{at} is committed without its event")
-            at += 1
-        self._checked[partition] = at
+                self.overshoots.append(f"{partition}@{offset} is committed without its event")
+            offset += 1
+        self._checked[partition] = offset

@@ -15,7 +15,7 @@ from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Record
 from processor.simulator.broker import Api, EmbeddedBroker
 from processor.telemetry.metrics import Metrics
-from tests.support.fakes import FakeDeadLetters
+from tests.support.fakes import FakeDeadLetterSink
 from tests.support.kafka_io import read_all
 from tests.support.settings import settings_with
 from tests.support.waiting import until
@@ -49,11 +49,11 @@ class FakeWorld:
     """The fake, which has no topic."""
 
     def __init__(self) -> None:
-        self.sink = FakeDeadLetters([], DeadLetterLimit(settings_with(SMALL).dead_letter))
+        self.sink = FakeDeadLetterSink([], DeadLetterLimit(settings_with(SMALL).dead_letter))
 
     def written(self, count: int) -> list[int]:
-        assert len(self.sink.buried) >= count
-        return self.sink.buried
+        assert len(self.sink.written) >= count
+        return self.sink.written
 
     def refuse(self) -> None:
         self.sink.unavailable_reason = "the topic is not writable"
@@ -183,7 +183,7 @@ def test_closing_reports_that_everything_is_written(world: World) -> None:
 
 
 def test_its_limit_stops_the_processor(world: World) -> None:
-    world.sink.guard.note(10, [4, 5])
+    world.sink.limit.check(10, [4, 5])
 
     with pytest.raises(StopError, match="in a row"):
-        world.sink.guard.note(3, [0, 1, 2])
+        world.sink.limit.check(3, [0, 1, 2])

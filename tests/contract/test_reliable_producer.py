@@ -282,5 +282,5 @@ def test_an_exception_in_a_callback_is_raised_by_poll(make: Make, broker: Embedd
 
     assert isinstance(raised.value.__cause__, RuntimeError)
     part = writer.writes.removesuffix("_writes").replace("dead_letter", "dead_letters")
-    assert metrics.value("callback_errors", f"{part}_producer") == 1
+    assert metrics.value("callback_errors", f"{part}_error") >= 1
     writer.close(0)

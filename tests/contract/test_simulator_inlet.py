@@ -43,7 +43,7 @@ def test_a_batch_is_answered_with_207_and_one_response_a_message(aep: AepCaller)
 
 
 @pytest.mark.parametrize(
-    ("bad", "words"),
+    ("bad", "error"),
     [
         ({}, "The 'header' field is mandatory. Provide a valid 'header' value and try again."),
         (7, "The 'header' field is mandatory. Provide a valid 'header' value and try again."),
@@ -70,11 +70,13 @@ def test_a_batch_is_answered_with_207_and_one_response_a_message(aep: AepCaller)
         (message(flowId="other"), f"{NAMED} Flow [other] does not lead there"),
     ],
 )
-def test_a_bad_envelope_is_refused_alone(aep: AepCaller, bad: Json, words: str) -> None:
+def test_only_the_message_with_a_bad_envelope_is_refused(
+    aep: AepCaller, bad: Json, error: str
+) -> None:
     responses = aep.batch(message(row(1)), bad, message(row(2))).json["responses"]
 
     assert responses[1]["status"] == 400
-    assert responses[1]["message"] == words
+    assert responses[1]["message"] == error
     assert responses[1]["xactionId"].endswith("-1")
     assert [set(responses[0]), set(responses[2])] == [{"xactionId"}] * 2
     assert aep.simulator.ledger.accepted("ds") == 2
@@ -101,7 +103,7 @@ def test_a_body_that_is_not_a_batch_is_a_400(aep: AepCaller, body: bytes) -> Non
     assert aep.simulator.ledger.accepted() == 0
 
 
-def test_a_schema_version_may_be_written_with_a_fraction_and_a_blank(aep: AepCaller) -> None:
+def test_a_schema_version_may_have_a_fraction_and_a_blank(aep: AepCaller) -> None:
     ref = {**message()["header"]["schemaRef"]}
     ref["contentType"] = "application/vnd.adobe.xed-full+json; version=1.0"
     loose = message(schemaRef=ref)
@@ -122,7 +124,7 @@ def test_a_request_without_a_token_is_a_401_whose_status_is_text(aep: AepCaller)
     }
 
 
-def test_an_expired_token_is_refused_until_a_new_one_comes(aep: AepCaller) -> None:
+def test_an_expired_token_is_refused_until_a_new_one_is_used(aep: AepCaller) -> None:
     aep.simulator.expire_tokens()
 
     assert aep.single(message()).status == 401
@@ -140,7 +142,7 @@ def test_an_expired_token_can_be_answered_with_403() -> None:
         assert (answer.status, answer.json["status"]) == (403, "403")
 
 
-def test_an_open_inlet_asks_for_no_token(aep: AepCaller) -> None:
+def test_an_inlet_without_authentication_requires_no_token(aep: AepCaller) -> None:
     dataset = aep.simulator.account.datasets["ds"]
     aep.simulator.register(
         inlet_id="in", flow_id="flow", dataset=dataset, authentication_required=False
@@ -166,7 +168,7 @@ def test_an_unknown_inlet_is_a_404(aep: AepCaller) -> None:
     assert aep.call("POST", "/collection/nowhere", json.dumps(message())).status == 404
 
 
-def test_more_than_one_megabyte_is_a_413_and_nothing_is_taken(aep: AepCaller) -> None:
+def test_more_than_one_megabyte_is_a_413_and_nothing_is_accepted(aep: AepCaller) -> None:
     large = message(row(1, note="x" * 1_100_000))
 
     answer = aep.batch(message(), large)
@@ -264,7 +266,7 @@ def test_a_missing_source_name_and_entity_fail_later(aep: AepCaller) -> None:
     "entity",
     [b'{"_id":"\xff"}', b'{"_id":"\\ud800"}', b'{"_id":1e999}', b'{"_id":' + b"9" * 400 + b"}"],
 )
-def test_a_hostile_row_harms_nobody_else(aep: AepCaller, entity: bytes) -> None:
+def test_a_hostile_row_does_not_affect_other_rows(aep: AepCaller, entity: bytes) -> None:
     good = json.dumps(message(row(1))).encode()
     bad = json.dumps(message({})).encode().replace(b'"xdmEntity": {}', b'"xdmEntity": ' + entity)
 
@@ -276,7 +278,7 @@ def test_a_hostile_row_harms_nobody_else(aep: AepCaller, entity: bytes) -> None:
     assert len(failed) == (1 if answer.status == 207 else 0)
 
 
-def test_a_permissive_simulator_takes_what_it_does_not_know() -> None:
+def test_a_permissive_simulator_accepts_unknown_datasets_and_flows() -> None:
     with AepSimulator(settings=SimulatorSettings(permissive=True)) as simulator:
         answer = AepCaller(simulator).batch(message(datasetId="any", flowId="any"))
 

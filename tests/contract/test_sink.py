@@ -1,4 +1,4 @@
-"""The sink against a scripted inlet on real sockets: every fault, and one end for every event."""
+"""The sink against a scripted inlet on real sockets: every fault, and one result per event."""
 
 import gc
 import gzip
@@ -7,7 +7,7 @@ import random
 import socket
 import time
 from asyncio import StreamWriter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -25,18 +25,17 @@ from processor.settings import AepSettings, RouteSettings
 from processor.sink import InletDelivery, InletSink
 from processor.telemetry.metrics import Metrics
 from tests.support.inlet import (
-    Act,
     FakeInlet,
+    Reaction,
     Request,
     accepts,
     answers,
-    cuts,
     drips,
     hangs,
     items,
     refuses,
     resets,
-    speaks,
+    writes,
 )
 from tests.support.score_events import score_event, score_events
 from tests.support.waiting import until
@@ -68,27 +67,27 @@ class Rig:
 
 
 @contextmanager
-def rig(
-    *script: Act,
-    default: Act | None = None,
+def sink_rig(
+    *script: Reaction,
+    default: Reaction | None = None,
     auth: bool = True,
     retry: dict[str, Any] | None = None,
     limits: dict[str, Any] | None = None,
 ) -> Iterator[Rig]:
-    hasty = {"first_seconds": 0.01, "max_seconds": 0.05, "request_deadline_seconds": 0.4}
+    fast = {"first_seconds": 0.01, "max_seconds": 0.05, "request_deadline_seconds": 0.4}
     with FakeInlet(script, default) as inlet:
         client = {"token_url": inlet.token_url, "client_id": "id", "client_secret": "canary-secret"}
-        page = {
+        settings = {
             "org_id": "A@AdobeOrg",
             "allow_hosts": ["127.0.0.1"],
             "allow_http": True,
             "auth": client if auth else None,
-            "retry": hasty | (retry or {}),
+            "retry": fast | (retry or {}),
             "limits": {"linger_seconds": 0.01} | (limits or {}),
         }
         routes = [_route("upgrade", inlet.url), _route("churn", inlet.url)]
         metrics = Metrics()
-        sink = InletSink(AepSettings.model_validate(page), routes, metrics, SystemClock())
+        sink = InletSink(AepSettings.model_validate(settings), routes, metrics, SystemClock())
         sink.start()
         try:
             yield Rig(inlet, sink, metrics)
@@ -102,11 +101,11 @@ def _route(name: str, url: str) -> RouteSettings:
     )
 
 
-def test_events_go_out_in_one_request_with_the_headers_adobe_asks_for() -> None:
-    with rig() as processor:
-        delivery = processor.deliver(5)
+def test_events_are_sent_in_one_request_with_the_headers_adobe_requires() -> None:
+    with sink_rig() as rig:
+        delivery = rig.deliver(5)
 
-        (request,) = processor.inlet.requests
+        (request,) = rig.inlet.requests
         assert request.path == "/collection/batch/inlet"
         assert request.headers["content-type"] == "application/json"
         assert request.headers["x-sandbox-name"] == "prod"
@@ -116,30 +115,30 @@ def test_events_go_out_in_one_request_with_the_headers_adobe_asks_for() -> None:
 
 
 def test_requests_are_filled_by_bytes_across_deliveries() -> None:
-    with rig(limits={"linger_seconds": 0.2, "request_bytes": 100_000}) as processor:
-        deliveries = [processor.sink.deliver(score_events(10, size=5_000)) for _ in range(9)]
+    with sink_rig(limits={"linger_seconds": 0.2, "request_bytes": 100_000}) as rig:
+        deliveries = [rig.sink.deliver(score_events(10, size=5_000)) for _ in range(9)]
 
         assert all(delivery.wait(5) for delivery in deliveries)
-        *full, _ = [len(request.body) for request in processor.inlet.requests]
+        *full, _ = [len(request.body) for request in rig.inlet.requests]
         assert all(94_000 < size <= 100_000 for size in full)
 
 
 def test_nothing_to_deliver_is_done_at_once() -> None:
-    with rig() as processor:
-        assert processor.sink.deliver([]).done
+    with sink_rig() as rig:
+        assert rig.sink.deliver([]).done
 
 
 def test_events_of_several_routes_share_a_delivery_and_not_a_request() -> None:
-    with rig() as processor:
+    with sink_rig() as rig:
         events = [score_event("a"), score_event("b", route="churn"), score_event("c")]
 
-        delivery = processor.sink.deliver(events)
+        delivery = rig.sink.deliver(events)
 
         assert delivery.wait(5)
-        assert sorted(request.ids for request in processor.inlet.requests) == [["a", "c"], ["b"]]
+        assert sorted(request.ids for request in rig.inlet.requests) == [["a", "c"], ["b"]]
 
 
-_TRANSIENT: dict[str, tuple[Act, bool]] = {
+_TRANSIENT: dict[str, tuple[Reaction, bool]] = {
     "429": (answers(429), False),
     "429 with seconds": (answers(429, Retry_After="0.2"), False),
     "429 with nonsense": (answers(429, Retry_After="soon"), False),
@@ -159,18 +158,18 @@ _TRANSIENT: dict[str, tuple[Act, bool]] = {
     "501": (answers(501), False),
     "200 to a batch": (answers(200, {"inletId": "i", "xactionId": "x"}), True),
     "202": (answers(202), True),
-    "reset before it was taken": (resets(), True),
-    "closed without an answer": (speaks(b""), True),
-    "not HTTP": (speaks(b"SSH-2.0-OpenSSH\r\n\r\n"), True),
-    "half a status line": (speaks(b"HTTP/1.1 20"), True),
-    "half an answer": (speaks(b'HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{"resp'), True),
+    "reset before it was accepted": (resets(), True),
+    "closed without an answer": (writes(b""), True),
+    "not HTTP": (writes(b"SSH-2.0-OpenSSH\r\n\r\n"), True),
+    "half a status line": (writes(b"HTTP/1.1 20"), True),
+    "half an answer": (writes(b'HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{"resp'), True),
     "a length that is too short": (
-        speaks(b'HTTP/1.1 207 M\r\nContent-Length: 9\r\n\r\n{"responses":[]}'),
+        writes(b'HTTP/1.1 207 M\r\nContent-Length: 9\r\n\r\n{"responses":[]}'),
         True,
     ),
-    "a length that is no number": (speaks(b"HTTP/1.1 207 M\r\nContent-Length: x\r\n\r\n{}"), True),
+    "a length that is no number": (writes(b"HTTP/1.1 207 M\r\nContent-Length: x\r\n\r\n{}"), True),
     "two lengths": (
-        speaks(b"HTTP/1.1 207 M\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} "),
+        writes(b"HTTP/1.1 207 M\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} "),
         True,
     ),
     "hang": (hangs(), True),
@@ -190,32 +189,32 @@ _TRANSIENT: dict[str, tuple[Act, bool]] = {
 
 
 @pytest.mark.parametrize("name", list(_TRANSIENT))
-def test_trouble_that_passes_ends_in_every_event_accepted_once(name: str) -> None:
-    act, doubt = _TRANSIENT[name]
-    with rig(act) as processor:
-        delivery = processor.deliver(5)
+def test_after_a_transient_fault_every_event_is_accepted_once(name: str) -> None:
+    reaction, is_in_doubt = _TRANSIENT[name]
+    with sink_rig(reaction) as rig:
+        delivery = rig.deliver(5)
 
         assert delivery.refused == []
-        assert processor.inlet.repeats == []
-        assert len(delivery.in_doubt) == (5 if doubt else 0)
-        assert processor.metrics.value("items", "upgrade", "accepted") == 5
+        assert rig.inlet.repeats == []
+        assert len(delivery.in_doubt) == (5 if is_in_doubt else 0)
+        assert rig.metrics.value("items", "upgrade", "accepted") == 5
 
 
-def test_a_reset_after_the_events_were_taken_repeats_them_once_and_lists_each() -> None:
-    with rig(cuts(taken=True)) as processor:
-        delivery = processor.deliver(5)
+def test_a_reset_after_the_events_were_accepted_repeats_them_once_and_lists_each_in_doubt() -> None:
+    with sink_rig(resets(accepted=True)) as rig:
+        delivery = rig.deliver(5)
 
-        doubted = {event.id for event, _ in delivery.in_doubt}
-        assert set(processor.inlet.repeats) == doubted
-        assert processor.metrics.value("items_in_doubt", "upgrade", "reset") == 5
-        assert processor.metrics.value("items_resent", "upgrade") == 5
+        in_doubt = {event.id for event, _ in delivery.in_doubt}
+        assert set(rig.inlet.repeats) == in_doubt
+        assert rig.metrics.value("items_in_doubt", "upgrade", "reset") == 5
+        assert rig.metrics.value("items_resent", "upgrade") == 5
 
 
 @pytest.mark.parametrize("key", ["status", "statusCode"])
-def test_refused_items_end_with_adobes_words_and_without_values(key: str) -> None:
-    words = "DCVS-1104-400 expected type: String, found: 'john.smith@example.com'"
-    with rig(accepts({1: {key: 400, "message": words}, 3: {key: "400"}})) as processor:
-        delivery = processor.deliver(5)
+def test_refused_items_carry_the_message_of_adobe_without_values(key: str) -> None:
+    message = "DCVS-1104-400 expected type: String, found: 'john.smith@example.com'"
+    with sink_rig(accepts({1: {key: 400, "message": message}, 3: {key: "400"}})) as rig:
+        delivery = rig.deliver(5)
 
         assert [event.id for event, _ in delivery.refused] == ["e1", "e3"]
         reject = delivery.refused[0][1]
@@ -223,12 +222,12 @@ def test_refused_items_end_with_adobes_words_and_without_values(key: str) -> Non
         assert "DCVS-1104-400 expected type: String" in reject.detail
         assert "john" not in reject.detail
         assert reject.model == "Churn"
-        assert processor.sizes == [5]
+        assert rig.sizes == [5]
 
 
-def test_permuted_items_are_told_by_their_index() -> None:
-    with rig(accepts({0: {"status": 400}}, order=lambda said: said[::-1])) as processor:
-        assert [event.id for event, _ in processor.deliver(4).refused] == ["e0"]
+def test_permuted_items_are_matched_by_their_index() -> None:
+    with sink_rig(accepts({0: {"status": 400}}, order=lambda items: items[::-1])) as rig:
+        assert [event.id for event, _ in rig.deliver(4).refused] == ["e0"]
 
 
 def test_only_the_items_that_failed_are_sent_again() -> None:
@@ -237,215 +236,217 @@ def test_only_the_items_that_failed_are_sent_again() -> None:
         2: {"status": 503},
         4: {"statusCode": "429", "message": "slow"},
     }
-    with rig(accepts(mixed)) as processor:
-        delivery = processor.deliver(5)
+    with sink_rig(accepts(mixed)) as rig:
+        delivery = rig.deliver(5)
 
         assert [event.id for event, _ in delivery.refused] == ["e0"]
-        assert processor.inlet.repeats == []
-        again = [id_ for request in processor.inlet.requests[1:] for id_ in request.ids]
+        assert rig.inlet.repeats == []
+        again = [id_ for request in rig.inlet.requests[1:] for id_ in request.ids]
         assert sorted(again) == ["e2", "e4"]
 
 
-def test_a_refused_request_is_split_until_the_guilty_events_stand_alone() -> None:
-    with rig(default=refuses(lambda id_: id_ in {"e3", "e77"})) as processor:
-        delivery = processor.deliver(100)
+def test_a_refused_request_is_split_until_the_bad_events_are_alone() -> None:
+    with sink_rig(default=refuses(lambda id_: id_ in {"e3", "e77"})) as rig:
+        delivery = rig.deliver(100)
 
         assert sorted(event.id for event, _ in delivery.refused) == ["e3", "e77"]
-        assert processor.inlet.repeats == []
-        assert len(processor.inlet.requests) < 40
+        assert rig.inlet.repeats == []
+        assert len(rig.inlet.requests) < 40
 
 
-def test_a_request_that_is_too_large_is_split_and_an_event_alone_refused() -> None:
-    def too_large(limit: int) -> Act:
-        async def act(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
+def test_a_too_large_request_is_split_and_a_too_large_event_is_refused() -> None:
+    def too_large(limit: int) -> Reaction:
+        async def react(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
             answer = answers(413) if len(request.body) > limit else accepts()
             await answer(request, writer, inlet)
 
-        return act
+        return react
 
-    with rig(default=too_large(30_000)) as processor:
+    with sink_rig(default=too_large(30_000)) as rig:
         events = [*score_events(20, size=3_000), score_event("big", size=40_000)]
 
-        delivery = processor.sink.deliver(events)
+        delivery = rig.sink.deliver(events)
 
         assert delivery.wait(5)
         ((event, reject),) = delivery.refused
         assert (event.id, reject.reason) == ("big", Reason.EVENT_TOO_LARGE)
-        assert len(processor.inlet.taken) == 20
+        assert len(rig.inlet.accepted) == 20
 
 
 def test_an_event_that_can_never_fit_is_refused_without_being_sent() -> None:
-    with rig(limits={"request_bytes": 10_000}) as processor:
-        delivery = processor.deliver(1, size=20_000)
+    with sink_rig(limits={"request_bytes": 10_000}) as rig:
+        delivery = rig.deliver(1, size=20_000)
 
         assert delivery.refused[0][1].reason is Reason.EVENT_TOO_LARGE
-        assert processor.inlet.requests == []
+        assert rig.inlet.requests == []
 
 
-def test_an_event_that_can_never_fit_is_no_proof_that_the_inlet_is_well() -> None:
-    with rig(default=answers(500), limits={"request_bytes": 10_000}) as processor:
-        well = processor.sink.deliver(score_events(1))
-        until(lambda: processor.sink.unavailable_reason, seconds=5, what="the sink holds")
+def test_an_event_that_can_never_fit_does_not_close_the_breaker() -> None:
+    with sink_rig(default=answers(500), limits={"request_bytes": 10_000}) as rig:
+        first = rig.sink.deliver(score_events(1))
+        until(lambda: rig.sink.unavailable_reason, seconds=5, what="the sink is paused")
 
-        delivery = processor.sink.deliver([score_event("big", size=20_000)])
+        delivery = rig.sink.deliver([score_event("big", size=20_000)])
 
         assert delivery.wait(5)
-        assert processor.sink.unavailable_reason is not None
-        assert not well.done
+        assert rig.sink.unavailable_reason is not None
+        assert not first.done
 
 
-def test_an_answer_that_comes_before_the_body_was_read_is_an_answer() -> None:
-    with rig(limits={"request_bytes": 1_000_000}, auth=False) as processor:
-        processor.inlet.early.append(answers(413, Connection="close"))
+def test_a_response_before_the_body_was_read_is_used() -> None:
+    with sink_rig(limits={"request_bytes": 1_000_000}, auth=False) as rig:
+        rig.inlet.early.append(answers(413, Connection="close"))
         start = time.monotonic()
 
-        delivery = processor.deliver(4, size=240_000)
+        delivery = rig.deliver(4, size=240_000)
 
         assert time.monotonic() - start < 0.35
         assert delivery.refused == []
         assert delivery.in_doubt == []
-        assert processor.sizes == [2, 2]
+        assert rig.sizes == [2, 2]
 
 
-def test_a_retry_after_is_waited_for_and_nothing_is_sent_meanwhile() -> None:
-    with rig(answers(503, Retry_After="1")) as processor:
+def test_nothing_is_sent_until_a_retry_after_has_passed() -> None:
+    with sink_rig(answers(503, Retry_After="1")) as rig:
         start = time.monotonic()
-        first = processor.sink.deliver(score_events(3))
-        until(lambda: processor.sink.unavailable_reason, seconds=3, what="the sink holds")
-        second = processor.sink.deliver(score_events(3))
+        first = rig.sink.deliver(score_events(3))
+        until(lambda: rig.sink.unavailable_reason, seconds=3, what="the sink is paused")
+        second = rig.sink.deliver(score_events(3))
 
         assert first.wait(5)
         assert second.wait(5)
         assert 1.0 <= time.monotonic() - start < 1.6
-        assert len(processor.inlet.requests) <= 4
-        assert processor.sink.unavailable_reason is None
+        assert len(rig.inlet.requests) <= 4
+        assert rig.sink.unavailable_reason is None
 
 
-def test_a_dead_inlet_is_probed_with_one_event_and_costs_next_to_nothing() -> None:
-    with rig(default=answers(500), retry={"max_seconds": 0.02, "breaker_failures": 3}) as processor:
-        delivery = processor.sink.deliver(score_events(500))
+def test_an_unavailable_inlet_is_probed_with_one_event_at_a_time() -> None:
+    with sink_rig(default=answers(500), retry={"max_seconds": 0.02, "breaker_failures": 3}) as rig:
+        delivery = rig.sink.deliver(score_events(500))
 
-        until(lambda: len(processor.inlet.requests) > 30, seconds=10, what="many probes")
-        unavailable_reason = processor.sink.unavailable_reason
-        probes = processor.sizes[-20:]
-        processor.inlet.default = accepts()
+        until(lambda: len(rig.inlet.requests) > 30, seconds=10, what="many probes")
+        unavailable_reason = rig.sink.unavailable_reason
+        probes = rig.sizes[-20:]
+        rig.inlet.default = accepts()
 
         assert delivery.wait(10)
         assert unavailable_reason == "upgrade: the inlet fails"
         assert set(probes) == {1}
-        assert processor.sink.unavailable_reason is None
-        assert processor.metrics.value("circuit_open", "upgrade", "server_error") == 0
+        assert rig.sink.unavailable_reason is None
+        assert rig.metrics.value("circuit_open", "upgrade", "server_error") == 0
 
 
-def test_one_event_that_makes_the_inlet_fail_does_not_keep_the_others_back() -> None:
-    def fails_on(guilty: str) -> Act:
-        async def act(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
-            answer = answers(500) if guilty in request.ids else accepts()
+def test_one_event_that_makes_the_inlet_fail_does_not_block_the_others() -> None:
+    def fails_on(bad: str) -> Reaction:
+        async def react(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
+            answer = answers(500) if bad in request.ids else accepts()
             await answer(request, writer, inlet)
 
-        return act
+        return react
 
-    with rig(default=fails_on("e13")) as processor:
-        delivery = processor.sink.deliver(score_events(64))
+    with sink_rig(default=fails_on("e13")) as rig:
+        delivery = rig.sink.deliver(score_events(64))
 
         until(
-            lambda: len(set(processor.inlet.taken)) == 63, seconds=10, what="the others are taken"
+            lambda: len(set(rig.inlet.accepted)) == 63, seconds=10, what="the others are accepted"
         )
         assert not delivery.done
 
 
 def test_an_expired_token_is_renewed_once_for_all_requests_in_flight() -> None:
-    with rig(limits={"request_bytes": 10_000}) as processor:
-        processor.deliver(2)
-        processor.inlet.token = "token-2"
+    with sink_rig(limits={"request_bytes": 10_000}) as rig:
+        rig.deliver(2)
+        rig.inlet.token = "token-2"
 
-        delivery = processor.deliver(200, size=4_000)
+        delivery = rig.deliver(200, size=4_000)
 
-        assert len(processor.inlet.token_requests) == 2
+        assert len(rig.inlet.token_requests) == 2
         assert delivery.refused == []
         assert delivery.in_doubt == []
 
 
-def test_a_token_that_is_refused_for_good_holds_and_dead_letters_nothing() -> None:
-    with rig(default=answers(403), retry={"max_seconds": 0.02}) as processor:
-        delivery = processor.sink.deliver(score_events(5))
+def test_a_token_that_stays_refused_pauses_the_route_and_refuses_no_event() -> None:
+    with sink_rig(default=answers(403), retry={"max_seconds": 0.02}) as rig:
+        delivery = rig.sink.deliver(score_events(5))
 
-        until(lambda: processor.sink.unavailable_reason, seconds=5, what="the sink holds")
-        assert "token" in (processor.sink.unavailable_reason or "")
-        processor.inlet.default = accepts()
+        until(lambda: rig.sink.unavailable_reason, seconds=5, what="the sink is paused")
+        assert "token" in (rig.sink.unavailable_reason or "")
+        rig.inlet.default = accepts()
 
         assert delivery.wait(10)
         assert delivery.refused == []
 
 
-def test_a_token_service_that_is_down_holds_and_recovers() -> None:
-    with rig() as processor:
-        processor.inlet.ims_script.extend([answers(503), answers(400, {"error": "invalid_client"})])
+def test_an_unavailable_token_service_pauses_the_route_until_it_recovers() -> None:
+    with sink_rig() as rig:
+        rig.inlet.ims_script.extend([answers(503), answers(400, {"error": "invalid_client"})])
 
-        delivery = processor.deliver(5)
+        delivery = rig.deliver(5)
 
         assert delivery.refused == []
         assert delivery.in_doubt == []
 
 
 def test_an_inlet_without_authentication_gets_no_token() -> None:
-    with rig(auth=False) as processor:
-        processor.deliver(2)
+    with sink_rig(auth=False) as rig:
+        rig.deliver(2)
 
-        assert "authorization" not in processor.inlet.requests[0].headers
-        assert processor.inlet.token_requests == []
+        assert "authorization" not in rig.inlet.requests[0].headers
+        assert rig.inlet.token_requests == []
 
 
-def test_neither_secrets_nor_identities_reach_the_log() -> None:
+def test_neither_secrets_nor_identities_are_logged() -> None:
     with (
         structlog.testing.capture_logs() as log,
-        rig(answers(500), resets(), answers(401)) as processor,
+        sink_rig(answers(500), resets(), answers(401)) as rig,
     ):
-        processor.inlet.ims_script.append(answers(401, {"error": "canary-secret"}))
-        processor.deliver(3)
+        rig.inlet.ims_script.append(answers(401, {"error": "canary-secret"}))
+        rig.deliver(3)
 
     text = json.dumps(log, default=str)
-    assert "held off" in text or "token" in text
+    assert "is paused" in text or "token" in text
     assert "canary" not in text
     assert "token-1" not in text
 
 
 @pytest.mark.parametrize(
-    "act", [hangs(), drips(b"HTTP/1.1 207 M\r\n" * 500, 0.05), answers(404), answers(503)]
+    "reaction", [hangs(), drips(b"HTTP/1.1 207 M\r\n" * 500, 0.05), answers(404), answers(503)]
 )
-def test_closing_takes_its_seconds_and_no_more_whatever_the_inlet_does(act: Act) -> None:
-    with rig(default=act, retry={"request_deadline_seconds": 60}) as processor:
-        delivery = processor.sink.deliver(score_events(3))
-        until(lambda: processor.inlet.requests, seconds=5, what="a request is out")
+def test_closing_takes_no_longer_than_its_seconds_whatever_the_inlet_does(
+    reaction: Reaction,
+) -> None:
+    with sink_rig(default=reaction, retry={"request_deadline_seconds": 60}) as rig:
+        delivery = rig.sink.deliver(score_events(3))
+        until(lambda: rig.inlet.requests, seconds=5, what="a request is in flight")
 
         start = time.monotonic()
-        processor.sink.close(0.3)
+        rig.sink.close(0.3)
 
         assert time.monotonic() - start < 1.5
         assert not delivery.done
 
 
-def test_what_was_under_way_when_it_closed_is_in_doubt() -> None:
-    with rig(default=hangs(), retry={"request_deadline_seconds": 60}) as processor:
-        delivery = processor.sink.deliver(score_events(3))
-        until(lambda: processor.inlet.requests, seconds=5, what="a request is out")
+def test_events_in_flight_at_the_close_are_in_doubt() -> None:
+    with sink_rig(default=hangs(), retry={"request_deadline_seconds": 60}) as rig:
+        delivery = rig.sink.deliver(score_events(3))
+        until(lambda: rig.inlet.requests, seconds=5, what="a request is in flight")
 
-        processor.sink.close(0)
+        rig.sink.close(0)
 
         assert [cause for _, cause in delivery.in_doubt] == ["stopped"] * 3
 
 
-def test_closing_sends_what_lingers() -> None:
-    with rig(limits={"linger_seconds": 9}) as processor:
-        delivery = processor.sink.deliver(score_events(3))
-        processor.sink.close(5)
+def test_closing_sends_a_request_that_lingers() -> None:
+    with sink_rig(limits={"linger_seconds": 9}) as rig:
+        delivery = rig.sink.deliver(score_events(3))
+        rig.sink.close(5)
 
         assert delivery.done
         with pytest.raises(InvariantError):
-            processor.sink.deliver(score_events(1))
+            rig.sink.deliver(score_events(1))
 
 
-def test_a_sink_that_never_started_closes_too() -> None:
+def test_a_sink_that_never_started_can_be_closed() -> None:
     aep = AepSettings(org_id="A@AdobeOrg")
     sink = InletSink(
         aep, [_route("a", "https://dcs.adobedc.net/collection/a")], Metrics(), SystemClock()
@@ -454,207 +455,210 @@ def test_a_sink_that_never_started_closes_too() -> None:
     sink.close(1)
 
 
-def test_an_error_of_our_own_reaches_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_error_is_raised_in_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("processor.sink.sender.assess", broken)
-    with rig() as processor:
-        processor.sink.deliver(score_events(1))
+    monkeypatch.setattr("processor.sink.worker.assess", broken)
+    with sink_rig() as rig:
+        rig.sink.deliver(score_events(1))
 
         with pytest.raises(InvariantError):
-            until(lambda: processor.sink.unavailable_reason, seconds=5, what="the sink says so")
+            until(lambda: rig.sink.unavailable_reason, seconds=5, what="the error is raised")
         monkeypatch.undo()
         with pytest.raises(InvariantError):
-            processor.sink.close(0)
-        processor.sink._crash = None  # noqa: SLF001  for the rig's own close
+            rig.sink.close(0)
+        rig.sink._crash = None  # noqa: SLF001  so that the rig can close it
 
 
-def _takes_then(act: Act) -> Act:
-    async def taking(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
-        inlet.taken += request.ids
-        await act(request, writer, inlet)
+def _accepts_then(reaction: Reaction) -> Reaction:
+    async def accepting(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
+        inlet.accepted += request.ids
+        await reaction(request, writer, inlet)
 
-    return taking
+    return accepting
 
 
-_SLOW_OR_LYING = ("hang", "drip", "late", "207 with too few", "207 with too many")
+_SLOW_OR_WRONG_COUNT = ("hang", "drip", "late", "207 with too few", "207 with too many")
 _LOSES_THE_ANSWER = [
-    cuts(taken=True),
-    _takes_then(answers(500)),
-    _takes_then(answers(504)),
-    _takes_then(answers(200)),
-    _takes_then(answers(207, "not json")),
-    _takes_then(speaks(b"HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{")),
+    resets(accepted=True),
+    _accepts_then(answers(500)),
+    _accepts_then(answers(504)),
+    _accepts_then(answers(200)),
+    _accepts_then(answers(207, "not json")),
+    _accepts_then(writes(b"HTTP/1.1 207 M\r\nContent-Length: 900\r\n\r\n{")),
 ]
 
 
-_LEFT = frozenset({Partition("customer-ai-scores", 1)})
+_REVOKED = frozenset({Partition("customer-ai-scores", 1)})
 
 
 def _of_two_partitions() -> list[ScoreEvent]:
     return [score_event(f"e{number}", partition=number) for number in (0, 1)]
 
 
-def test_what_waits_for_a_dead_inlet_is_released_at_once_and_never_sent() -> None:
-    with rig(default=answers(503), retry={"max_seconds": 0.02, "breaker_failures": 1}) as processor:
-        mixed = processor.sink.deliver(_of_two_partitions())
-        until(lambda: processor.sink.unavailable_reason, seconds=5, what="the sink holds")
-        alone = processor.sink.deliver(_of_two_partitions()[1:])
+def test_revoked_events_that_wait_for_an_unavailable_inlet_are_released_and_never_sent() -> None:
+    with sink_rig(default=answers(503), retry={"max_seconds": 0.02, "breaker_failures": 1}) as rig:
+        mixed = rig.sink.deliver(_of_two_partitions())
+        until(lambda: rig.sink.unavailable_reason, seconds=5, what="the sink is paused")
+        alone = rig.sink.deliver(_of_two_partitions()[1:])
 
-        processor.sink.forget(_LEFT)
+        rig.sink.forget(_REVOKED)
 
         assert alone.wait(5)
         assert [event.id for event in alone.released] == ["e1"]
-        until(lambda: mixed.released, seconds=5, what="what a probe had out is released too")
-        processor.inlet.default = accepts()
+        until(lambda: mixed.released, seconds=5, what="the event of the probe is released too")
+        rig.inlet.default = accepts()
         assert mixed.wait(5)
-        assert [event.id for event in mixed.accepted] == processor.inlet.taken == ["e0"]
+        assert [event.id for event in mixed.accepted] == rig.inlet.accepted == ["e0"]
         assert [event.id for event in mixed.released] == ["e1"]
 
 
-def test_a_held_sink_that_has_nothing_left_to_send_lets_a_probe_in() -> None:
-    with rig(default=answers(503)) as processor:
-        gone = processor.sink.deliver(_of_two_partitions()[1:])
-        until(lambda: processor.sink.unavailable_reason, seconds=5, what="the sink holds")
-        processor.sink.forget(_LEFT)
+def test_a_paused_sink_with_nothing_left_to_send_is_available_for_the_next_event() -> None:
+    with sink_rig(default=answers(503)) as rig:
+        gone = rig.sink.deliver(_of_two_partitions()[1:])
+        until(lambda: rig.sink.unavailable_reason, seconds=5, what="the sink is paused")
+        rig.sink.forget(_REVOKED)
         assert gone.wait(5)
 
         until(
-            lambda: processor.sink.unavailable_reason is None,
+            lambda: rig.sink.unavailable_reason is None,
             seconds=5,
-            what="the idle sink holds nobody off",
+            what="the idle sink is not paused",
         )
-        processor.inlet.default = accepts()
+        rig.inlet.default = accepts()
 
-        assert processor.sink.deliver(_of_two_partitions()[:1]).wait(5)
+        assert rig.sink.deliver(_of_two_partitions()[:1]).wait(5)
 
 
-def test_what_lingers_is_released_without_being_sent() -> None:
-    with rig(limits={"linger_seconds": 0.3}) as processor:
-        delivery = processor.sink.deliver(_of_two_partitions())
-        processor.sink.forget(_LEFT)
+def test_revoked_events_that_linger_are_released_without_being_sent() -> None:
+    with sink_rig(limits={"linger_seconds": 0.3}) as rig:
+        delivery = rig.sink.deliver(_of_two_partitions())
+        rig.sink.forget(_REVOKED)
 
         assert delivery.wait(5)
-        assert processor.inlet.taken == ["e0"]
+        assert rig.inlet.accepted == ["e0"]
 
 
-def test_what_is_under_way_counts_as_accepted_where_the_inlet_takes_it() -> None:
-    with rig(default=accepts(wait=0.2)) as processor:
-        delivery = processor.sink.deliver(_of_two_partitions())
-        until(lambda: processor.inlet.requests, seconds=5, what="a request is out")
+def test_revoked_events_in_flight_are_accepted_if_the_inlet_accepts_them() -> None:
+    with sink_rig(default=accepts(wait=0.2)) as rig:
+        delivery = rig.sink.deliver(_of_two_partitions())
+        until(lambda: rig.inlet.requests, seconds=5, what="a request is in flight")
 
-        processor.sink.forget(_LEFT)
+        rig.sink.forget(_REVOKED)
 
         assert delivery.wait(5)
         assert [event.id for event in delivery.accepted] == ["e0", "e1"]
         assert delivery.released == []
 
 
-def test_what_is_under_way_is_released_where_it_would_be_sent_again_and_stays_in_doubt() -> None:
-    with rig(_takes_then(answers(500, wait=0.2))) as processor:
-        delivery = processor.sink.deliver(_of_two_partitions())
-        until(lambda: processor.inlet.requests, seconds=5, what="a request is out")
+def test_revoked_events_in_flight_are_released_instead_of_sent_again_and_stay_in_doubt() -> None:
+    with sink_rig(_accepts_then(answers(500, wait=0.2))) as rig:
+        delivery = rig.sink.deliver(_of_two_partitions())
+        until(lambda: rig.inlet.requests, seconds=5, what="a request is in flight")
 
-        processor.sink.forget(_LEFT)
+        rig.sink.forget(_REVOKED)
 
         assert delivery.wait(5)
         assert [event.id for event in delivery.released] == ["e1"]
         assert [event.id for event, _ in delivery.in_doubt] == ["e0", "e1"]
-        assert processor.inlet.taken == ["e0", "e1", "e0"]
+        assert rig.inlet.accepted == ["e0", "e1", "e0"]
 
 
-def test_a_partition_that_comes_back_is_sent_again() -> None:
-    with rig() as processor:
-        processor.sink.forget(_LEFT)
+def test_events_of_a_partition_assigned_again_are_sent() -> None:
+    with sink_rig() as rig:
+        rig.sink.forget(_REVOKED)
 
-        delivery = processor.sink.deliver(_of_two_partitions())
+        delivery = rig.sink.deliver(_of_two_partitions())
 
         assert delivery.wait(5)
         assert delivery.released == []
 
 
-def test_a_closed_sink_has_nothing_to_forget() -> None:
-    with rig() as processor:
-        processor.sink.close(1)
+def test_partitions_may_be_revoked_after_the_close() -> None:
+    with sink_rig() as rig:
+        rig.sink.close(1)
 
-        processor.sink.forget(_LEFT)
+        rig.sink.forget(_REVOKED)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_is_forgotten_under_any_mix_of_faults_every_event_has_one_end(seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311  a seeded script
-    swift = [act for name, (act, _) in _TRANSIENT.items() if name not in _SLOW_OR_LYING]
-    script = [chance.choice([*swift, *_LOSES_THE_ANSWER, accepts()]) for _ in range(40)]
+def test_with_revocations_and_any_mix_of_faults_every_event_has_one_result(seed: int) -> None:
+    rng = random.Random(seed)  # noqa: S311  a seeded script
+    fast = [
+        reaction for name, (reaction, _) in _TRANSIENT.items() if name not in _SLOW_OR_WRONG_COUNT
+    ]
+    script = [rng.choice([*fast, *_LOSES_THE_ANSWER, accepts()]) for _ in range(40)]
     limits = {"request_bytes": 10_000}
-    with rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as processor:
+    with sink_rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as rig:
         deliveries = []
         for batch in range(10):
             names = [f"{batch}-{i}" for i in range(40)]
             events = [score_event(each, size=900, partition=i % 2) for i, each in enumerate(names)]
-            deliveries.append(processor.sink.deliver(events))
-            if chance.random() < 0.4:
-                processor.sink.forget(_LEFT)
+            deliveries.append(rig.sink.deliver(events))
+            if rng.random() < 0.4:
+                rig.sink.forget(_REVOKED)
 
         assert all(delivery.wait(20) for delivery in deliveries)
         accepted = [event.id for delivery in deliveries for event in delivery.accepted]
         released = [event for delivery in deliveries for event in delivery.released]
-        doubted = {event.id for delivery in deliveries for event, _ in delivery.in_doubt}
+        in_doubt = {event.id for delivery in deliveries for event, _ in delivery.in_doubt}
         assert len({*accepted, *(event.id for event in released)}) == 400
         assert len(accepted) + len(released) == 400
         assert all(event.record.partition == 1 for event in released)
-        assert {event.id for event in released} & set(processor.inlet.taken) <= doubted
+        assert {event.id for event in released} & set(rig.inlet.accepted) <= in_doubt
 
 
-def test_the_budget_paces_requests() -> None:
-    with rig(limits={"messages_per_second": 100}) as processor:
+def test_the_rate_limit_paces_requests() -> None:
+    with sink_rig(limits={"messages_per_second": 100}) as rig:
         start = time.monotonic()
-        processor.deliver(250)
+        rig.deliver(250)
 
         assert 1.0 < time.monotonic() - start < 3.0
-        assert max(processor.sizes) <= 100
+        assert max(rig.sizes) <= 100
 
 
-def test_no_more_requests_are_under_way_than_allowed() -> None:
-    with rig(
+def test_no_more_requests_are_in_flight_than_allowed() -> None:
+    with sink_rig(
         default=accepts(wait=0.02), limits={"max_in_flight": 3, "request_bytes": 10_000}
-    ) as processor:
-        processor.deliver(120, size=4_000)
+    ) as rig:
+        rig.deliver(120, size=4_000)
 
-        assert processor.inlet.most_at_once == 3
-
-
-def test_requests_first_leave_in_the_order_of_the_events() -> None:
-    with rig(limits={"max_in_flight": 1, "request_bytes": 10_000}) as processor:
-        delivery = processor.deliver(60, size=3_000)
-
-        assert processor.inlet.taken == [f"e{i}" for i in range(60)]
-        assert [event.id for event in delivery.accepted] == processor.inlet.taken
+        assert rig.inlet.most_at_once == 3
 
 
-def test_every_sent_event_is_counted_once_by_its_end() -> None:
-    with rig(accepts({0: {"status": 400}, 1: {"status": 503}})) as processor:
-        processor.deliver(10)
+def test_requests_are_first_sent_in_the_order_of_the_events() -> None:
+    with sink_rig(limits={"max_in_flight": 1, "request_bytes": 10_000}) as rig:
+        delivery = rig.deliver(60, size=3_000)
 
-        count: Callable[[str], float] = lambda end: processor.metrics.value("items", "upgrade", end)  # noqa: E731
-        assert (count("accepted"), count("refused"), count("retryable")) == (9, 1, 1)
-        assert processor.metrics.value("item_refusals", "upgrade", "refused") == 1
-        assert processor.metrics.value("requests_in_flight", "upgrade") == 0
-        delays, _ = processor.metrics.histogram("delivery_delay_seconds", "upgrade").snapshot()
+        assert rig.inlet.accepted == [f"e{i}" for i in range(60)]
+        assert [event.id for event in delivery.accepted] == rig.inlet.accepted
+
+
+def test_every_sent_event_is_counted_once_by_its_result() -> None:
+    with sink_rig(accepts({0: {"status": 400}, 1: {"status": 503}})) as rig:
+        rig.deliver(10)
+
+        assert rig.metrics.value("items", "upgrade", "accepted") == 9
+        assert rig.metrics.value("items", "upgrade", "refused") == 1
+        assert rig.metrics.value("items", "upgrade", "retryable") == 1
+        assert rig.metrics.value("item_refusals", "upgrade", "refused") == 1
+        assert rig.metrics.value("requests_in_flight", "upgrade") == 0
+        delays, _ = rig.metrics.histogram("delivery_delay_seconds", "upgrade").snapshot()
         assert delays[-1] == 9
 
 
-def test_the_fake_closes_what_connected_a_moment_before_it_stops() -> None:
+def test_the_fake_inlet_closes_connections_made_just_before_it_stops() -> None:
     for _ in range(20):
         with FakeInlet() as inlet:
-            ours = [socket.create_connection(("127.0.0.1", inlet.port)) for _ in range(3)]
-        for each in ours:
+            connections = [socket.create_connection(("127.0.0.1", inlet.port)) for _ in range(3)]
+        for each in connections:
             each.close()
 
     gc.collect()  # an open socket is a warning, and a warning is a failure
 
 
-def test_the_fake_gives_as_many_items_as_there_are_events() -> None:
+def test_the_fake_inlet_returns_one_item_per_event() -> None:
     request = Request("/", {}, b"", 0, ["a", "b"])
 
     assert [item["xactionId"][-1] for item in items(request)] == ["0", "1"]
@@ -662,22 +666,24 @@ def test_the_fake_gives_as_many_items_as_there_are_events() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_any_mix_of_faults_loses_nothing_and_lists_every_repeat(seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311  a seeded script
-    swift = [act for name, (act, _) in _TRANSIENT.items() if name not in _SLOW_OR_LYING]
-    script = [chance.choice([*swift, *_LOSES_THE_ANSWER, accepts()]) for _ in range(60)]
+    rng = random.Random(seed)  # noqa: S311  a seeded script
+    fast = [
+        reaction for name, (reaction, _) in _TRANSIENT.items() if name not in _SLOW_OR_WRONG_COUNT
+    ]
+    script = [rng.choice([*fast, *_LOSES_THE_ANSWER, accepts()]) for _ in range(60)]
     limits = {"request_bytes": 10_000}
-    with rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as processor:
+    with sink_rig(*script, limits=limits, retry={"retry_after_cap_seconds": 0.05}) as rig:
         deliveries = [
-            processor.sink.deliver([score_event(f"{batch}-{i}", size=900) for i in range(40)])
+            rig.sink.deliver([score_event(f"{batch}-{i}", size=900) for i in range(40)])
             for batch in range(10)
         ]
 
         assert all(delivery.wait(20) for delivery in deliveries)
         accepted = [event.id for delivery in deliveries for event in delivery.accepted]
         refused = [event.id for delivery in deliveries for event, _ in delivery.refused]
-        doubted = [event.id for delivery in deliveries for event, _ in delivery.in_doubt]
+        in_doubt = [event.id for delivery in deliveries for event, _ in delivery.in_doubt]
         assert len(accepted) == len(set(accepted)) == 400
         assert refused == []
-        assert set(processor.inlet.taken) == set(accepted)
-        assert set(processor.inlet.repeats) <= set(doubted)
-        assert len(doubted) == len(set(doubted))
+        assert set(rig.inlet.accepted) == set(accepted)
+        assert set(rig.inlet.repeats) <= set(in_doubt)
+        assert len(in_doubt) == len(set(in_doubt))

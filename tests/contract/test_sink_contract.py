@@ -1,4 +1,4 @@
-"""What the right door promises (`InletSink`), of the fake and of the real one before an inlet."""
+"""The contract of `components.Sink`, held by the fake and by `InletSink` with a scripted inlet."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -14,11 +14,11 @@ from processor.settings import AepSettings, RouteSettings
 from processor.sink import InletSink
 from processor.telemetry.metrics import Metrics
 from tests.support.fakes import FakeSink
-from tests.support.inlet import FakeInlet, accepts, answers, cuts, hangs
+from tests.support.inlet import FakeInlet, accepts, answers, hangs, resets
 from tests.support.score_events import score_event, score_events
 from tests.support.waiting import until
 
-LEFT = frozenset({Partition("customer-ai-scores", 1)})
+REVOKED = frozenset({Partition("customer-ai-scores", 1)})
 
 
 class Destination(Protocol):
@@ -26,12 +26,12 @@ class Destination(Protocol):
 
     @property
     def sink(self) -> Sink:
-        """Return the door."""
+        """Return the sink."""
         ...
 
     @property
-    def taken(self) -> list[str]:
-        """Return the ids of what the inlet took, repeats included."""
+    def accepted(self) -> list[str]:
+        """Return the ids of the events the inlet accepted, repeats included."""
         ...
 
     def refuse(self, first: int) -> None:
@@ -39,11 +39,11 @@ class Destination(Protocol):
         ...
 
     def lose_answer(self) -> None:
-        """Let the answer to the next request get lost, its events taken."""
+        """Let the inlet accept the next request without an answer."""
         ...
 
     def down(self) -> None:
-        """Let the inlet take nothing."""
+        """Let the inlet accept nothing."""
         ...
 
     def hang(self) -> None:
@@ -51,30 +51,30 @@ class Destination(Protocol):
         ...
 
     def up(self) -> None:
-        """Let the inlet take everything."""
+        """Let the inlet accept everything."""
         ...
 
-    def wait_out(self) -> None:
-        """Wait until what was delivered is out and has no answer."""
+    def wait_in_flight(self) -> None:
+        """Wait until a request is in flight."""
         ...
 
 
 class FakeDestination:
-    """The fake knows no inlet."""
+    """The fake has no inlet."""
 
     def __init__(self) -> None:
         self.sink = FakeSink([])
         self.sink.start()
 
     @property
-    def taken(self) -> list[str]:
+    def accepted(self) -> list[str]:
         return [event.id for event in self.sink.accepted]
 
     def refuse(self, first: int) -> None:
         self.sink.refuse_next = first
 
     def lose_answer(self) -> None:
-        self.sink.doubt_next = 99
+        self.sink.in_doubt_next = 99
 
     def down(self) -> None:
         self.sink.unavailable_reason = "upgrade: the inlet is unavailable"
@@ -85,7 +85,7 @@ class FakeDestination:
     def up(self) -> None:
         self.sink.unavailable_reason, self.sink.slow = None, False
 
-    def wait_out(self) -> None:
+    def wait_in_flight(self) -> None:
         """Nothing takes time."""
 
 
@@ -94,7 +94,7 @@ class RealDestination:
 
     def __init__(self, inlet: FakeInlet) -> None:
         self._inlet = inlet
-        page = {
+        settings = {
             "org_id": "A@AdobeOrg",
             "allow_hosts": ["127.0.0.1"],
             "allow_http": True,
@@ -109,18 +109,20 @@ class RealDestination:
             dataset_id="d",
             schema_id="s",
         )
-        self.sink = InletSink(AepSettings.model_validate(page), [upgrade], Metrics(), SystemClock())
+        self.sink = InletSink(
+            AepSettings.model_validate(settings), [upgrade], Metrics(), SystemClock()
+        )
         self.sink.start()
 
     @property
-    def taken(self) -> list[str]:
-        return self._inlet.taken
+    def accepted(self) -> list[str]:
+        return self._inlet.accepted
 
     def refuse(self, first: int) -> None:
-        self._inlet.script.append(accepts({at: {"status": 400} for at in range(first)}))
+        self._inlet.script.append(accepts({index: {"status": 400} for index in range(first)}))
 
     def lose_answer(self) -> None:
-        self._inlet.script.append(cuts(taken=True))
+        self._inlet.script.append(resets(accepted=True))
 
     def down(self) -> None:
         self._inlet.default = answers(503)
@@ -131,8 +133,8 @@ class RealDestination:
     def up(self) -> None:
         self._inlet.default = accepts()
 
-    def wait_out(self) -> None:
-        until(lambda: self._inlet.requests, seconds=9, what="a request is out", every=0.005)
+    def wait_in_flight(self) -> None:
+        until(lambda: self._inlet.requests, seconds=9, what="a request is in flight", every=0.005)
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -153,8 +155,8 @@ def finished(delivery: Delivery) -> Delivery:
     return delivery
 
 
-def held(sink: Sink) -> None:
-    until(lambda: sink.unavailable_reason, seconds=9, what="the sink holds", every=0.005)
+def paused(sink: Sink) -> None:
+    until(lambda: sink.unavailable_reason, seconds=9, what="the sink is paused", every=0.005)
 
 
 def ids(events: Sequence[ScoreEvent]) -> list[str]:
@@ -169,16 +171,16 @@ def test_nothing_to_deliver_is_done_at_once(inlet: Destination) -> None:
     assert inlet.sink.deliver([]).done
 
 
-def test_a_delivery_is_done_when_all_was_accepted_and_stays_so(inlet: Destination) -> None:
+def test_a_delivery_is_done_once_all_is_accepted_and_stays_done(inlet: Destination) -> None:
     delivery = finished(inlet.sink.deliver(score_events(5)))
 
-    assert ids(delivery.accepted) == ids(score_events(5)) == sorted(inlet.taken)
+    assert ids(delivery.accepted) == ids(score_events(5)) == sorted(inlet.accepted)
     assert (list(delivery.refused), list(delivery.in_doubt)) == ([], [])
     inlet.down()
     assert delivery.done
 
 
-def test_what_is_refused_comes_back_with_the_reason_and_the_rest_is_accepted(
+def test_refused_events_have_a_reason_and_the_others_are_accepted(
     inlet: Destination,
 ) -> None:
     inlet.refuse(2)
@@ -186,18 +188,18 @@ def test_what_is_refused_comes_back_with_the_reason_and_the_rest_is_accepted(
     delivery = finished(inlet.sink.deliver(score_events(5)))
 
     assert ids([event for event, _ in delivery.refused]) == ["e0", "e1"]
-    assert ids(delivery.accepted) == ["e2", "e3", "e4"] == sorted(inlet.taken)
+    assert ids(delivery.accepted) == ["e2", "e3", "e4"] == sorted(inlet.accepted)
     for _, reject in delivery.refused:
         assert (reject.stage, reject.reason) == (Stage.DELIVER, Reason.REFUSED)
         assert reject.detail
 
 
-def test_an_outage_holds_and_delays_and_ends_no_delivery(inlet: Destination) -> None:
+def test_an_outage_pauses_the_sink_and_ends_no_delivery(inlet: Destination) -> None:
     inlet.down()
     deliveries = [inlet.sink.deliver(score_events(3)), inlet.sink.deliver(of_partitions(7))]
-    held(inlet.sink)
+    paused(inlet.sink)
     assert not any(delivery.done for delivery in deliveries)
-    assert inlet.taken == []
+    assert inlet.accepted == []
 
     inlet.up()
 
@@ -205,10 +207,14 @@ def test_an_outage_holds_and_delays_and_ends_no_delivery(inlet: Destination) -> 
     assert ids(first.accepted) == ["e0", "e1", "e2"]
     assert ids(second.accepted) == ["e7"]
     assert (list(first.refused), list(first.in_doubt)) == ([], [])
-    until(lambda: inlet.sink.unavailable_reason is None, seconds=9, what="the sink holds no more")
+    until(
+        lambda: inlet.sink.unavailable_reason is None,
+        seconds=9,
+        what="the sink is no longer paused",
+    )
 
 
-def test_taking_events_does_not_wait_for_a_dead_inlet(inlet: Destination) -> None:
+def test_deliver_does_not_wait_for_an_unavailable_inlet(inlet: Destination) -> None:
     inlet.hang()
     deadline = Deadline(SystemClock(), 2)
 
@@ -218,30 +224,30 @@ def test_taking_events_does_not_wait_for_a_dead_inlet(inlet: Destination) -> Non
     assert not any(delivery.done for delivery in deliveries)
 
 
-def test_what_is_forgotten_is_not_sent_and_in_neither_list(inlet: Destination) -> None:
+def test_revoked_events_are_not_sent_and_in_neither_list(inlet: Destination) -> None:
     inlet.down()
     mixed = inlet.sink.deliver(of_partitions(0, 1))
-    held(inlet.sink)
+    paused(inlet.sink)
     alone = inlet.sink.deliver(of_partitions(1))
 
-    inlet.sink.forget(LEFT)
+    inlet.sink.forget(REVOKED)
     finished(alone)
     inlet.up()
     finished(mixed)
 
     assert (list(alone.accepted), list(alone.refused)) == ([], [])
-    # What was out in a request when it was forgotten may have been taken all the same.
+    # What was in flight when it was revoked may have been accepted all the same.
     assert ids(mixed.accepted) in (["e0"], ["e0", "e1"])
-    assert sorted(inlet.taken) == ids(mixed.accepted)
+    assert sorted(inlet.accepted) == ids(mixed.accepted)
 
 
-def test_a_partition_that_comes_back_is_sent_again(inlet: Destination) -> None:
-    inlet.sink.forget(LEFT)
+def test_events_of_a_partition_assigned_again_are_sent(inlet: Destination) -> None:
+    inlet.sink.forget(REVOKED)
 
     assert ids(finished(inlet.sink.deliver(of_partitions(1))).accepted) == ["e1"]
 
 
-def test_an_answer_that_is_lost_leaves_accepted_events_in_doubt(inlet: Destination) -> None:
+def test_events_whose_answer_is_lost_are_accepted_and_in_doubt(inlet: Destination) -> None:
     inlet.lose_answer()
 
     delivery = finished(inlet.sink.deliver(score_events(2)))
@@ -250,10 +256,10 @@ def test_an_answer_that_is_lost_leaves_accepted_events_in_doubt(inlet: Destinati
     assert all(cause for _, cause in delivery.in_doubt)
 
 
-def test_what_is_out_when_the_sink_closes_is_in_doubt_and_never_done(inlet: Destination) -> None:
+def test_events_in_flight_at_the_close_are_in_doubt_and_never_done(inlet: Destination) -> None:
     inlet.hang()
     delivery = inlet.sink.deliver(score_events(3))
-    inlet.wait_out()
+    inlet.wait_in_flight()
 
     deadline = Deadline(SystemClock(), 3)
     inlet.sink.close(0.1)
@@ -262,23 +268,25 @@ def test_what_is_out_when_the_sink_closes_is_in_doubt_and_never_done(inlet: Dest
     assert ids([event for event, _ in delivery.in_doubt]) == ["e0", "e1", "e2"]
     inlet.up()
     assert not delivery.done
-    assert inlet.taken == []
+    assert inlet.accepted == []
 
 
-def test_what_a_dead_inlet_did_not_take_stays_undelivered_at_a_close(inlet: Destination) -> None:
+def test_events_an_unavailable_inlet_did_not_accept_stay_undelivered_at_the_close(
+    inlet: Destination,
+) -> None:
     inlet.down()
     delivery = inlet.sink.deliver(score_events(3))
-    held(inlet.sink)
+    paused(inlet.sink)
 
     inlet.sink.close(0)
     inlet.up()
 
     assert not delivery.done
-    assert inlet.taken == []
+    assert inlet.accepted == []
 
 
-def test_a_closed_sink_may_be_closed_and_told_to_forget(inlet: Destination) -> None:
+def test_a_closed_sink_may_be_closed_again_and_partitions_revoked(inlet: Destination) -> None:
     inlet.sink.close(0)
 
-    inlet.sink.forget(LEFT)
+    inlet.sink.forget(REVOKED)
     inlet.sink.close(0)

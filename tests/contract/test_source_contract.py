@@ -1,4 +1,4 @@
-"""What the left door promises (`KafkaSource`), of the fake and of the real one on a broker."""
+"""The contract of a source, for the fake and for `KafkaSource` on a broker."""
 
 import threading
 from collections import defaultdict
@@ -14,7 +14,7 @@ from processor.domain.record import Partition, Record
 from processor.simulator.broker import Api, EmbeddedBroker
 from processor.source.source import KafkaSource
 from tests.support.fakes import FakeSource
-from tests.support.kafka_io import EVENTS, SCORES, Follower, Replica, produce
+from tests.support.kafka_io import EVENTS, SCORES, RecordingListener, SourceReplica, produce
 from tests.support.waiting import until
 
 P0, P1 = Partition(SCORES, 0), Partition(SCORES, 1)
@@ -27,16 +27,16 @@ class Group(Protocol):
         """Write records."""
         ...
 
-    def member(self, follower: Follower) -> Source:
-        """Return a member that has joined; the one before it is closed."""
+    def member(self, listener: RecordingListener) -> Source:
+        """Return a member that has joined; the member before it is closed."""
         ...
 
-    def lose(self, member: Source, follower: Follower) -> None:
-        """Take all partitions from the member without a word, and give them back."""
+    def lose(self, member: Source, listener: RecordingListener) -> None:
+        """Take all partitions from the member without a revoke, and give them back."""
         ...
 
     def cut(self) -> None:
-        """Let nobody answer any more."""
+        """Let no broker answer any more."""
         ...
 
 
@@ -51,18 +51,20 @@ class FakeGroup:
     def feed(self, partition: int, *values: bytes) -> None:
         first = self._ends[partition]
         self._ends[partition] += len(values)
-        places = enumerate(values, first)
-        self._next.add([Record(SCORES, partition, at, 1, b"key", each) for at, each in places])
+        numbered = enumerate(values, first)
+        self._next.add(
+            [Record(SCORES, partition, offset, 1, b"key", each) for offset, each in numbered]
+        )
 
-    def member(self, follower: Follower) -> FakeSource:
-        member = self._next if not self._next.happened else self._next.next_member()
+    def member(self, listener: RecordingListener) -> FakeSource:
+        member = self._next if not self._next.steps else self._next.next_member()
         self._next = member
-        member.start(follower)
+        member.start(listener)
         return member
 
-    def lose(self, member: Source, follower: Follower) -> None:
+    def lose(self, member: Source, listener: RecordingListener) -> None:
         assert isinstance(member, FakeSource)
-        member.lose(follower)
+        member.lose(listener)
 
     def cut(self) -> None:
         self._next.confirms = False
@@ -79,21 +81,21 @@ class RealGroup:
     def feed(self, partition: int, *values: bytes) -> None:
         produce(self._broker, SCORES, values, partition=partition)
 
-    def member(self, follower: Follower) -> Source:
-        member = Replica(self._broker).source
-        member.start(follower)
+    def member(self, listener: RecordingListener) -> Source:
+        member = SourceReplica(self._broker).source
+        member.start(listener)
         self._members.append(member)
         return member
 
-    def lose(self, member: Source, follower: Follower) -> None:
+    def lose(self, member: Source, listener: RecordingListener) -> None:
         self._broker.fail_requests(Api.CONSUMER_GROUP_HEARTBEAT, KafkaError.UNKNOWN_MEMBER_ID)
-        gathered(member, lambda _: any(word == "gone" for word, _ in follower.told))
+        polled_until(member, lambda _: any(name == "revoked" for name, _ in listener.calls))
 
     def cut(self) -> None:
         self._broker.broker_down()
 
     def end(self) -> None:
-        """Let every member leave, also one that was cut off while it closed."""
+        """Let every member leave, also one that lost its broker while it closed."""
         self._broker.broker_up()
         for member in self._members:
             member.close(5)
@@ -115,38 +117,38 @@ def group(request: pytest.FixtureRequest) -> Iterator[Group]:
         real.end()
 
 
-def gathered(member: Source, enough: Callable[[list[Poll]], object]) -> list[Poll]:
-    """Poll until it is enough; returns the polls that had records."""
+def polled_until(member: Source, done: Callable[[list[Poll]], object]) -> list[Poll]:
+    """Poll until `done`; returns the polls that had records."""
     polls: list[Poll] = []
 
     def seen() -> bool:
         if (polled := member.poll(0.02)).records:
             polls.append(polled)
-        return bool(enough(polls))
+        return bool(done(polls))
 
     until(seen, seconds=9, every=0.001, what="the polls", tell=lambda: values_of(polls))
     return polls
 
 
-def taken(member: Source, count: int) -> list[Poll]:
+def polled_records(member: Source, count: int) -> list[Poll]:
     """Poll until so many records came."""
-    return gathered(member, lambda polls: len(values_of(polls)) >= count)
+    return polled_until(member, lambda polls: len(values_of(polls)) >= count)
 
 
 def values_of(polls: list[Poll]) -> list[bytes | None]:
     return [record.value for polled in polls for record in polled.records]
 
 
-def nothing_comes(member: Source) -> bool:
+def nothing_is_polled(member: Source) -> bool:
     return not any(member.poll(0.05).records for _ in range(5))
 
 
-def test_records_come_in_kafkas_order_per_partition(group: Group) -> None:
+def test_records_are_polled_in_kafkas_order_per_partition(group: Group) -> None:
     group.feed(0, b"a0", b"a1", b"a2")
     group.feed(1, b"b0", b"b1")
     group.feed(0, b"a3")
 
-    polls = taken(group.member(Follower()), 6)
+    polls = polled_records(group.member(RecordingListener()), 6)
 
     offsets = defaultdict(list)
     for polled in polls:
@@ -157,39 +159,41 @@ def test_records_come_in_kafkas_order_per_partition(group: Group) -> None:
     assert all(polled.timed_out == frozenset() for polled in polls)
 
 
-def test_partitions_are_told_inside_a_poll_and_before_their_records(group: Group) -> None:
+def test_partitions_are_assigned_inside_a_poll_and_before_their_records(group: Group) -> None:
     group.feed(0, b"a0")
-    follower = Follower()
-    member = group.member(follower)
-    assert follower.told == []
+    listener = RecordingListener()
+    member = group.member(listener)
+    assert listener.calls == []
     assert member.assigned == frozenset()
 
-    taken(member, 1)
+    polled_records(member, 1)
 
-    ((word, told),) = follower.told
-    assert word == "assigned"
-    assert {P0, P1} <= set(told) == set(member.assigned)
+    ((name, partitions),) = listener.calls
+    assert name == "assigned"
+    assert {P0, P1} <= set(partitions) == set(member.assigned)
 
 
-def test_nothing_comes_while_any_cause_holds_and_all_of_it_afterwards(group: Group) -> None:
-    member = group.member(Follower())
+def test_nothing_is_polled_while_paused_for_any_cause_and_all_of_it_afterwards(
+    group: Group,
+) -> None:
+    member = group.member(RecordingListener())
     member.pause("destination")
-    gathered(member, lambda _: member.assigned)
+    polled_until(member, lambda _: member.assigned)
     group.feed(0, b"a0", b"a1")
     member.pause("state")
-    assert nothing_comes(member)
+    assert nothing_is_polled(member)
 
     member.resume("destination")
-    assert nothing_comes(member)
+    assert nothing_is_polled(member)
     assert {P0, P1} <= set(member.assigned)
 
     member.resume("state")
-    assert values_of(taken(member, 2)) == [b"a0", b"a1"]
+    assert values_of(polled_records(member, 2)) == [b"a0", b"a1"]
 
 
-def test_an_empty_poll_is_over_in_time(group: Group) -> None:
-    member = group.member(Follower())
-    gathered(member, lambda _: member.assigned)
+def test_empty_poll_returns_in_time(group: Group) -> None:
+    member = group.member(RecordingListener())
+    polled_until(member, lambda _: member.assigned)
 
     deadline = Deadline(SystemClock(), 2)
     assert not member.poll(0.05).records
@@ -198,74 +202,74 @@ def test_an_empty_poll_is_over_in_time(group: Group) -> None:
     assert (member.waiting_records, member.commit_overdue) == (0, None)
 
 
-def test_what_is_settled_and_committed_is_not_read_again(group: Group) -> None:
+def test_settled_and_committed_records_are_not_read_again(group: Group) -> None:
     group.feed(0, b"a0", b"a1")
     group.feed(1, b"b0")
-    first = group.member(Follower())
-    for polled in taken(first, 3):
+    first = group.member(RecordingListener())
+    for polled in polled_records(first, 3):
         assert first.settle(polled) == frozenset()
     first.commit()
     assert first.close(5)
 
     group.feed(0, b"a2")
 
-    assert values_of(taken(group.member(Follower()), 1)) == [b"a2"]
+    assert values_of(polled_records(group.member(RecordingListener()), 1)) == [b"a2"]
 
 
-def test_closing_commits_what_is_settled(group: Group) -> None:
+def test_closing_commits_settled_records(group: Group) -> None:
     group.feed(0, b"a0")
-    first = group.member(Follower())
-    for polled in taken(first, 1):
+    first = group.member(RecordingListener())
+    for polled in polled_records(first, 1):
         first.settle(polled)
 
     assert first.close(5)
 
     group.feed(0, b"a1")
-    assert values_of(taken(group.member(Follower()), 1)) == [b"a1"]
+    assert values_of(polled_records(group.member(RecordingListener()), 1)) == [b"a1"]
 
 
-def test_what_is_not_settled_is_read_again(group: Group) -> None:
+def test_unsettled_records_are_read_again(group: Group) -> None:
     group.feed(0, b"a0", b"a1")
-    first = group.member(Follower())
-    taken(first, 2)
+    first = group.member(RecordingListener())
+    polled_records(first, 2)
     first.commit()
     assert first.close(5)
 
-    assert values_of(taken(group.member(Follower()), 2)) == [b"a0", b"a1"]
+    assert values_of(polled_records(group.member(RecordingListener()), 2)) == [b"a0", b"a1"]
 
 
 def test_nothing_behind_an_unsettled_poll_is_committed(group: Group) -> None:
     group.feed(0, b"a0")
-    first = group.member(Follower())
-    taken(first, 1)
+    first = group.member(RecordingListener())
+    polled_records(first, 1)
     group.feed(0, b"a1")
-    for polled in taken(first, 1):
+    for polled in polled_records(first, 1):
         first.settle(polled)
     first.commit()
     assert first.close(5)
 
-    assert values_of(taken(group.member(Follower()), 2)) == [b"a0", b"a1"]
+    assert values_of(polled_records(group.member(RecordingListener()), 2)) == [b"a0", b"a1"]
 
 
-def test_what_was_lost_is_not_ours_to_settle_and_comes_again(group: Group) -> None:
+def test_records_of_lost_partitions_cannot_be_settled_and_are_read_again(group: Group) -> None:
     group.feed(0, b"a0", b"a1")
-    follower = Follower()
-    member = group.member(follower)
-    late = taken(member, 2)
-    group.lose(member, follower)
+    listener = RecordingListener()
+    member = group.member(listener)
+    late = polled_records(member, 2)
+    group.lose(member, listener)
 
-    assert {place for polled in late for place in member.settle(polled)} == {P0}
+    assert {partition for polled in late for partition in member.settle(polled)} == {P0}
     member.commit()
 
-    assert values_of(taken(member, 2)) == [b"a0", b"a1"]
-    assert [word for word, _ in follower.told] == ["assigned", "gone", "assigned"]
+    assert values_of(polled_records(member, 2)) == [b"a0", b"a1"]
+    assert [name for name, _ in listener.calls] == ["assigned", "revoked", "assigned"]
 
 
-def test_a_poll_without_a_partition_has_the_records_of_the_others(group: Group) -> None:
+def test_poll_without_a_partition_has_the_records_of_the_others(group: Group) -> None:
     group.feed(0, b"a0")
     group.feed(1, b"b0")
-    member = group.member(Follower())
-    polls = taken(member, 2)
+    member = group.member(RecordingListener())
+    polls = polled_records(member, 2)
 
     rest = [polled.without({P0}) for polled in polls]
 
@@ -273,10 +277,10 @@ def test_a_poll_without_a_partition_has_the_records_of_the_others(group: Group) 
     assert not any(member.settle(polled) for polled in rest)
 
 
-def test_closing_says_that_nobody_confirmed_the_commit_and_is_over_in_time(group: Group) -> None:
+def test_closing_reports_an_unconfirmed_commit_and_returns_in_time(group: Group) -> None:
     group.feed(0, b"a0")
-    member = group.member(Follower())
-    for polled in taken(member, 1):
+    member = group.member(RecordingListener())
+    for polled in polled_records(member, 1):
         member.settle(polled)
     group.cut()
 

@@ -13,7 +13,7 @@ from processor.domain.errors import InvariantError
 from processor.simulator.broker import Api, EmbeddedBroker
 from processor.state.person import Person, PersonKey
 from processor.state.state_store import ChangelogStateStore
-from tests.support.fakes import FakeMemory
+from tests.support.fakes import FakeStateStore
 from tests.support.state import CHANGELOG, INPUTS, delivered, event_of, open_store, person_with
 from tests.support.waiting import until
 
@@ -41,10 +41,10 @@ class FakeWorld:
     """Fakes that share what is durable."""
 
     def __init__(self) -> None:
-        self._first = FakeMemory([])
-        self._all: list[FakeMemory] = []
+        self._first = FakeStateStore([])
+        self._all: list[FakeStateStore] = []
 
-    def state_store(self) -> FakeMemory:
+    def state_store(self) -> FakeStateStore:
         self._all.append(self._first.successor())
         return self._all[-1]
 

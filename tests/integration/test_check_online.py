@@ -1,4 +1,4 @@
-"""`check --online` against the sandbox: what is well, and every way in which it is not."""
+"""`check --online` against the simulator: what is right, and everything that can be wrong."""
 
 import io
 import json
@@ -28,21 +28,23 @@ from processor.simulator.environment import (
     EnvironmentSettings,
     SimulatedEnvironment,
 )
-from processor.sink.check import reached
-from processor.sink.reply import InletResponse, TransportFault
+from processor.sink.check import inlet_result
+from processor.sink.transport import InletResponse, TransportFault
 from tests.support.registry import FakeRegistry
 
-Box = SimulatedEnvironment[AepSimulator]
+Simulated = SimulatedEnvironment[AepSimulator]
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Box]:
+def environment() -> Iterator[Simulated]:
     with SimulatedEnvironment(AepSimulator(), EnvironmentSettings(partitions=2)) as running:
         yield running
 
 
-def checked(sandbox: Box, folder: Path, **changes: object) -> tuple[int, dict[str, dict[str, Any]]]:
-    tree = sandbox.settings(folder / "state")
+def checked(
+    environment: Simulated, folder: Path, **changes: object
+) -> tuple[int, dict[str, dict[str, Any]]]:
+    tree = environment.settings(folder / "state")
     for path, value in changes.items():
         group, _, key = path.partition("__")
         tree.setdefault(group, {})[key] = value
@@ -55,53 +57,53 @@ def checked(sandbox: Box, folder: Path, **changes: object) -> tuple[int, dict[st
     return code, {row["name"]: row for row in json.loads(stream.getvalue())}
 
 
-def test_a_sandbox_is_well(sandbox: Box, tmp_path: Path) -> None:
-    code, rows = checked(sandbox, tmp_path)
+def test_simulated_environment_passes(environment: Simulated, tmp_path: Path) -> None:
+    code, rows = checked(environment, tmp_path)
 
     assert code == 0
     assert {row["mark"] for row in rows.values()} <= {"ok", "skip"}
     assert rows["access token"]["mark"] == "ok"
     assert rows["inlet of churn"]["mark"] == "ok"
-    assert sandbox.simulator.ledger.accepted() == 0
+    assert environment.simulator.ledger.accepted() == 0
 
 
-def test_a_broker_that_is_away_is_told_in_time(sandbox: Box, tmp_path: Path) -> None:
-    code, rows = checked(sandbox, tmp_path, kafka__bootstrap_servers="127.0.0.1:1")
+def test_unavailable_broker_is_reported_in_time(environment: Simulated, tmp_path: Path) -> None:
+    code, rows = checked(environment, tmp_path, kafka__bootstrap_servers="127.0.0.1:1")
 
     assert code == 1
     assert rows["broker"]["mark"] == "fail"
     assert rows["access token"]["mark"] == "ok"
 
 
-def test_missing_topics_are_named(sandbox: Box, tmp_path: Path) -> None:
+def test_missing_topics_are_reported(environment: Simulated, tmp_path: Path) -> None:
     code, rows = checked(
-        sandbox,
+        environment,
         tmp_path,
         kafka__scores={"topics": ["nowhere"]},
-        dead_letter__topic="no-letters",
+        dead_letter__topic="no-dead-letters",
     )
 
     assert code == 1
     assert rows["topic nowhere"]["mark"] == "fail"
-    assert rows["topic no-letters"]["mark"] == "fail"
+    assert rows["topic no-dead-letters"]["mark"] == "fail"
 
 
-def test_partition_counts_that_differ_are_refused(sandbox: Box, tmp_path: Path) -> None:
-    sandbox.broker.create_topic("other-events", 3)
+def test_different_partition_counts_are_refused(environment: Simulated, tmp_path: Path) -> None:
+    environment.broker.create_topic("other-events", 3)
 
-    code, rows = checked(sandbox, tmp_path, kafka__events={"topics": ["other-events"]})
+    code, rows = checked(environment, tmp_path, kafka__events={"topics": ["other-events"]})
 
     assert code == 1
     assert rows["co-partitioning"]["mark"] == "fail"
     assert rows[f"topic {CHANGELOG_TOPIC}"]["mark"] == "fail"
 
 
-def test_a_refused_secret_is_told_and_not_shown(sandbox: Box, tmp_path: Path) -> None:
-    auth = {**sandbox.settings(tmp_path)["aep"]["auth"], "client_secret": "canary-77"}
-    aep = {**sandbox.settings(tmp_path)["aep"], "auth": auth}
-    tree = {**sandbox.settings(tmp_path), "aep": aep}
+def test_refused_secret_is_reported_and_not_shown(environment: Simulated, tmp_path: Path) -> None:
+    auth = {**environment.settings(tmp_path)["aep"]["auth"], "client_secret": "canary-77"}
+    aep = {**environment.settings(tmp_path)["aep"], "auth": auth}
+    tree = {**environment.settings(tmp_path), "aep": aep}
 
-    code, rows = checked(sandbox, tmp_path, aep__auth=tree["aep"]["auth"])
+    code, rows = checked(environment, tmp_path, aep__auth=tree["aep"]["auth"])
 
     assert code == 1
     assert rows["access token"]["mark"] == "fail"
@@ -109,40 +111,40 @@ def test_a_refused_secret_is_told_and_not_shown(sandbox: Box, tmp_path: Path) ->
     assert "inlet of churn" not in rows
 
 
-def test_a_registry_is_asked_for_its_subjects(sandbox: Box, tmp_path: Path) -> None:
+def test_registry_is_queried_for_its_subjects(environment: Simulated, tmp_path: Path) -> None:
     with FakeRegistry() as registry:
-        _, rows = checked(sandbox, tmp_path, registry__url=registry.url)
+        _, rows = checked(environment, tmp_path, registry__url=registry.url)
     assert rows["registry"]["mark"] == "ok"
 
-    code, rows = checked(sandbox, tmp_path, registry__url="http://127.0.0.1:1")
+    code, rows = checked(environment, tmp_path, registry__url="http://127.0.0.1:1")
     assert code == 1
     assert rows["registry"]["mark"] == "fail"
 
 
-def test_an_inlet_in_trouble_is_a_warning(sandbox: Box, tmp_path: Path) -> None:
-    sandbox.simulator.faults.add(*read_script(b'{"act": "status", "status": 503, "count": 3}'))
+def test_unavailable_inlet_is_a_warning(environment: Simulated, tmp_path: Path) -> None:
+    environment.simulator.faults.add(*read_script(b'{"act": "status", "status": 503, "count": 3}'))
 
-    code, rows = checked(sandbox, tmp_path)
+    code, rows = checked(environment, tmp_path)
 
     assert code == 0
     assert rows["inlet of churn"]["mark"] == "warn"
 
 
-def test_the_newest_records_are_tried(sandbox: Box, tmp_path: Path) -> None:
-    producer = Producer({"bootstrap.servers": sandbox.broker.bootstrap})
+def test_newest_records_are_decoded(environment: Simulated, tmp_path: Path) -> None:
+    producer = Producer({"bootstrap.servers": environment.broker.bootstrap})
     producer.produce(SCORES_TOPIC, b"{", partition=0)
     producer.produce(EVENTS_TOPIC, None, key=b"k", partition=1)
     assert producer.flush(10) == 0
 
-    code, rows = checked(sandbox, tmp_path)
+    code, rows = checked(environment, tmp_path)
 
     assert code == 0
     assert "Of the newest 2 records 1 would be rejected: malformed 1." in rows["sample"]["sentence"]
     assert rows[f"topic {DEAD_LETTER_TOPIC}"]["mark"] == "ok"
 
 
-def test_a_person_on_two_partitions_is_noticed(sandbox: Box, tmp_path: Path) -> None:
-    settings = parse_settings(yaml.safe_dump(sandbox.settings(tmp_path)), {})
+def test_person_on_two_partitions_is_reported(environment: Simulated, tmp_path: Path) -> None:
+    settings = parse_settings(yaml.safe_dump(environment.settings(tmp_path)), {})
     event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "eventType": "x",
       "identityMap": {"Email": [{"id": "ann@example.org"}]}}"""
     records = [Record(EVENTS_TOPIC, number, 0, 0, b"k", event) for number in (0, 1)]
@@ -154,36 +156,41 @@ def test_a_person_on_two_partitions_is_noticed(sandbox: Box, tmp_path: Path) -> 
     assert "ann" not in str(found)
 
 
-def test_scores_and_events_that_share_nobody_are_noticed(sandbox: Box, tmp_path: Path) -> None:
-    tree = {**sandbox.settings(tmp_path), "identity": {"order": ["Email", "CRMID"]}}
+def test_scores_and_events_without_a_common_person_are_reported(
+    environment: Simulated, tmp_path: Path
+) -> None:
+    tree = {**environment.settings(tmp_path), "identity": {"order": ["Email", "CRMID"]}}
     settings = parse_settings(yaml.safe_dump(tree), {})
     score = b"""{"identityMap": {"Email": [{"id": "ann@example.org"}], "CRMID": [{"id": "C4"}]},
       "prediction": "Churn", "score": 1, "scoreDate": "2026-01-01"}"""
     event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "identityMap": %b}"""
     apart, joined = b'{"CRMID": [{"id": "C4"}]}', b'{"Email": [{"id": "ann@example.org"}]}'
 
-    def keys(*who: bytes) -> CheckResult:
+    def keys(*persons: bytes) -> CheckResult:
         records = [
             Record(SCORES_TOPIC, 0, 0, 0, b"k", score.replace(b"Churn", b"Likelihood to churn")),
-            *(Record(EVENTS_TOPIC, 0, at, 0, b"k", event % one) for at, one in enumerate(who)),
+            *(
+                Record(EVENTS_TOPIC, 0, offset, 0, b"k", event % one)
+                for offset, one in enumerate(persons)
+            ),
         ]
         found = {f.name: f for f in sample_results(settings, records, SystemClock())}
         return found["keys"]
 
-    noticed = keys(apart)
-    assert noticed.mark is CheckStatus.WARN
-    assert "by Email" in noticed.sentence
-    assert "by CRMID" in noticed.sentence
-    assert "identity.order" in str(noticed)
-    assert "ann" not in str(noticed)
+    found = keys(apart)
+    assert found.mark is CheckStatus.WARN
+    assert "by Email" in found.sentence
+    assert "by CRMID" in found.sentence
+    assert "identity.order" in str(found)
+    assert "ann" not in str(found)
     assert keys().mark is keys(joined, apart).mark is CheckStatus.OK
 
 
-def test_events_keyed_otherwise_are_well_with_a_repartition_topic(tmp_path: Path) -> None:
+def test_events_with_another_key_pass_with_a_repartition_topic(tmp_path: Path) -> None:
     with SimulatedEnvironment(
         AepSimulator(), EnvironmentSettings(partitions=2, event_partitions=3)
-    ) as sandbox:
-        code, rows = checked(sandbox, tmp_path)
+    ) as environment:
+        code, rows = checked(environment, tmp_path)
 
     assert code == 0
     assert rows["co-partitioning"]["mark"] == "ok"
@@ -194,10 +201,12 @@ def test_events_keyed_otherwise_are_well_with_a_repartition_topic(tmp_path: Path
 @pytest.mark.parametrize(
     ("key", "mark"), [(b"ann@example.org", CheckStatus.OK), (b"C4", CheckStatus.FAIL)]
 )
-def test_scores_must_be_where_facts_are_forwarded_to(key: bytes, mark: CheckStatus) -> None:
+def test_scores_must_be_on_the_partition_of_repartitioned_facts(
+    key: bytes, mark: CheckStatus
+) -> None:
     size = EnvironmentSettings(partitions=64, event_partitions=3)
-    with SimulatedEnvironment(AepSimulator(), size) as sandbox:
-        settings = parse_settings(yaml.safe_dump(sandbox.settings(Path("state"))), {})
+    with SimulatedEnvironment(AepSimulator(), size) as environment:
+        settings = parse_settings(yaml.safe_dump(environment.settings(Path("state"))), {})
     score = b"""{"identityMap": {"Email": [{"id": "ann@example.org"}]}, "prediction": "Likelihood to
       churn", "score": 1, "scoreDate": "2026-01-01"}""".replace(b"\n      ", b" ")
     event = b"""{"_id": "1", "timestamp": "2026-01-01T00:00:00Z", "eventType": "x",
@@ -231,7 +240,7 @@ def test_scores_must_be_where_facts_are_forwarded_to(key: bytes, mark: CheckStat
         (TransportFault.TIMEOUT, CheckStatus.FAIL),
     ],
 )
-def test_an_inlets_answer_is_judged(
+def test_response_of_an_inlet_is_checked(
     reply: InletResponse | TransportFault, mark: CheckStatus
 ) -> None:
-    assert reached("inlet", reply).mark is mark
+    assert inlet_result("inlet", reply).mark is mark

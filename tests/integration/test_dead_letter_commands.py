@@ -18,7 +18,7 @@ from processor.domain.errors import SettingsError
 from processor.domain.event import Fact
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Partition, Record
-from processor.kafka.fetch import fetch
+from processor.kafka.topic_reader import fetch_record
 from processor.settings import Settings
 from processor.settings.load import load_settings
 from processor.simulator.aep.simulator import AepSimulator
@@ -287,7 +287,7 @@ def test_a_partition_that_there_is_not_holds_no_record(
 ) -> None:
     feed(sandbox, good(0))
 
-    assert fetch(settings.kafka, SCORES_TOPIC, 4_711, 0, clock=SystemClock()) is None
+    assert fetch_record(settings.kafka, SCORES_TOPIC, 4_711, 0, clock=SystemClock()) is None
 
 
 def test_a_record_is_explained_whole_on_request(

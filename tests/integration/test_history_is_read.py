@@ -1,4 +1,4 @@
-"""The generated history against the rooms that read it: good records are good, bad ones bad."""
+"""The generated history is read as expected: good records are accepted, bad ones rejected."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -23,8 +23,8 @@ from processor.simulator.history.sent import Sent
 from tests.support.enriching import body_of
 
 
-class Rooms:
-    """Codec and enrich as the processor has them, with a sandbox's settings."""
+class CodecAndEnrich:
+    """Codec and enrich with the settings of a simulated environment."""
 
     def __init__(self, settings: Settings, now_ms: int) -> None:
         self.reader = InputReader(settings, schema_source(settings.registry, SystemClock()))
@@ -46,7 +46,7 @@ class Rooms:
         return [one.route for one in prepared]
 
     def person(self, sent: Sent) -> tuple[bytes | None, set[str]]:
-        """Return whom an experience event is about, and the standard event types it counts for."""
+        """Return the person key of an experience event, and its standard event types."""
         record = Record(sent.topic, 0, 0, sent.timestamp_ms, sent.key, sent.value)
         event = self.reader.read(record).event
         assert event is not None
@@ -60,13 +60,15 @@ def figures() -> Figures:
 
 
 @pytest.fixture(scope="module")
-def rooms() -> Rooms:
-    with SimulatedEnvironment(AepSimulator()) as sandbox:
-        settings = Settings.model_validate(sandbox.settings(Path("state")))
-    return Rooms(settings, SystemClock().now_ms())
+def parts() -> CodecAndEnrich:
+    with SimulatedEnvironment(AepSimulator()) as environment:
+        settings = Settings.model_validate(environment.settings(Path("state")))
+    return CodecAndEnrich(settings, SystemClock().now_ms())
 
 
-def test_every_good_score_becomes_an_event_of_its_route(rooms: Rooms, figures: Figures) -> None:
+def test_every_good_score_becomes_an_event_of_its_route(
+    parts: CodecAndEnrich, figures: Figures
+) -> None:
     unrepeated = Figures(
         last_run_ms=figures.last_run_ms, customers=60, runs=2, repeated=0.0, poison=0
     )
@@ -74,19 +76,19 @@ def test_every_good_score_becomes_an_event_of_its_route(rooms: Rooms, figures: F
 
     for sent in history(unrepeated):
         if sent.topic == figures.scores_topic:
-            routes.update(rooms.events(sent))
+            routes.update(parts.events(sent))
 
     assert routes == {"upgrade-account": 120, "churn": 120, "purchase": 120}
 
 
 def test_every_experience_event_is_about_the_customer_of_its_key(
-    rooms: Rooms, figures: Figures
+    parts: CodecAndEnrich, figures: Figures
 ) -> None:
     persons: dict[bytes, set[bytes | None]] = defaultdict(set)
     kinds: set[str] = set()
     for sent in history(figures):
         if sent.topic == figures.events_topic:
-            person, found = rooms.person(sent)
+            person, found = parts.person(sent)
             persons[sent.key].add(person)
             kinds |= found
 
@@ -95,17 +97,17 @@ def test_every_experience_event_is_about_the_customer_of_its_key(
 
 
 @pytest.mark.parametrize("kind", list(Poison))
-def test_every_kind_of_poison_is_rejected_for_the_expected_reason(
-    rooms: Rooms, figures: Figures, kind: Poison
+def test_every_kind_of_bad_record_is_rejected_for_the_expected_reason(
+    parts: CodecAndEnrich, figures: Figures, kind: Poison
 ) -> None:
     sent = list(history(figures))[-len(Poison) :][list(Poison).index(kind)]
 
     reason: Reason | None = None
     try:
-        rooms.events(sent)
+        parts.events(sent)
     except RejectError as error:
         reason = error.reject.reason
     except UnavailableError as error:
-        pytest.fail(f"{kind} was taken for an outage: {error}")
+        pytest.fail(f"{kind} was reported as an outage: {error}")
 
     assert reason in EXPECTED[kind]

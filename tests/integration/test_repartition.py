@@ -73,7 +73,7 @@ def played(
             tree = sandbox.settings(folder / str(number))
             tree["kafka"] |= {"group_protocol": "consumer", "commit_seconds": 0.1}
             settings = Settings.model_validate(tree)
-            watches.append(Telemetry.over(settings, SystemClock()))
+            watches.append(Telemetry.create(settings, SystemClock()))
             houses.append(stack.enter_context(running(build_processor(settings, watches[-1]))))
         until(lambda: shared(houses), seconds=20, what="all have partitions of every topic")
         feed = sandbox.feed()
@@ -139,14 +139,14 @@ def test_a_dry_run_has_the_contexts_of_what_was_forwarded(
     size = EnvironmentSettings(partitions=PARTITIONS, event_partitions=EVENT_PARTITIONS)
     with SimulatedEnvironment(AepSimulator(), size) as sandbox:
         settings = Settings.model_validate(sandbox.settings(tmp_path))
-        with running(build_processor(settings, Telemetry.over(settings, SystemClock()))):
+        with running(build_processor(settings, Telemetry.create(settings, SystemClock()))):
             feed = sandbox.feed()
             for _, some in groupby(map(rekeyed, records), key=lambda sent: sent.topic):
                 feed.send(some)
             until(lambda: not feed.lag(), seconds=60, what="all is committed", tell=feed.lag)
             feed.close()
         accepted = {one.id: one.event() for one in sandbox.simulator.ledger.events()}
-        telemetry = Telemetry.over(settings, SystemClock())
+        telemetry = Telemetry.create(settings, SystemClock())
         dry = build_dry_run(settings, telemetry, lines, CollectedDeadLetters())
         assert dry.run(lambda: telemetry.metrics.total("score_run_records") >= len(accepted))
 

@@ -12,7 +12,7 @@ from processor.simulator.broker import Api, EmbeddedBroker
 from tests.support.kafka_io import (
     EVENTS,
     SCORES,
-    Replica,
+    SourceReplica,
     committed,
     produce,
     produce_where,
@@ -22,7 +22,10 @@ from tests.support.waiting import until
 
 GROUP = "customer-ai-scores"
 P0 = Partition(SCORES, 0)
-_QUICK: dict[str, dict[str, int]] = {"classic": {"heartbeat.interval.ms": 100}, "consumer": {}}
+_FAST_HEARTBEAT: dict[str, dict[str, int]] = {
+    "classic": {"heartbeat.interval.ms": 100},
+    "consumer": {},
+}
 
 
 @pytest.fixture
@@ -37,16 +40,16 @@ def numbered(first: int, end: int) -> list[bytes]:
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 @pytest.mark.parametrize("join", [None, JoinSettings()])
-def test_a_restart_goes_on_after_what_was_settled(
+def test_restart_continues_after_the_settled_records(
     broker: EmbeddedBroker, protocol: str, join: JoinSettings | None
 ) -> None:
     produce(broker, SCORES, numbered(0, 10))
-    first = Replica(broker, group_protocol=protocol, join=join).start()
+    first = SourceReplica(broker, group_protocol=protocol, join=join).start()
     first.read(10)
     assert first.source.close(5)
 
     produce(broker, SCORES, numbered(10, 15))
-    second = Replica(broker, group_protocol=protocol, join=join).start()
+    second = SourceReplica(broker, group_protocol=protocol, join=join).start()
     second.read(5)
     assert second.source.close(5)
 
@@ -54,9 +57,9 @@ def test_a_restart_goes_on_after_what_was_settled(
     assert second.values == numbered(10, 15)
 
 
-def test_what_is_not_settled_is_not_committed(broker: EmbeddedBroker) -> None:
+def test_unsettled_records_are_not_committed(broker: EmbeddedBroker) -> None:
     produce(broker, SCORES, numbered(0, 5))
-    replica = Replica(broker).start()
+    replica = SourceReplica(broker).start()
     replica.settling = False
     replica.read(5)
     produce(broker, SCORES, numbered(5, 9))
@@ -69,9 +72,9 @@ def test_what_is_not_settled_is_not_committed(broker: EmbeddedBroker) -> None:
     assert replica.metrics.value("records_released", SCORES, "shutdown") == 5
 
 
-def test_records_are_whole(broker: EmbeddedBroker) -> None:
+def test_records_are_complete(broker: EmbeddedBroker) -> None:
     produce(broker, SCORES, [b"value"], key=None, headers=(("a", None), ("a", b"\xff"), ("", b"")))
-    replica = Replica(broker).start()
+    replica = SourceReplica(broker).start()
 
     replica.read(1)
 
@@ -91,14 +94,18 @@ def test_records_are_whole(broker: EmbeddedBroker) -> None:
         (JoinSettings(), "classic"),
     ],
 )
-def test_two_members_share_and_nothing_is_lost_or_repeated(
+def test_two_members_share_partitions_and_nothing_is_lost_or_repeated(
     broker: EmbeddedBroker, join: JoinSettings | None, protocol: str
 ) -> None:
     for number in (0, 1):
         produce(broker, SCORES, numbered(number * 100, number * 100 + 10), partition=number)
-    first = Replica(broker, join=join, group_protocol=protocol, client=_QUICK[protocol]).start()
+    first = SourceReplica(
+        broker, join=join, group_protocol=protocol, client=_FAST_HEARTBEAT[protocol]
+    ).start()
     first.read(20)
-    second = Replica(broker, join=join, group_protocol=protocol, client=_QUICK[protocol]).start()
+    second = SourceReplica(
+        broker, join=join, group_protocol=protocol, client=_FAST_HEARTBEAT[protocol]
+    ).start()
 
     def shared() -> bool:
         first.turn()
@@ -125,24 +132,24 @@ def test_two_members_share_and_nothing_is_lost_or_repeated(
     assert second.source.close(5)
 
 
-def test_a_leaving_partition_is_drained_and_its_prefix_committed(broker: EmbeddedBroker) -> None:
+def test_revoked_partition_is_drained_and_its_prefix_committed(broker: EmbeddedBroker) -> None:
     for number in (0, 1):
         produce(broker, SCORES, numbered(0, 5), partition=number)
-    first = Replica(broker).start()
+    first = SourceReplica(broker).start()
     first.settling = False
     first.read(10)
-    first.follower.on_drain = lambda: [first.source.settle(polled) for polled in first.polls]
-    second = Replica(broker).start()
+    first.listener.on_drain = lambda: [first.source.settle(polled) for polled in first.polls]
+    second = SourceReplica(broker).start()
 
     def drained() -> bool:
         first.turn()
         second.turn()
-        return any(word == "gone" for word, _ in first.follower.told)
+        return any(name == "revoked" for name, _ in first.listener.calls)
 
     until(drained, seconds=9, what="a revoke", every=0.001)
 
-    gone = next(parts for word, parts in first.follower.told if word == "gone")
-    score_parts = [each for each in gone if each.topic == SCORES]
+    revoked = next(parts for name, parts in first.listener.calls if name == "revoked")
+    score_parts = [each for each in revoked if each.topic == SCORES]
     assert committed(broker, GROUP, *score_parts) == [5] * len(score_parts)
     assert first.metrics.value("records_released", SCORES, "revoked") == 0
     assert second.source.close(5)
@@ -150,23 +157,23 @@ def test_a_leaving_partition_is_drained_and_its_prefix_committed(broker: Embedde
     assert second.values == []
 
 
-def test_a_fresh_group_may_begin_at_the_end_and_remembers_where(broker: EmbeddedBroker) -> None:
+def test_new_group_may_begin_at_the_end_and_commits_where(broker: EmbeddedBroker) -> None:
     produce(broker, SCORES, numbered(0, 5))
-    first = Replica(broker, start="latest").start()
+    first = SourceReplica(broker, start="latest").start()
     first.turn_until(lambda: committed(broker, GROUP, P0) == [5], "the end, committed")
     assert first.source.close(5)
 
     produce(broker, SCORES, numbered(5, 8))
-    second = Replica(broker, start="latest").start()
+    second = SourceReplica(broker, start="latest").start()
     second.read(3)
 
     assert second.values == numbered(5, 8)
     assert second.source.close(5)
 
 
-def lose_records(broker: EmbeddedBroker) -> None:
+def delete_unread_records(broker: EmbeddedBroker) -> None:
     produce(broker, SCORES, numbered(0, 4))
-    first = Replica(broker).start()
+    first = SourceReplica(broker).start()
     first.read(4)
     assert first.source.close(5)
     for number in range(4, 12):
@@ -174,9 +181,9 @@ def lose_records(broker: EmbeddedBroker) -> None:
     broker.delete_records(SCORES, 0, 9)
 
 
-def test_records_deleted_before_they_were_read_stop_the_house(broker: EmbeddedBroker) -> None:
-    lose_records(broker)
-    replica = Replica(broker).start()
+def test_records_deleted_before_they_were_read_stop_the_processor(broker: EmbeddedBroker) -> None:
+    delete_unread_records(broker)
+    replica = SourceReplica(broker).start()
 
     with pytest.raises(StopError, match=r"customer-ai-scores/0.*on_gap"):
         replica.read(1)
@@ -186,11 +193,11 @@ def test_records_deleted_before_they_were_read_stop_the_house(broker: EmbeddedBr
     assert committed(broker, GROUP, P0) == [4]
 
 
-def test_records_deleted_before_they_were_read_are_counted_and_passed_by(
+def test_records_deleted_before_they_were_read_are_counted_and_skipped(
     broker: EmbeddedBroker,
 ) -> None:
-    lose_records(broker)
-    replica = Replica(broker, on_gap="continue").start()
+    delete_unread_records(broker)
+    replica = SourceReplica(broker, on_gap="continue").start()
 
     replica.read(3)
 
@@ -201,8 +208,8 @@ def test_records_deleted_before_they_were_read_are_counted_and_passed_by(
     assert committed(broker, GROUP, P0) == [12]
 
 
-def test_a_held_source_polls_nothing_and_stays_a_member(broker: EmbeddedBroker) -> None:
-    replica = Replica(broker).start()
+def test_paused_source_polls_nothing_and_stays_a_member(broker: EmbeddedBroker) -> None:
+    replica = SourceReplica(broker).start()
     replica.source.pause("destination")
     replica.turn_until(lambda: replica.source.assigned, "an assignment")
     produce(broker, SCORES, numbered(0, 5))
@@ -218,14 +225,14 @@ def test_a_held_source_polls_nothing_and_stays_a_member(broker: EmbeddedBroker) 
     assert replica.source.close(5)
 
 
-def test_a_raising_follower_is_heard_and_loses_nothing(broker: EmbeddedBroker) -> None:
+def test_exception_of_a_listener_is_raised_and_no_record_is_lost(broker: EmbeddedBroker) -> None:
     produce(broker, SCORES, numbered(0, 50))
-    replica = Replica(broker).start()
+    replica = SourceReplica(broker).start()
 
     def fail() -> None:
         raise ZeroDivisionError
 
-    replica.follower.on_assigned = fail
+    replica.listener.on_assigned = fail
     with pytest.raises(ZeroDivisionError):
         replica.read(1)
     replica.read(50)
@@ -236,9 +243,9 @@ def test_a_raising_follower_is_heard_and_loses_nothing(broker: EmbeddedBroker) -
     assert replica.source.close(5)
 
 
-def test_a_failed_commit_is_tried_again(broker: EmbeddedBroker) -> None:
+def test_failed_commit_is_retried(broker: EmbeddedBroker) -> None:
     produce(broker, SCORES, numbered(0, 3))
-    replica = Replica(broker).start()
+    replica = SourceReplica(broker).start()
     replica.turn_until(lambda: replica.source.assigned, "an assignment")
     broker.fail_requests(Api.OFFSET_COMMIT, *[KafkaError.INVALID_COMMIT_OFFSET_SIZE] * 2)
 
@@ -249,22 +256,22 @@ def test_a_failed_commit_is_tried_again(broker: EmbeddedBroker) -> None:
     assert replica.source.close(5)
 
 
-def test_commits_that_never_succeed_are_said_to_be_overdue(broker: EmbeddedBroker) -> None:
+def test_commits_that_never_succeed_are_overdue(broker: EmbeddedBroker) -> None:
     produce(broker, SCORES, numbered(0, 3))
-    replica = Replica(broker, commit_age_limit_seconds=0.5).start()
+    replica = SourceReplica(broker, commit_age_limit_seconds=0.5).start()
     replica.turn_until(lambda: replica.source.assigned, "an assignment")
     broker.fail_requests(Api.OFFSET_COMMIT, *[KafkaError.INVALID_COMMIT_OFFSET_SIZE] * 1000)
 
-    replica.turn_until(lambda: replica.source.commit_overdue, "the guard")
+    replica.turn_until(lambda: replica.source.commit_overdue, "the overdue commit")
     broker.heal_requests(Api.OFFSET_COMMIT)
-    replica.turn_until(lambda: replica.source.commit_overdue is None, "the all-clear")
+    replica.turn_until(lambda: replica.source.commit_overdue is None, "the confirmed commit")
 
     assert replica.source.close(5)
 
 
-def test_closing_keeps_its_deadline_when_every_broker_is_dead(broker: EmbeddedBroker) -> None:
+def test_closing_returns_in_time_when_every_broker_is_down(broker: EmbeddedBroker) -> None:
     produce(broker, SCORES, numbered(0, 3))
-    replica = Replica(broker).start()
+    replica = SourceReplica(broker).start()
     replica.settling = False
     replica.read(3)
     replica.source.settle(replica.polls[0])
@@ -276,9 +283,9 @@ def test_closing_keeps_its_deadline_when_every_broker_is_dead(broker: EmbeddedBr
     assert not deadline.over()
 
 
-def test_brokers_that_go_and_come_back_lose_nothing(broker: EmbeddedBroker) -> None:
+def test_no_record_is_lost_when_brokers_restart(broker: EmbeddedBroker) -> None:
     produce(broker, SCORES, numbered(0, 3))
-    replica = Replica(broker).start()
+    replica = SourceReplica(broker).start()
     replica.read(3)
     broker.broker_down()
     for _ in range(10):
@@ -292,9 +299,9 @@ def test_brokers_that_go_and_come_back_lose_nothing(broker: EmbeddedBroker) -> N
     assert replica.source.close(5)
 
 
-def test_lag_and_watermark_are_shown_and_taken_back(broker: EmbeddedBroker) -> None:
+def test_partition_gauges_are_set_and_removed(broker: EmbeddedBroker) -> None:
     produce(broker, SCORES, numbered(0, 3))
-    replica = Replica(broker).start()
+    replica = SourceReplica(broker).start()
     replica.source.pause("destination")
     labels = (SCORES, "0")
 
@@ -313,9 +320,11 @@ def test_lag_and_watermark_are_shown_and_taken_back(broker: EmbeddedBroker) -> N
     assert labels[1] not in exposed
 
 
-def test_lost_partitions_are_let_go_without_a_commit_and_read_again(broker: EmbeddedBroker) -> None:
+def test_lost_partitions_are_released_without_a_commit_and_read_again(
+    broker: EmbeddedBroker,
+) -> None:
     produce(broker, SCORES, numbered(0, 5))
-    replica = Replica(broker).start()
+    replica = SourceReplica(broker).start()
     replica.settling = False
     replica.read(5)
     late = replica.polls[0]
@@ -334,22 +343,24 @@ def test_lost_partitions_are_let_go_without_a_commit_and_read_again(broker: Embe
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours"), [("murmur2_random", "murmur2"), ("consistent_random", "crc32")]
+    ("producers", "partitioner"), [("murmur2_random", "murmur2"), ("consistent_random", "crc32")]
 )
-def test_keys_are_where_producers_put_them_and_where_others_would_not(
-    broker: EmbeddedBroker, theirs: str, ours: str
+def test_keys_are_on_the_partition_of_the_producers_partitioner(
+    broker: EmbeddedBroker, producers: str, partitioner: str
 ) -> None:
     keys = [b"", *(b"%d" % number * (number % 7 + 1) for number in range(200))]
-    produce_where(broker, SCORES, keys, partitioner=theirs)
+    produce_where(broker, SCORES, keys, partitioner=producers)
 
     records = [record for record in read_all(broker, SCORES, len(keys)) if record.key]
 
     assert len({record.partition for record in records}) == 2
-    assert all(PARTITIONERS[ours](record.key or b"", 2) == record.partition for record in records)
+    assert all(
+        PARTITIONERS[partitioner](record.key or b"", 2) == record.partition for record in records
+    )
 
 
 @pytest.mark.parametrize(("partitioner", "found"), [("murmur2", 0), ("crc32", 1), ("any", 0)])
-def test_a_record_on_another_partition_than_its_keys_is_counted(
+def test_record_on_another_partition_than_its_keys_is_counted(
     broker: EmbeddedBroker, partitioner: str, found: int
 ) -> None:
     key = next(
@@ -358,7 +369,7 @@ def test_a_record_on_another_partition_than_its_keys_is_counted(
         if PARTITIONERS["murmur2"](key, 2) != PARTITIONERS["crc32"](key, 2)
     )
     produce_where(broker, SCORES, [key], partitioner="murmur2_random")
-    replica = Replica(broker, partitioner=partitioner).start()
+    replica = SourceReplica(broker, partitioner=partitioner).start()
 
     replica.read(1)
 

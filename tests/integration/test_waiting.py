@@ -5,7 +5,7 @@ import pytest
 from processor.domain.record import Partition
 from processor.settings import JoinSettings
 from processor.simulator.broker import EmbeddedBroker
-from tests.support.kafka_io import EVENTS, SCORES, Replica, produce
+from tests.support.kafka_io import EVENTS, SCORES, SourceReplica, produce
 
 
 @pytest.fixture
@@ -14,10 +14,10 @@ def broker() -> Iterator[EmbeddedBroker]:
         yield running
 
 
-def test_a_score_comes_after_the_events_that_were_there_before_it(broker: EmbeddedBroker) -> None:
+def test_score_is_polled_after_the_events_that_were_there_before_it(broker: EmbeddedBroker) -> None:
     produce(broker, EVENTS, [b"event %d" % number for number in range(200)], partition=1)
     produce(broker, SCORES, [b"score"], partition=1)
-    replica = Replica(broker, join=JoinSettings(), poll_records=20)
+    replica = SourceReplica(broker, join=JoinSettings(), poll_records=20)
     replica.start()
 
     replica.read(201)
@@ -28,7 +28,7 @@ def test_a_score_comes_after_the_events_that_were_there_before_it(broker: Embedd
 
 
 def test_scores_of_other_partitions_do_not_wait(broker: EmbeddedBroker) -> None:
-    replica = Replica(broker, join=JoinSettings()).start()
+    replica = SourceReplica(broker, join=JoinSettings()).start()
     replica.turn_until(lambda: len(replica.source.assigned) == 4, "the assignment")
     replica.source.pause("restore", [Partition(EVENTS, 1)])
     produce(broker, EVENTS, [b"event"], partition=1)
@@ -47,8 +47,8 @@ def test_scores_of_other_partitions_do_not_wait(broker: EmbeddedBroker) -> None:
     assert replica.source.close(5)
 
 
-def test_waiting_has_an_end_and_the_score_is_marked(broker: EmbeddedBroker) -> None:
-    replica = Replica(broker, join=JoinSettings(max_wait_seconds=0.3)).start()
+def test_wait_times_out_and_the_score_is_marked(broker: EmbeddedBroker) -> None:
+    replica = SourceReplica(broker, join=JoinSettings(max_wait_seconds=0.3)).start()
     replica.turn_until(lambda: len(replica.source.assigned) == 4, "the assignment")
     replica.source.pause("restore", [Partition(EVENTS, 0)])
     produce(broker, EVENTS, [b"event"])
@@ -62,9 +62,9 @@ def test_waiting_has_an_end_and_the_score_is_marked(broker: EmbeddedBroker) -> N
     assert replica.source.close(5)
 
 
-def test_scores_do_not_wait_where_the_topics_are_numbered_differently() -> None:
+def test_scores_do_not_wait_where_partition_counts_differ() -> None:
     with EmbeddedBroker({SCORES: 2, EVENTS: 3}) as broker:
-        replica = Replica(broker, join=JoinSettings()).start()
+        replica = SourceReplica(broker, join=JoinSettings()).start()
         replica.turn_until(lambda: len(replica.source.assigned) == 5, "the assignment")
         replica.source.pause("restore", [Partition(EVENTS, 0)])
         produce(broker, EVENTS, [b"event"])

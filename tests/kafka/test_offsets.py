@@ -1,4 +1,4 @@
-"""Where partitions end must never be made up, least of all while the broker is dying."""
+"""The ends of partitions are never wrong, also while a broker dies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,24 +8,24 @@ from confluent_kafka import Producer
 
 from processor.domain.clock import SystemClock
 from processor.domain.record import Partition
-from processor.kafka.offsets import OffsetQueries
+from processor.kafka.admin import KafkaAdmin
 from processor.settings import KafkaSettings
 from tests.support.kafka_cluster import RealKafka
 
-_TOPIC = "offsets-under-fire"
+_TOPIC = "offsets-while-a-broker-dies"
 _RECORDS = 100
-_ASKING = 4
-_PLACE = Partition(_TOPIC, 0)
+_THREADS = 4
+_PARTITION = Partition(_TOPIC, 0)
 
 
-def test_an_answer_that_was_cut_off_is_no_answer(kafka: RealKafka) -> None:
-    """The client gives a cut request -1001 as its offset, and calls that a success."""
+def test_query_that_is_cut_off_has_no_answer(kafka: RealKafka) -> None:
+    """The client gives a cut request -1001 as its offset, and reports success."""
     kafka.create_topics({_TOPIC: 1})
     _write(kafka)
     ends: set[int] = set()
     starts: set[int] = set()
 
-    with _asking(kafka, ends, starts):
+    with _querying(kafka, ends, starts):
         for _ in range(2):
             Event().wait(1)
             kafka.kill()
@@ -36,17 +36,17 @@ def test_an_answer_that_was_cut_off_is_no_answer(kafka: RealKafka) -> None:
 
 
 @contextmanager
-def _asking(kafka: RealKafka, ends: set[int], starts: set[int]) -> Iterator[None]:
+def _querying(kafka: RealKafka, ends: set[int], starts: set[int]) -> Iterator[None]:
     over = Event()
 
-    def ask() -> None:
+    def query() -> None:
         settings = KafkaSettings(bootstrap_servers=kafka.bootstrap)
-        offsets = OffsetQueries(settings, SystemClock())
+        admin = KafkaAdmin(settings, "offsets", SystemClock())
         while not over.is_set():
-            ends.update(offsets.ends_within([_PLACE], 0.2).values())
-            starts.update(offsets.starts_within([_PLACE], 0.2).values())
+            ends.update(admin.ends_within([_PARTITION], 0.2).values())
+            starts.update(admin.starts_within([_PARTITION], 0.2).values())
 
-    threads = [Thread(target=ask) for _ in range(_ASKING)]
+    threads = [Thread(target=query) for _ in range(_THREADS)]
     for thread in threads:
         thread.start()
     try:

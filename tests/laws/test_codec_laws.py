@@ -1,4 +1,4 @@
-"""Laws of reading: one instant has one value, versions agree, and nothing hostile gets through."""
+"""Laws of reading: forms of an instant agree, versions agree, hostile input is rejected."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.codec import InputReader
-from processor.codec.avro import decode_avro, ready_schema, resolved_by
+from processor.codec.avro import decode_avro, prepare_schema, read_as_newest
 from processor.codec.avro_limits import UnsafeSchemaError
 from processor.codec.dates import Dates
 from processor.domain.errors import RejectError
@@ -65,7 +65,7 @@ trees = st.recursive(
 
 
 @given(instants, offsets)
-def test_every_form_of_an_instant_means_the_same(instant: datetime, offset: timezone) -> None:
+def test_every_form_of_an_instant_is_the_same_instant(instant: datetime, offset: timezone) -> None:
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     micros = (instant - epoch) // timedelta(microseconds=1)
     zoned = instant.astimezone(offset)
@@ -101,10 +101,10 @@ def test_order_of_keys_and_form_of_numbers_do_not_matter(
     written = a_model(
         score=repr(score), percentileScore=float(percentile), scoreDate="2026-08-03T00:00:00Z"
     )
-    turned = {key: written[key] for key in order}
+    reordered = {key: written[key] for key in order}
 
     one = READER.read(json_record(a_profile(Churn=plain))).scores
-    other = READER.read(json_record(a_profile(Churn=turned))).scores
+    other = READER.read(json_record(a_profile(Churn=reordered))).scores
 
     assert one == other
 
@@ -133,32 +133,32 @@ def test_next_version_reads_what_this_one_wrote(
     }
     buffer = io.BytesIO()
     schemaless_writer(buffer, parse_schema(old), record)
-    writer, newest = ready_schema(json.dumps(old)), ready_schema(json.dumps(new))
+    writer, newest = prepare_schema(json.dumps(old)), prepare_schema(json.dumps(new))
 
     before = decode_avro(buffer.getvalue(), writer)
-    after = decode_avro(buffer.getvalue(), resolved_by(writer, newest))
+    after = decode_avro(buffer.getvalue(), read_as_newest(writer, newest))
 
     assert after == {**before, "added": "later"}
 
 
 @given(st.binary(max_size=200), st.sampled_from([SCORES, EVENTS]))
-def test_no_bytes_do_more_than_be_refused(value: bytes, topic: str) -> None:
+def test_any_bytes_are_read_or_rejected(value: bytes, topic: str) -> None:
     _read(READER, value, topic)
 
 
 @given(trees, st.sampled_from([SCORES, EVENTS]))
 @settings(max_examples=300)
-def test_no_json_does_more_than_be_refused(tree: Json, topic: str) -> None:
+def test_any_json_is_read_or_rejected(tree: Json, topic: str) -> None:
     try:
         value = msgspec.json.encode(tree)
-    except ValueError:  # a number or a text that JSON has no place for
+    except ValueError:  # a number or a text that JSON cannot hold
         return
     _read(READER, value, topic)
 
 
 @given(st.data())
 @settings(max_examples=300)
-def test_no_damage_to_an_example_does_more_than_have_it_refused(data: st.DataObject) -> None:
+def test_damaged_examples_are_read_or_rejected(data: st.DataObject) -> None:
     value = bytearray(data.draw(st.sampled_from(EXAMPLES)))
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(value)))
@@ -171,7 +171,7 @@ def test_no_damage_to_an_example_does_more_than_have_it_refused(data: st.DataObj
 
 @given(st.sampled_from([1, 2, 3]), st.binary(max_size=300))
 @settings(max_examples=300)
-def test_no_framed_bytes_do_more_than_be_refused(schema_id: int, message: bytes) -> None:
+def test_any_framed_bytes_are_read_or_rejected(schema_id: int, message: bytes) -> None:
     _read(READER, b"\x00" + schema_id.to_bytes(4, "big") + message, SCORES)
     _read(READER, b"\x00" + schema_id.to_bytes(4, "big") + message, EVENTS)
 
@@ -195,7 +195,7 @@ avro_types = st.recursive(
             lambda types: {
                 "type": "record",
                 "name": "R",
-                "fields": [{"name": f"f{at}", "type": one} for at, one in enumerate(types)],
+                "fields": [{"name": f"f{index}", "type": one} for index, one in enumerate(types)],
             }
         )
     ),
@@ -205,16 +205,18 @@ avro_types = st.recursive(
 
 @given(avro_types, st.binary(max_size=120))
 @settings(max_examples=300)
-def test_no_schema_and_bytes_do_more_than_be_refused(declared: Json, message: bytes) -> None:
+def test_values_of_any_schema_and_bytes_stay_within_the_cost(
+    declared: Json, message: bytes
+) -> None:
     try:
-        schema = ready_schema(json.dumps(declared))
+        schema = prepare_schema(json.dumps(declared))
     except UnsafeSchemaError:
         return
     try:
         value = decode_avro(message, schema)
     except RejectError:
         return
-    assert _count(value) <= schema.weight.values(len(message))
+    assert _count(value) <= schema.cost.values(len(message))
 
 
 def _count(value: Json) -> int:
@@ -225,7 +227,7 @@ def _count(value: Json) -> int:
 
 def _check(reject: Reject) -> None:
     assert reject.detail.endswith(".")
-    assert len(reject.pointer) < 1_000  # names of keys are cut
+    assert len(reject.pointer) < 1_000  # long keys are cut
 
 
 def _read(reader: InputReader, value: bytes, topic: str) -> None:

@@ -1,4 +1,4 @@
-"""Laws of the short cuts: what is read faster is read as it was, to the last bit."""
+"""Laws of the fast path: it reads the same as the general way, to the last bit."""
 
 import struct
 from typing import Any, TypeAlias
@@ -18,8 +18,8 @@ Json: TypeAlias = Any
 
 _ALIASES = ReadingSettings().aliases
 READER = reader_with()
-# A name that JSON has to escape: nothing can be usual, and all is read as anything may be.
-LENIENT = reader_with({"reading/aliases": {**_ALIASES, "score": ['"', *_ALIASES["score"]]}})
+# A name that JSON has to escape turns the fast path off.
+GENERAL = reader_with({"reading/aliases": {**_ALIASES, "score": ['"', *_ALIASES["score"]]}})
 JSON_SCHEMA_ID = next(
     int(number)
     for number, file in msgspec.json.decode((ROOT / "schemas/avro/ids.json").read_bytes()).items()
@@ -34,7 +34,7 @@ factors = st.fixed_dictionaries(
     }
 )
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
-leaves = {
+optional_fields = {
     "probability": st.none() | numbers | st.sampled_from(["", " ", " 0.5 "]),
     "modelType": st.none() | st.sampled_from(["Churn", " Conversion ", "", " ", "Chu\x00rn\x7f"]),
     "influentialFactors": st.none() | st.lists(factors, max_size=3),
@@ -45,7 +45,7 @@ dates = st.sampled_from(
 percentiles = st.none() | st.integers(-(2**70), 2**70) | st.sampled_from(["", " 92 "])
 models = st.fixed_dictionaries(
     {"score": numbers, "scoreDate": dates},
-    optional={**leaves, "percentileScore": percentiles},
+    optional={**optional_fields, "percentileScore": percentiles},
 )
 ids = st.fixed_dictionaries(
     {"id": st.sampled_from([ECID, "C-7"])},
@@ -76,7 +76,7 @@ profiles = st.fixed_dictionaries(
 flats = st.fixed_dictionaries(
     {"prediction": st.sampled_from(["Churn", " ", ""]), "score": numbers, "scoreDate": dates},
     optional={
-        **leaves,
+        **optional_fields,
         "percentile": percentiles,
         "identityMap": identity_maps,
         "identities": st.lists(named_ids, max_size=2),
@@ -105,7 +105,7 @@ keys = st.sampled_from(
         *("score", "scoreDate", "probability", "percentileScore", "prediction", "modelType"),
     ]
 )
-# What means something under another name, or in another place.
+# Keys that are aliases, or that mean something elsewhere in a record.
 aliased = st.sampled_from(
     [
         *[("Score", 1), ("propensityScore", 2), ("PROPENSITY", 0.5), ("percentile", 5)],
@@ -144,26 +144,26 @@ def _objects(value: Json) -> list[Json]:
 
 
 def _changed(data: st.DataObject, record: Json) -> Json:
-    """Return a record with one thing in it that is not as it should be."""
+    """Return a record with one change that may take it off the fast path."""
     record = msgspec.json.decode(msgspec.json.encode(record))
-    place = data.draw(st.sampled_from(_objects(record)))
-    if isinstance(place, list):
-        place.insert(0, data.draw(odd))
+    node = data.draw(st.sampled_from(_objects(record)))
+    if isinstance(node, list):
+        node.insert(0, data.draw(odd))
     elif data.draw(st.booleans()):
         key, value = data.draw(aliased)
-        place[key] = value
-    elif place and data.draw(st.booleans()):
-        key = data.draw(st.sampled_from(sorted(place)))
-        value = place.pop(key)
+        node[key] = value
+    elif node and data.draw(st.booleans()):
+        key = data.draw(st.sampled_from(sorted(node)))
+        value = node.pop(key)
         if data.draw(st.booleans()):
-            place[data.draw(st.just(key.upper()) | keys)] = value
+            node[data.draw(st.just(key.upper()) | keys)] = value
     else:
-        place[data.draw(keys | st.sampled_from([*sorted(place), "x"]))] = data.draw(odd)
+        node[data.draw(keys | st.sampled_from([*sorted(node), "x"]))] = data.draw(odd)
     return record
 
 
-def _said(reader: InputReader, value: bytes) -> str:
-    """Return what a reader makes of a record, as text: `==` takes 0.0 for -0.0 and 1 for True."""
+def _result(reader: InputReader, value: bytes) -> str:
+    """Return the result of a record as text, because `==` takes 0.0 for -0.0 and 1 for True."""
     record = json_record(value)
     reader.fetch_schemas([record])
     try:
@@ -172,37 +172,41 @@ def _said(reader: InputReader, value: bytes) -> str:
         return repr(error.reject)
 
 
-def _agree(text: bytes) -> None:
+def _assert_same(text: bytes) -> None:
     framed = b"\x00" + struct.pack(">I", JSON_SCHEMA_ID) + text
-    meant = _said(LENIENT, text)
+    expected = _result(GENERAL, text)
 
-    assert _said(READER, text) == meant
-    assert _said(READER, framed) == meant
+    assert _result(READER, text) == expected
+    assert _result(READER, framed) == expected
 
 
 @given(records)
 @settings(max_examples=300)
-def test_usual_record_says_the_same_by_the_short_cut(record: Json) -> None:
-    _agree(msgspec.json.encode(record))
+def test_fast_and_general_way_read_the_same(record: Json) -> None:
+    _assert_same(msgspec.json.encode(record))
 
 
 @given(records, st.data())
 @settings(max_examples=600)
-def test_record_that_is_almost_usual_says_the_same(record: Json, data: st.DataObject) -> None:
+def test_fast_and_general_way_read_changed_records_the_same(
+    record: Json, data: st.DataObject
+) -> None:
     for _ in range(data.draw(st.integers(1, 2))):
         record = _changed(data, record)
-    _agree(msgspec.json.encode(record))
+    _assert_same(msgspec.json.encode(record))
 
 
 @given(records, st.data())
 @settings(max_examples=300)
-def test_damaged_text_is_refused_with_the_same_words(record: Json, data: st.DataObject) -> None:
+def test_fast_and_general_way_reject_damaged_text_the_same(
+    record: Json, data: st.DataObject
+) -> None:
     text = bytearray(msgspec.json.encode(record))
     start = data.draw(st.integers(0, len(text)))
     pieces = [b"", b"\xff", b"NaN", b"1e400", b"-0", b'"\\ud800"', b"\xef\xbb\xbf", b'"a":1,', b"{"]
     text[start : start + data.draw(st.integers(0, 3))] = data.draw(st.sampled_from(pieces))
 
-    assert _said(READER, bytes(text)) == _said(LENIENT, bytes(text))
+    assert _result(READER, bytes(text)) == _result(GENERAL, bytes(text))
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -218,7 +222,7 @@ trees = st.recursive(
 
 @given(trees)
 @settings(max_examples=300)
-def test_json_that_nests_little_decodes_to_what_any_json_does(tree: Json) -> None:
+def test_shallow_json_is_decoded_as_by_msgspec(tree: Json) -> None:
     text = msgspec.json.encode(tree)
 
     assert repr(decode_json(text, 64)) == repr(msgspec.json.decode(text))

@@ -1,4 +1,4 @@
-"""Whatever an inlet answers, no event is taken for accepted or refused that was not called so."""
+"""For any answer of an inlet, only events it names so count as accepted or refused."""
 
 import json
 from random import Random
@@ -7,9 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.sink.answer import read_items
-from processor.sink.assess import assess
-from processor.sink.reply import InletResponse
+from processor.sink.response import assess, read_items
+from processor.sink.transport import InletResponse
 from processor.sink.verdict import Action
 from tests.support.score_events import score_events
 
@@ -25,20 +24,20 @@ _ITEM = st.fixed_dictionaries(
 )
 
 
-@given(body=st.binary(max_size=200) | _ANYTHING.map(lambda said: json.dumps(said).encode()))
-def test_any_bytes_are_read_without_a_crash_and_mean_nothing(body: bytes) -> None:
+@given(body=st.binary(max_size=200) | _ANYTHING.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_read_without_an_error_as_unknown(body: bytes) -> None:
     assert read_items(body, 3) is None
 
 
 @given(items=st.lists(_ITEM | _ANYTHING, min_size=1, max_size=6), count=st.integers(1, 6))
-def test_every_event_is_in_exactly_one_place_of_an_assessment(items: list[Any], count: int) -> None:
+def test_every_event_is_exactly_once_in_an_assessment(items: list[Any], count: int) -> None:
     body = json.dumps({"responses": items}).encode()
 
     found = assess(InletResponse(207, body), score_events(count))
 
-    places = [*found.accepted, *(place for place, _ in found.refused)]
-    places += [place for group in found.again.values() for place in group]
-    assert sorted(places) == list(range(count))
+    indexes = [*found.accepted, *(index for index, _ in found.refused)]
+    indexes += [index for group in found.retry.values() for index in group]
+    assert sorted(indexes) == list(range(count))
 
 
 @given(
@@ -46,7 +45,7 @@ def test_every_event_is_in_exactly_one_place_of_an_assessment(items: list[Any], 
     key=st.sampled_from(["status", "statusCode"]),
     order=st.randoms(use_true_random=False),
 )
-def test_items_in_any_order_say_the_same_of_the_same_events(
+def test_items_in_any_order_give_each_event_the_same_status(
     statuses: list[int | str | None], key: str, order: Random
 ) -> None:
     items: list[dict[str, Any]] = [
@@ -55,10 +54,10 @@ def test_items_in_any_order_say_the_same_of_the_same_events(
     ]
     shuffled = order.sample(items, len(items))
 
-    said = read_items(json.dumps({"responses": shuffled}).encode(), len(items))
+    read = read_items(json.dumps({"responses": shuffled}).encode(), len(items))
 
-    assert said is not None
-    assert set(said) == {i for i, status in enumerate(statuses) if status is not None}
-    for place, item in said.items():
-        refused = str(statuses[place]) in ("400", "413")
+    assert read is not None
+    assert set(read) == {i for i, status in enumerate(statuses) if status is not None}
+    for index, item in read.items():
+        refused = str(statuses[index]) in ("400", "413")
         assert (item.verdict.action is Action.REFUSE) == refused

@@ -1,7 +1,6 @@
-"""Laws of the join: what is known, and what is sent, do not depend on how the input arrived.
+"""Laws of the join: person state and sent events do not depend on how the input arrived.
 
-The corridor is real but for its doors. A crash is a new corridor on what was durable, fed again
-from what was committed.
+A crash is a new stream on the durable state, whose input starts at the committed offsets.
 """
 
 import itertools
@@ -14,13 +13,13 @@ from hypothesis import strategies as st
 
 from processor.domain.record import Record
 from processor.state.person import Person, PersonKey
-from tests.support.stream_run import EVENTS, SCORES, Corridor, event_record, score_record
+from tests.support.stream_run import EVENTS, SCORES, StreamRun, event_record, score_record
 
 _PERSONS = 2
 
 
-class Outcome(NamedTuple):
-    """What a whole history came to: persons, and for each `_id` every body that was accepted."""
+class HistoryResult(NamedTuple):
+    """The result of a whole history: persons, and for each `_id` every accepted body."""
 
     persons: dict[PersonKey, Person]
     bodies: dict[str, set[bytes]]
@@ -74,28 +73,28 @@ def _numbered(records: list[Record]) -> list[Record]:
     return numbered
 
 
-def _play(records: list[Record], cuts: list[int], crashes: list[int]) -> Outcome:
-    """Run records through the corridor in batches, with crashes after so many turns."""
+def _play(records: list[Record], cuts: list[int], crashes: list[int]) -> HistoryResult:
+    """Run records through the run in batches, with crashes after so many turns."""
     durable: dict[PersonKey, Person] = {}
     committed: dict[tuple[str, int], int] = {}
     bodies: dict[str, set[bytes]] = {}
     accepted = 0
     for turns in [*crashes, None]:
         left = [one for one in records if one.offset >= committed.get((one.topic, 0), 0)]
-        corridor = Corridor(_batches(left, cuts), {"kafka/commit_seconds": 0.001})
-        corridor.state_store.persons, corridor.state_store.durable = dict(durable), dict(durable)
+        run = StreamRun(_batches(left, cuts), {"kafka/commit_seconds": 0.001})
+        run.state_store.persons, run.state_store.durable = dict(durable), dict(durable)
         if turns is None:
-            assert corridor.run()
+            assert run.finish()
         else:
-            corridor.begin()
+            run.start()
             for _ in range(turns):
-                corridor.stream.turn()
-        committed |= corridor.source.committed
-        durable = corridor.state_store.durable
-        accepted += len(corridor.sink.accepted)
-        for event in corridor.sink.accepted:
+                run.stream.run_once()
+        committed |= run.source.committed
+        durable = run.state_store.durable
+        accepted += len(run.sink.accepted)
+        for event in run.sink.accepted:
             bodies.setdefault(event.id, set()).add(event.body)
-    return Outcome(durable, bodies, accepted)
+    return HistoryResult(durable, bodies, accepted)
 
 
 def _batches(records: list[Record], cuts: list[int]) -> list[list[Record]]:

@@ -1,4 +1,4 @@
-"""Laws of forwarding: what goes round by the internal topic is known as if it had come directly."""
+"""Laws of repartitioning: facts by the repartition topic have the same effect as direct events."""
 
 from random import Random
 
@@ -15,7 +15,7 @@ from tests.support.stream_run import (
     FACTS,
     NOW_MS,
     SCORES,
-    Corridor,
+    StreamRun,
     event_record,
     score_record,
 )
@@ -62,8 +62,8 @@ messages = st.builds(
 
 
 @given(messages)
-def test_what_is_forwarded_arrives_as_it_was(said: RepartitionMessage) -> None:
-    assert decode(encode(said)) == said
+def test_messages_are_decoded_as_they_were_encoded(message: RepartitionMessage) -> None:
+    assert decode(encode(message)) == message
 
 
 seen = st.lists(
@@ -73,12 +73,12 @@ seen = st.lists(
 
 @given(seen, st.randoms(use_true_random=False))
 @profile(max_examples=40, deadline=None)
-def test_a_score_says_the_same_whichever_way_the_facts_came(
+def test_score_events_are_the_same_with_repartitioned_facts(
     seen: list[tuple[int, int, str]], dice: Random
 ) -> None:
     events = [
-        event_record(at, person=person, days_ago=days, page=page)
-        for at, (person, days, page) in enumerate(seen)
+        event_record(index, person=person, days_ago=days, page=page)
+        for index, (person, days, page) in enumerate(seen)
     ]
     score = score_record(0)
     direct = played([events, [score]])
@@ -87,13 +87,15 @@ def test_a_score_says_the_same_whichever_way_the_facts_came(
     again = [one for one in messages if dice.random() < 0.4]
     dice.shuffle(messages)
     records = [
-        Record(FACTS, 0, at, NOW_MS, key, value)
-        for at, (key, value) in enumerate([*messages, *again])
+        Record(FACTS, 0, index, NOW_MS, key, value)
+        for index, (key, value) in enumerate([*messages, *again])
     ]
-    round_about = played([records, [score]], REPARTITIONED)
+    repartitioned_run = played([records, [score]], REPARTITIONED)
 
-    assert [e.body for e in round_about.sink.accepted] == [e.body for e in direct.sink.accepted]
-    assert round_about.state_store.durable == direct.state_store.durable
+    assert [e.body for e in repartitioned_run.sink.accepted] == [
+        e.body for e in direct.sink.accepted
+    ]
+    assert repartitioned_run.state_store.durable == direct.state_store.durable
 
 
 def repartitioned(events: list[Record]) -> list[tuple[bytes, bytes]]:
@@ -101,9 +103,9 @@ def repartitioned(events: list[Record]) -> list[tuple[bytes, bytes]]:
     return list(played([events], REPARTITIONED).repartition.written)
 
 
-def played(polls: list[list[Record]], changes: dict[str, str] | None = None) -> Corridor:
-    """Return a corridor that has these polls behind it."""
-    corridor = Corridor(polls, changes)
-    corridor.source.group = frozenset(Partition(topic, 0) for topic in (SCORES, EVENTS, FACTS))
-    assert corridor.run()
-    return corridor
+def played(polls: list[list[Record]], changes: dict[str, str] | None = None) -> StreamRun:
+    """Return a run that has these polls behind it."""
+    run = StreamRun(polls, changes)
+    run.source.group = frozenset(Partition(topic, 0) for topic in (SCORES, EVENTS, FACTS))
+    assert run.finish()
+    return run

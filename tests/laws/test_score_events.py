@@ -1,4 +1,4 @@
-"""Laws of score events: what is sent is valid, named by the score alone, and never looks ahead."""
+"""Laws of score events: they are valid, `_id` is of the score alone, context is of the past."""
 
 import json
 from itertools import permutations
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from processor.domain.event import Fact
 from processor.domain.outcome import ContextStatus
 from processor.domain.score import Identity, Score
-from processor.enrich.event_id import digest, event_id, id_seed
+from processor.enrich.prepared_score import digest, event_id, id_seed
 from processor.state.format.score_history import DeliveredScore
 from processor.state.person import Person
 from tests.support.enriching import (
@@ -73,7 +73,7 @@ past_scores = st.builds(
     score=st.floats(0, 100),
     bucket=st.sampled_from(["low", "medium", "high"]),
 )
-known = st.lists(facts | past_scores, max_size=12)
+stored_values = st.lists(facts | past_scores, max_size=12)
 
 
 def event_of(score: Score, person: Person | None, status: ContextStatus) -> dict[str, Any]:
@@ -82,38 +82,38 @@ def event_of(score: Score, person: Person | None, status: ContextStatus) -> dict
     return event
 
 
-@given(scores, known, st.sampled_from(ContextStatus))
-def test_every_accepted_score_gives_an_event_that_xdm_accepts(
-    score: Score, about: list[Fact | DeliveredScore], status: ContextStatus
+@given(scores, stored_values, st.sampled_from(ContextStatus))
+def test_every_accepted_score_becomes_a_valid_xdm_event(
+    score: Score, stored: list[Fact | DeliveredScore], status: ContextStatus
 ) -> None:
-    event = event_of(score, person_of(*about), status)
+    event = event_of(score, person_of(*stored), status)
 
-    leaves = event["_acme"]["CustomerAI"][MODEL_KEY]
+    fields = event["_acme"]["CustomerAI"][MODEL_KEY]
     assert broken_rules(event, "acme") == []
-    assert event["timestamp"] == leaves["scoreDate"]
-    assert leaves["score"] == score.score
-    assert isinstance(leaves["score"], float)
+    assert event["timestamp"] == fields["scoreDate"]
+    assert fields["score"] == score.score
+    assert isinstance(fields["score"], float)
 
 
-@given(scores, known)
-def test_what_happened_after_the_score_date_changes_nothing(
-    score: Score, about: list[Fact | DeliveredScore]
+@given(scores, stored_values)
+def test_the_context_does_not_depend_on_later_events(
+    score: Score, stored: list[Fact | DeliveredScore]
 ) -> None:
-    at_ms = score.scored_at_ms
+    as_of_ms = score.scored_at_ms
     before = [
         one
-        for one in about
-        if (one.time_ms <= at_ms if isinstance(one, Fact) else one.scored_at_ms < at_ms)
+        for one in stored
+        if (one.time_ms <= as_of_ms if isinstance(one, Fact) else one.scored_at_ms < as_of_ms)
     ]
 
-    whole = event_of(score, person_of(*about), ContextStatus.PARTIAL)
+    whole = event_of(score, person_of(*stored), ContextStatus.PARTIAL)
     past = event_of(score, person_of(*before), ContextStatus.PARTIAL)
 
     assert whole == past
 
 
-@given(scores, known, known)
-def test_id_and_digest_come_from_the_score_alone(
+@given(scores, stored_values, stored_values)
+def test_id_and_digest_depend_on_the_score_alone(
     score: Score, one: list[Fact | DeliveredScore], other: list[Fact | DeliveredScore]
 ) -> None:
     now, later = ENRICHER.prepare(score, NOW_MS), ENRICHER.prepare(score, NOW_MS + DAY_MS)
@@ -142,13 +142,13 @@ def test_id_does_not_depend_on_the_order_of_identities_or_the_spelling_of_the_mo
 
 
 @given(st.integers(0, 100), factors)
-def test_the_digest_is_of_the_content_whatever_its_form(
+def test_the_digest_depends_on_the_content_not_its_form(
     number: int, listed: tuple[dict[str, str], ...]
 ) -> None:
-    turned = tuple(dict(reversed(factor.items())) for factor in listed)
+    reordered = tuple(dict(reversed(factor.items())) for factor in listed)
 
     assert digest(score_of(score=number, factors=listed)) == digest(
-        score_of(score=float(number), factors=turned)
+        score_of(score=float(number), factors=reordered)
     )
 
 
@@ -156,7 +156,7 @@ parts = st.tuples(st.text(max_size=6), st.text(max_size=6), st.text(max_size=6),
 
 
 @given(parts, parts)
-def test_different_parts_never_make_the_same_id(
+def test_different_parts_give_different_ids(
     one: tuple[str, str, str, int], other: tuple[str, str, str, int]
 ) -> None:
     first = event_id(id_seed("acme", one[0]), *one[1:])

@@ -1,4 +1,4 @@
-"""Laws of the loop: in whatever order things happen, only what is settled is committed."""
+"""Laws of the loop: in whatever order things happen, only settled records are committed."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -9,111 +9,113 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from processor.domain.record import Record
-from tests.support.stream_run import NOW_MS, SCORES, Corridor, score_record
+from tests.support.stream_run import NOW_MS, SCORES, StreamRun, score_record
 
 
 class Loop(RuleBasedStateMachine):
-    """Polls, outages of every door, refusals, lost partitions and turns, interleaved at will."""
+    """Polls, outages of every component, refusals, lost partitions and turns, in any order."""
 
     @initialize()
     def open(self) -> None:
         self.capture = ExitStack()
         self.lines = self.capture.enter_context(structlog.testing.capture_logs())
-        self.corridor = Corridor(changes={"kafka/commit_seconds": 0.001})
-        self.corridor.begin()
+        self.stream_run = StreamRun(changes={"kafka/commit_seconds": 0.001})
+        self.stream_run.start()
         self.offset = 0
         self.given: dict[int, str] = {}
 
     @rule(count=st.integers(1, 5), bad=st.booleans())
     def arrive(self, count: int, *, bad: bool) -> None:
         records = [self._record(self.offset + at, bad=bad) for at in range(count)]
-        self.corridor.source.add(records)
+        self.stream_run.source.add(records)
         self.offset += count
 
     @rule(down=st.booleans())
     def inlet(self, *, down: bool) -> None:
-        self.corridor.sink.unavailable_reason = (
+        self.stream_run.sink.unavailable_reason = (
             "upgrade: the inlet is unavailable" if down else None
         )
 
     @rule(slow=st.booleans())
     def network(self, *, slow: bool) -> None:
-        self.corridor.sink.slow = slow
+        self.stream_run.sink.slow = slow
 
     @rule(down=st.booleans())
     def dead_letter_topic(self, *, down: bool) -> None:
-        self.corridor.dead_letters.unavailable_reason = (
+        self.stream_run.dead_letters.unavailable_reason = (
             "the topic is not writable" if down else None
         )
 
     @rule(slow=st.booleans())
     def dead_letters(self, *, slow: bool) -> None:
-        self.corridor.dead_letters.slow = slow
+        self.stream_run.dead_letters.slow = slow
 
     @rule(restoring=st.booleans())
     def state(self, *, restoring: bool) -> None:
-        self.corridor.state_store.restoring = restoring
+        self.stream_run.state_store.restoring = restoring
 
     @rule(down=st.booleans())
     def changelog(self, *, down: bool) -> None:
-        self.corridor.state_store.unavailable_reason = (
-            "the changelog can not be written" if down else None
+        self.stream_run.state_store.unavailable_reason = (
+            "the changelog cannot be written" if down else None
         )
 
     @rule(count=st.integers(1, 3))
     def refusals(self, count: int) -> None:
-        self.corridor.sink.refuse_next = count
+        self.stream_run.sink.refuse_next = count
 
     @rule()
     def lose(self) -> None:
-        self.corridor.source.lose(self.corridor.stream)
+        self.stream_run.source.lose(self.stream_run.stream)
 
     @rule()
     def turn(self) -> None:
-        self.corridor.stream.turn()
+        self.stream_run.stream.run_once()
 
     @invariant()
-    def only_what_has_a_fate_is_committed(self) -> None:
-        if not hasattr(self, "corridor"):
+    def only_settled_records_are_committed(self) -> None:
+        if not hasattr(self, "stream_run"):
             return
-        committed = self.corridor.source.committed.get((SCORES, 0), 0)
-        ended = {event.record.offset for event in self.corridor.sink.accepted}
-        ended |= set(self.corridor.dead_letters.buried)
-        assert set(range(committed)) <= ended
+        committed = self.stream_run.source.committed.get((SCORES, 0), 0)
+        settled = {event.record.offset for event in self.stream_run.sink.accepted}
+        settled |= set(self.stream_run.dead_letters.written)
+        assert set(range(committed)) <= settled
 
     @invariant()
-    def what_is_committed_is_remembered(self) -> None:
-        if not hasattr(self, "corridor"):
+    def every_committed_score_is_stored(self) -> None:
+        if not hasattr(self, "stream_run"):
             return
-        committed = self.corridor.source.committed.get((SCORES, 0), 0)
-        delivered = [e for e in self.corridor.sink.accepted if e.record.offset < committed]
+        committed = self.stream_run.source.committed.get((SCORES, 0), 0)
+        delivered = [e for e in self.stream_run.sink.accepted if e.record.offset < committed]
         for event in delivered:
-            assert event.model in self.corridor.state_store.durable[0, event.person].scores
+            assert event.model in self.stream_run.state_store.durable[0, event.person].scores
 
     def teardown(self) -> None:
-        """Heal the world: then everything that arrived is committed."""
-        if not hasattr(self, "corridor"):
+        """End every outage: then everything that arrived is committed."""
+        if not hasattr(self, "stream_run"):
             return
-        corridor = self.corridor
-        corridor.sink.unavailable_reason = corridor.dead_letters.unavailable_reason = (
-            corridor.state_store.unavailable_reason
+        stream_run = self.stream_run
+        stream_run.sink.unavailable_reason = stream_run.dead_letters.unavailable_reason = (
+            stream_run.state_store.unavailable_reason
         ) = None
-        corridor.sink.slow = corridor.dead_letters.slow = corridor.state_store.restoring = False
+        stream_run.sink.slow = stream_run.dead_letters.slow = stream_run.state_store.restoring = (
+            False
+        )
         for _ in range(4 * self.offset + 8):
-            corridor.stream.turn()
-        assert corridor.source.committed.get((SCORES, 0), 0) == self.offset
-        assert corridor.stream.unsettled == 0
+            stream_run.stream.run_once()
+        assert stream_run.source.committed.get((SCORES, 0), 0) == self.offset
+        assert stream_run.stream.unsettled == 0
         self.capture.close()
-        sent = Counter(event.record.offset for event in corridor.sink.accepted)
-        assert {offset for offset, times in sent.items() if times > 1} <= self._told()
+        sent = Counter(event.record.offset for event in stream_run.sink.accepted)
+        assert {offset for offset, times in sent.items() if times > 1} <= self._in_doubt()
 
-    def _told(self) -> set[int]:
-        """Return the offsets that may be in the dataset twice, as the log has it."""
-        told: set[int] = set()
-        for run in (run for line in self.lines for run in line.get("places", "").split(",") if run):
+    def _in_doubt(self) -> set[int]:
+        """Return the offsets that the log lists as in doubt."""
+        in_doubt: set[int] = set()
+        for run in (run for line in self.lines for run in line.get("ranges", "").split(",") if run):
             first, _, last = run.rpartition("/")[2].partition("-")
-            told |= set(range(int(first), int(last or first) + 1))
-        return told
+            in_doubt |= set(range(int(first), int(last or first) + 1))
+        return in_doubt
 
     def _record(self, offset: int, *, bad: bool) -> Record:
         if bad:

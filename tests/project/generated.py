@@ -5,23 +5,27 @@ from pathlib import Path
 
 from processor.settings.describe import editor_schema, reference
 from processor.telemetry.catalogue import metric_table
+from processor.telemetry.log_codes import log_table
 from tests.support.paths import ROOT
 
 __all__ = ["GENERATED"]
 
-BEGIN, END = "<!-- generated: metrics -->\n", "<!-- end -->\n"
+END = "<!-- end -->\n"
 
 
-def _table(text: str) -> str:
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{metric_table()}\n{END}{after}"
+def _tables(text: str) -> str:
+    for name, table in {"metrics": metric_table(), "log codes": log_table()}.items():
+        begin = f"<!-- generated: {name} -->\n"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(END)
+        text = f"{before}{begin}\n{table}\n{END}{after}"
+    return text
 
 
 GENERATED: dict[Path, Callable[[str], str]] = {
     ROOT / "deploy/config/reference.yaml": lambda _: reference(),
     ROOT / "deploy/config/settings.schema.json": lambda _: editor_schema(),
-    ROOT / "deploy/observability/README.md": _table,
+    ROOT / "deploy/observability/README.md": _tables,
 }
 """Each file, and what makes its text from the one it has."""
 

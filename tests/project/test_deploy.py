@@ -12,7 +12,6 @@ from processor.settings import Settings
 from processor.settings.load import load_settings
 from processor.settings.overrides import PREFIX
 from tests.support.paths import ROOT
-from tests.support.tree import files
 
 DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
@@ -95,11 +94,3 @@ def test_prometheus_scrapes_the_processor_s_port() -> None:
 
     assert scraped["scrape_configs"][0]["static_configs"] == [{"targets": [f"processor:{port}"]}]
     assert f"127.0.0.1:{port}:{port}" in SERVICES["processor"]["ports"]
-
-
-def test_every_yaml_file_under_deploy_can_be_read() -> None:
-    paths = [p for p in files() if p.is_relative_to(DEPLOY) and p.suffix in {".yaml", ".yml"}]
-
-    assert paths
-    for path in paths:
-        list(yaml.safe_load_all(path.read_text(encoding="utf-8")))

@@ -122,7 +122,7 @@ def test_series_stay_within_their_budget() -> None:
     ]
     topics = ["customer-ai-scores", "experience-events"]
     metrics.prepare(routes, topics)
-    metrics.about("1.0.0", "2.16.0")
+    metrics.describe_process("1.0.0", "2.16.0")
     for row in CATALOGUE:
         if "partition" in row.labels:
             for number in range(64):
@@ -150,7 +150,7 @@ def test_what_is_known_at_the_start_begins_at_zero() -> None:
     assert sample("cai_kafka_errors_total", {"code": "x", "fatal": "false"}) is None
 
 
-def test_the_balance_is_what_has_no_fate() -> None:
+def test_the_balance_is_the_number_of_unaccounted_records() -> None:
     metrics = Metrics()
     metrics.counter("records_consumed", "scores").inc(10)
     metrics.counter("records_settled", "scores", "delivered").inc(6)

@@ -1,4 +1,4 @@
-"""The story of the corridor: what happens to records, in which order, told by one list."""
+"""What happens to records from poll to commit, and in which order, as one list of steps."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,33 +11,33 @@ import structlog
 from processor.domain.errors import StopError
 from processor.domain.outcome import Reason, Stage
 from processor.domain.record import Partition, Record
-from tests.support.stream_run import EVENTS, NOW_MS, SCORES, Corridor, event_record, score_record
+from tests.support.stream_run import EVENTS, NOW_MS, SCORES, StreamRun, event_record, score_record
 
 
-def test_a_batch_is_delivered_then_buried_then_remembered_and_committed_last() -> None:
+def test_a_batch_is_delivered_then_dead_lettered_then_stored_and_committed_last() -> None:
     bad = Record(SCORES, 0, 12, NOW_MS, b"k", b"{not json")
-    corridor = Corridor([[score_record(10, person=1), score_record(11, person=2), bad]])
+    run = StreamRun([[score_record(10, person=1), score_record(11, person=2), bad]])
 
-    assert corridor.run()
+    assert run.finish()
 
-    assert corridor.happened == [
+    assert run.steps == [
         ("joined",),
         ("polled", [10, 11, 12]),
         ("delivered", [10, 11]),
-        ("buried", 12, "malformed"),
+        ("dead_lettered", 12, "malformed"),
         ("stored", 2),
         ("committed", [13]),
-        ("held", "stopping"),
+        ("paused", "stopping"),
         ("left",),
     ]
 
 
 def test_an_event_before_the_score_date_is_in_the_score_event_and_a_later_one_is_not() -> None:
     early, late = event_record(1, days_ago=8, page="Plans"), event_record(2, days_ago=1, page="Bye")
-    corridor = Corridor([[early, late], [score_record(10)]])
-    corridor.run()
+    run = StreamRun([[early, late], [score_record(10)]])
+    run.finish()
 
-    (event,) = corridor.sink.accepted
+    (event,) = run.sink.accepted
 
     context = json.loads(event.body)["_acme"]["scoreContext"]
     assert context["lastPageName"] == "Plans"
@@ -45,69 +45,67 @@ def test_an_event_before_the_score_date_is_in_the_score_event_and_a_later_one_is
     assert context["contextStatus"] == "complete"
 
 
-def test_a_second_run_knows_the_first() -> None:
+def test_a_second_score_has_the_first_as_its_previous_score() -> None:
     first = score_record(10, days_ago=14, score=41.0)
     second = score_record(11, days_ago=7, score=82.0)
-    corridor = Corridor([[first, second]])
-    corridor.run()
+    run = StreamRun([[first, second]])
+    run.finish()
 
-    context = json.loads(corridor.sink.accepted[-1].body)["_acme"]["scoreContext"]
+    context = json.loads(run.sink.accepted[-1].body)["_acme"]["scoreContext"]
 
     assert context["previousScore"] == 41.0
     assert context["scoreChange"] == 41.0
     assert context["bucketMovement"] == "medium to high"
 
 
-def test_the_same_score_again_is_merged_and_not_sent() -> None:
-    corridor = Corridor([[score_record(10)], [score_record(11)]])
+def test_a_score_that_was_delivered_before_is_a_duplicate_and_not_sent() -> None:
+    run = StreamRun([[score_record(10)], [score_record(11)]])
 
-    corridor.run()
+    run.finish()
 
-    assert [entry for entry in corridor.happened if entry[0] == "delivered"] == [
-        ("delivered", [10])
-    ]
-    assert corridor.source.committed == {(SCORES, 0): 12}
-    assert corridor.metrics.value("records_settled", SCORES, "duplicate") == 1
+    assert [entry for entry in run.steps if entry[0] == "delivered"] == [("delivered", [10])]
+    assert run.source.committed == {(SCORES, 0): 12}
+    assert run.metrics.value("records_settled", SCORES, "duplicate") == 1
 
 
 def test_other_content_for_the_same_score_is_sent_as_a_correction_under_the_same_id() -> None:
-    corridor = Corridor([[score_record(10, score=82.0)], [score_record(11, score=83.0)]])
+    run = StreamRun([[score_record(10, score=82.0)], [score_record(11, score=83.0)]])
 
-    corridor.run()
+    run.finish()
 
-    first, second = corridor.sink.accepted
+    first, second = run.sink.accepted
     assert first.id == second.id
-    assert corridor.metrics.value("corrections", "upgrade", "sent") == 1
+    assert run.metrics.value("corrections", "upgrade", "sent") == 1
 
 
 @pytest.mark.parametrize("join", [True, False])
-def test_a_record_that_contradicts_itself_sends_one_score_of_an_id_and_buries_the_other(
+def test_a_record_with_two_scores_of_one_id_sends_one_and_dead_letters_the_other(
     join: bool,  # noqa: FBT001  a parameter of the test
 ) -> None:
-    corridor = Corridor([[_twice(score_record(10), score=83.0)]], {"join/enabled": join})
+    run = StreamRun([[_twice(score_record(10), score=83.0)]], {"join/enabled": join})
 
-    corridor.run()
+    run.finish()
 
-    (event,) = corridor.sink.accepted
+    (event,) = run.sink.accepted
     assert event.score == 82.0
-    (reject,) = corridor.dead_letters.rejects
+    (reject,) = run.dead_letters.rejects
     assert (reject.stage, reject.reason) == (Stage.ENRICH, Reason.BAD_SCORE)
     assert reject.model == "likelihoodToUpgradeACCOUNT"
     assert "Likelihoodtoupgradeaccount" in reject.detail
-    assert corridor.source.committed == {(SCORES, 0): 11}
+    assert run.source.committed == {(SCORES, 0): 11}
 
 
 @pytest.mark.parametrize("join", [True, False])
-def test_a_record_that_repeats_itself_sends_a_score_once(
+def test_a_record_with_the_same_score_twice_sends_it_once(
     join: bool,  # noqa: FBT001  a parameter of the test
 ) -> None:
-    corridor = Corridor([[_twice(score_record(10))]], {"join/enabled": join})
+    run = StreamRun([[_twice(score_record(10))]], {"join/enabled": join})
 
-    corridor.run()
+    run.finish()
 
-    assert len(corridor.sink.accepted) == 1
-    assert corridor.metrics.value("duplicate_scores", "upgrade") == 1
-    assert corridor.metrics.value("records_settled", SCORES, "delivered") == 1
+    assert len(run.sink.accepted) == 1
+    assert run.metrics.value("duplicate_scores", "upgrade") == 1
+    assert run.metrics.value("records_settled", SCORES, "delivered") == 1
 
 
 def _twice(record: Record, **leaves: Any) -> Record:  # noqa: ANN401  leaves of a score
@@ -119,168 +117,186 @@ def _twice(record: Record, **leaves: Any) -> Record:  # noqa: ANN401  leaves of 
 
 
 @pytest.mark.parametrize("corrected", [1.0, 30.0, 47.5, 60.0, 99.0])
-def test_a_later_score_looks_back_on_the_correction_and_not_on_what_it_corrects(
+def test_the_previous_score_is_the_correction_and_not_the_corrected_score(
     corrected: float,
 ) -> None:
     first, correction = score_record(10, score=82.0), score_record(11, score=corrected)
     correction = msgspec.structs.replace(correction, timestamp_ms=first.timestamp_ms + 1)
-    corridor = Corridor([[first], [correction], [score_record(12, days_ago=1)]])
+    run = StreamRun([[first], [correction], [score_record(12, days_ago=1)]])
 
-    corridor.run()
+    run.finish()
 
-    context = json.loads(corridor.sink.accepted[-1].body)["_acme"]["scoreContext"]
+    context = json.loads(run.sink.accepted[-1].body)["_acme"]["scoreContext"]
     assert context["previousScore"] == corrected
 
 
-def test_a_correction_is_filtered_where_the_settings_say_so() -> None:
+def test_a_correction_is_filtered_where_the_settings_suppress_it() -> None:
     changes = {"join/corrections": "suppress"}
     polls = [[score_record(10, score=82.0)], [score_record(11, score=83.0)]]
-    corridor = Corridor(polls, changes)
+    run = StreamRun(polls, changes)
 
-    corridor.run()
+    run.finish()
 
-    assert len(corridor.sink.accepted) == 1
-    assert corridor.metrics.value("records_settled", SCORES, "filtered") == 1
+    assert len(run.sink.accepted) == 1
+    assert run.metrics.value("records_settled", SCORES, "filtered") == 1
 
 
-def test_what_the_inlet_refuses_is_buried_and_not_remembered_as_delivered() -> None:
-    corridor = Corridor()
-    corridor.source.add([score_record(10)])
-    corridor.sink.refuse_next = 1
+def test_a_refused_event_is_dead_lettered_and_not_stored_as_delivered() -> None:
+    run = StreamRun()
+    run.source.add([score_record(10)])
+    run.sink.refuse_next = 1
 
-    corridor.run()
+    run.finish()
 
-    assert ("buried", 10, "refused") in corridor.happened
-    assert len(corridor.state_store.withdrawn) == 1
-    assert corridor.metrics.value("records_settled", SCORES, "dead_lettered") == 1
+    assert ("dead_lettered", 10, "refused") in run.steps
+    assert len(run.state_store.withdrawn) == 1
+    assert run.metrics.value("records_settled", SCORES, "dead_lettered") == 1
 
 
 def test_nothing_is_committed_while_the_inlet_is_down_and_everything_after() -> None:
-    corridor = Corridor([[score_record(10)], [score_record(11, person=2)]])
-    corridor.begin()
-    corridor.sink.unavailable_reason = "upgrade: the inlet refuses"
+    run = StreamRun([[score_record(10)], [score_record(11, person=2)]])
+    run.start()
+    run.sink.unavailable_reason = "upgrade: the inlet refuses"
 
     for _ in range(50):
-        corridor.stream.turn()
-    assert corridor.source.committed == {}
-    assert "destination" in corridor.source.causes
+        run.stream.run_once()
+    assert run.source.committed == {}
+    assert "destination" in run.source.causes
 
-    corridor.sink.unavailable_reason = None
+    run.sink.unavailable_reason = None
     for _ in range(5):
-        corridor.stream.turn()
-    assert corridor.source.committed == {(SCORES, 0): 12}
-    assert corridor.source.causes == set()
+        run.stream.run_once()
+    assert run.source.committed == {(SCORES, 0): 12}
+    assert run.source.causes == set()
 
 
-def test_a_dead_letter_topic_that_cannot_be_written_holds_the_batch() -> None:
-    corridor = Corridor([[Record(SCORES, 0, 5, NOW_MS, None, b"[]")]])
-    corridor.begin()
-    corridor.dead_letters.unavailable_reason = "the topic is not writable"
+def test_nothing_is_committed_while_dead_letters_cannot_be_written() -> None:
+    run = StreamRun([[Record(SCORES, 0, 5, NOW_MS, None, b"[]")]])
+    run.start()
+    run.dead_letters.unavailable_reason = "the topic is not writable"
 
     for _ in range(50):
-        corridor.stream.turn()
-    assert corridor.source.committed == {}
+        run.stream.run_once()
+    assert run.source.committed == {}
 
-    corridor.dead_letters.unavailable_reason = None
+    run.dead_letters.unavailable_reason = None
     for _ in range(5):
-        corridor.stream.turn()
-    assert corridor.happened[-2:] == [
-        ("buried", 5, "not_an_object"),
+        run.stream.run_once()
+    assert run.steps[-2:] == [
+        ("dead_lettered", 5, "not_an_object"),
         ("committed", [6]),
     ]
 
 
-def test_records_wait_until_what_is_known_is_restored() -> None:
-    corridor = Corridor([[score_record(10)]])
-    corridor.state_store.restoring = True
-    corridor.begin()
+def test_intake_is_paused_while_schemas_cannot_be_fetched_and_resumed_after() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.start()
+    run.reader.unavailable_reason = "no response in 5 s"
+
+    for _ in range(3):
+        run.stream.run_once()
+    assert run.source.causes == {"registry"}
+    assert run.stream.unsettled == 1
+
+    run.reader.unavailable_reason = None
+    run.clock.advance(5)
+    for _ in range(5):
+        run.stream.run_once()
+    assert run.source.causes == set()
+    assert run.source.committed == {(SCORES, 0): 11}
+
+
+def test_records_wait_until_person_state_is_restored() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.state_store.restoring = True
+    run.start()
 
     for _ in range(20):
-        corridor.stream.turn()
-    assert corridor.sink.accepted == []
-    assert corridor.health.ready().state == "restoring"
+        run.stream.run_once()
+    assert run.sink.accepted == []
+    assert run.health.ready().state == "restoring"
 
-    corridor.state_store.restoring = False
+    run.state_store.restoring = False
     for _ in range(5):
-        corridor.stream.turn()
-    assert [event.record.offset for event in corridor.sink.accepted] == [10]
+        run.stream.run_once()
+    assert [event.record.offset for event in run.sink.accepted] == [10]
 
 
-def test_too_many_rejects_stop_the_house_and_what_went_before_is_settled() -> None:
+def test_too_many_rejects_stop_the_processor_and_earlier_batches_are_settled() -> None:
     good = [score_record(1)]
     bad = [Record(SCORES, 0, offset, NOW_MS, None, b"?") for offset in range(2, 12)]
-    corridor = Corridor([good, bad], {"dead_letter/stop_after_consecutive": 10})
+    run = StreamRun([good, bad], {"dead_letter/stop_after_consecutive": 10})
 
     with pytest.raises(StopError, match="in a row"):
-        corridor.run()
+        run.finish()
 
-    assert corridor.source.committed == {(SCORES, 0): 2}
-    assert not any(entry[0] == "buried" for entry in corridor.happened)
+    assert run.source.committed == {(SCORES, 0): 2}
+    assert not any(entry[0] == "dead_lettered" for entry in run.steps)
 
 
-def test_a_stop_with_a_dead_inlet_leaves_the_batch_uncommitted_and_says_so() -> None:
-    corridor = Corridor([[score_record(10)]])
-    corridor.begin()
-    corridor.sink.slow = True
-    corridor.stream.turn()
-    corridor.stream.stop()
+def test_a_stop_while_the_inlet_is_down_leaves_the_batch_uncommitted_and_returns_false() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.start()
+    run.sink.slow = True
+    run.stream.run_once()
+    run.stream.stop()
 
-    settled = corridor.stream.run()
+    settled = run.stream.run()
 
     assert not settled
-    assert corridor.source.committed == {}
+    assert run.source.committed == {}
 
 
-def test_partitions_that_leave_are_drained_first() -> None:
-    corridor = Corridor([[score_record(10)]])
-    corridor.begin()
-    corridor.sink.slow = True
-    corridor.stream.turn()
-    corridor.sink.slow = False
+def test_partitions_are_drained_before_they_are_revoked() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.start()
+    run.sink.slow = True
+    run.stream.run_once()
+    run.sink.slow = False
 
-    corridor.stream.drain(sorted(corridor.source.assigned))
+    run.stream.drain(sorted(run.source.assigned))
 
-    assert [event.record.offset for event in corridor.sink.accepted] == [10]
-    assert corridor.stream.unsettled == 0
-
-
-def test_partitions_that_leave_while_a_stop_is_asked_for_are_drained_all_the_same() -> None:
-    corridor = Corridor([[score_record(10)]])
-    corridor.begin()
-    corridor.sink.slow = True
-    corridor.stream.turn()
-    corridor.stream.stop()
-    corridor.sink.slow = False
-
-    corridor.stream.drain(sorted(corridor.source.assigned))
-
-    assert [event.record.offset for event in corridor.sink.accepted] == [10]
-    assert corridor.stream.unsettled == 0
+    assert [event.record.offset for event in run.sink.accepted] == [10]
+    assert run.stream.unsettled == 0
 
 
-def test_a_drain_and_the_stop_that_follows_it_share_one_budget() -> None:
-    corridor = Corridor([[score_record(10)]])
-    corridor.begin()
-    corridor.sink.slow = True
-    corridor.stream.turn()
-    corridor.stream.stop()
-    began = corridor.clock.monotonic()
+def test_partitions_that_are_revoked_during_a_stop_are_drained_too() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.start()
+    run.sink.slow = True
+    run.stream.run_once()
+    run.stream.stop()
+    run.sink.slow = False
 
-    corridor.stream.drain(sorted(corridor.source.assigned))
-    corridor.stream.run()
+    run.stream.drain(sorted(run.source.assigned))
 
-    assert corridor.clock.monotonic() - began < 16
+    assert [event.record.offset for event in run.sink.accepted] == [10]
+    assert run.stream.unsettled == 0
 
 
-def test_every_record_consumed_has_exactly_one_fate() -> None:
+def test_a_drain_and_the_stop_that_follows_it_share_one_deadline() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.start()
+    run.sink.slow = True
+    run.stream.run_once()
+    run.stream.stop()
+    began = run.clock.monotonic()
+
+    run.stream.drain(sorted(run.source.assigned))
+    run.stream.run()
+
+    assert run.clock.monotonic() - began < 16
+
+
+def test_every_consumed_record_has_exactly_one_outcome() -> None:
     good, again = score_record(10), score_record(11)
     bad, tombstone = score_record(12, score=130), Record(SCORES, 0, 13, NOW_MS, b"k", None)
-    corridor = Corridor([[event_record(1), good, again, bad, tombstone]])
+    run = StreamRun([[event_record(1), good, again, bad, tombstone]])
 
-    corridor.run()
+    run.finish()
 
     outcomes = {
-        outcome: corridor.metrics.total("records_settled", outcome=outcome)
+        outcome: run.metrics.total("records_settled", outcome=outcome)
         for outcome in ("delivered", "duplicate", "dead_lettered", "filtered", "stored")
     }
     assert outcomes == {
@@ -292,153 +308,153 @@ def test_every_record_consumed_has_exactly_one_fate() -> None:
     }
 
 
-def test_what_was_not_sent_when_its_partition_left_is_left_to_the_new_owner() -> None:
-    corridor = Corridor([[score_record(10), score_record(11, person=2)]])
-    corridor.begin()
-    corridor.sink.slow = True
-    corridor.stream.turn()
-    assert corridor.stream.unsettled == 2
+def test_unsent_records_of_a_revoked_partition_are_left_to_the_new_owner() -> None:
+    run = StreamRun([[score_record(10), score_record(11, person=2)]])
+    run.start()
+    run.sink.slow = True
+    run.stream.run_once()
+    assert run.stream.unsettled == 2
 
-    corridor.source.assigned = frozenset()
-    corridor.stream.gone([Partition(SCORES, 0)])
-    corridor.sink.slow = False
-    corridor.stream.turn()
+    run.source.assigned = frozenset()
+    run.stream.revoked([Partition(SCORES, 0)])
+    run.sink.slow = False
+    run.stream.run_once()
 
-    assert corridor.sink.accepted == []
-    assert corridor.stream.unsettled == 0
-    assert corridor.metrics.total("score_run_records") == 0
+    assert run.sink.accepted == []
+    assert run.stream.unsettled == 0
+    assert run.metrics.total("score_run_records") == 0
 
 
-def test_what_another_topic_keeps_in_memory_does_not_count_as_delivered() -> None:
-    corridor = Corridor([[score_record(10)]])
-    corridor.begin()
-    corridor.sink.slow = True
-    corridor.stream.turn()
+def test_undelivered_scores_are_removed_from_state_that_another_topic_still_needs() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.start()
+    run.sink.slow = True
+    run.stream.run_once()
 
-    corridor.source.assigned = frozenset({Partition(EVENTS, 0)})
-    corridor.stream.gone([Partition(SCORES, 0)])
+    run.source.assigned = frozenset({Partition(EVENTS, 0)})
+    run.stream.revoked([Partition(SCORES, 0)])
 
-    ((_, person),) = corridor.state_store.persons.items()
+    ((_, person),) = run.state_store.persons.items()
     assert person.scores == {}
 
 
-def test_a_partition_that_is_lost_and_comes_back_is_sent_once() -> None:
-    corridor = Corridor([[score_record(10)]])
-    corridor.begin()
-    corridor.sink.slow = True
-    corridor.stream.turn()
+def test_a_partition_that_is_lost_and_assigned_again_is_sent_once() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.start()
+    run.sink.slow = True
+    run.stream.run_once()
 
-    corridor.source.lose(corridor.stream)
-    corridor.sink.slow = False
+    run.source.lose(run.stream)
+    run.sink.slow = False
     for _ in range(5):
-        corridor.stream.turn()
+        run.stream.run_once()
 
-    assert [event.record.offset for event in corridor.sink.accepted] == [10]
-    assert corridor.source.committed == {(SCORES, 0): 11}
-    assert corridor.metrics.value("records_settled", SCORES, "delivered") == 1
+    assert [event.record.offset for event in run.sink.accepted] == [10]
+    assert run.source.committed == {(SCORES, 0): 11}
+    assert run.metrics.value("records_settled", SCORES, "delivered") == 1
 
 
-def test_what_the_new_owner_rejects_too_is_not_buried_twice() -> None:
+def test_a_reject_of_a_lost_partition_is_dead_lettered_once() -> None:
     bad = Record(SCORES, 0, 11, NOW_MS, None, b"{")
-    corridor = Corridor([[score_record(10), bad]])
-    corridor.begin()
-    corridor.sink.slow = True
-    corridor.stream.turn()
+    run = StreamRun([[score_record(10), bad]])
+    run.start()
+    run.sink.slow = True
+    run.stream.run_once()
 
-    corridor.source.lose(corridor.stream)
-    corridor.sink.slow = False
+    run.source.lose(run.stream)
+    run.sink.slow = False
     for _ in range(5):
-        corridor.stream.turn()
+        run.stream.run_once()
 
-    assert corridor.dead_letters.buried == [11]
+    assert run.dead_letters.written == [11]
 
 
-def test_what_was_delivered_and_not_settled_when_its_partition_left_is_told() -> None:
+def test_delivered_events_of_a_lost_partition_are_logged_as_in_doubt() -> None:
     bad = Record(SCORES, 0, 12, NOW_MS, None, b"{")
-    corridor = Corridor([[score_record(10), score_record(11, person=2), bad]])
-    corridor.begin()
-    corridor.sink.slow = True
-    corridor.stream.turn()
-    corridor.dead_letters.unavailable_reason = "the topic is not writable"
-    corridor.sink.slow = False
-    corridor.stream.turn()
+    run = StreamRun([[score_record(10), score_record(11, person=2), bad]])
+    run.start()
+    run.sink.slow = True
+    run.stream.run_once()
+    run.dead_letters.unavailable_reason = "the topic is not writable"
+    run.sink.slow = False
+    run.stream.run_once()
 
     with structlog.testing.capture_logs() as lines:
-        corridor.source.lose(corridor.stream)
-        corridor.dead_letters.unavailable_reason = None
-        corridor.stream.turn()
+        run.source.lose(run.stream)
+        run.dead_letters.unavailable_reason = None
+        run.stream.run_once()
 
-    assert _told(lines) == [("upgrade", "uncommitted", f"{SCORES}/0/10-11", 2)]
-
-
-def test_what_is_in_doubt_is_told_when_its_batch_settles() -> None:
-    corridor = Corridor([[score_record(offset, person=offset) for offset in (10, 11, 12)]])
-    corridor.sink.doubt_next = 2
-
-    with structlog.testing.capture_logs() as lines:
-        corridor.run()
-
-    assert _told(lines) == [("upgrade", "reset", f"{SCORES}/0/10-11", 2)]
+    assert _in_doubt(lines) == [("upgrade", "uncommitted", f"{SCORES}/0/10-11", 2)]
 
 
-def test_a_stop_tells_what_was_under_way_and_how_long_each_phase_took() -> None:
-    corridor = Corridor([[score_record(10)]])
-    corridor.sink.slow = True
+def test_events_in_doubt_are_logged_when_their_batch_settles() -> None:
+    run = StreamRun([[score_record(offset, person=offset) for offset in (10, 11, 12)]])
+    run.sink.in_doubt_next = 2
 
     with structlog.testing.capture_logs() as lines:
-        settled = corridor.processor.run(until=lambda: corridor.stream.unsettled > 0)
+        run.finish()
+
+    assert _in_doubt(lines) == [("upgrade", "reset", f"{SCORES}/0/10-11", 2)]
+
+
+def test_a_stop_logs_unsettled_events_and_the_duration_of_each_phase() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.sink.slow = True
+
+    with structlog.testing.capture_logs() as lines:
+        settled = run.processor.run(until=lambda: run.stream.unsettled > 0)
 
     assert not settled
-    assert _told(lines) == [("upgrade", "stopped", f"{SCORES}/0/10", 1)]
-    phases = {line["part"]: line["seconds"] for line in lines if "phase" in line["event"]}
-    assert list(phases) == ["drain", "commit", "sink", "state", "forward", "dead_letters"]
+    assert _in_doubt(lines) == [("upgrade", "stopped", f"{SCORES}/0/10", 1)]
+    phases = {line["part"]: line["seconds"] for line in lines if line["code"] == "stop_phase_ended"}
+    assert list(phases) == ["drain", "commit", "sink", "state", "repartition", "dead_letters"]
     assert phases["drain"] >= 5
 
 
-def test_an_inlet_that_refuses_everything_stops_the_house_and_what_is_done_is_committed() -> None:
-    corridor = Corridor(
+def test_an_inlet_that_refuses_everything_stops_the_processor_and_settled_is_committed() -> None:
+    run = StreamRun(
         [[score_record(offset, person=offset)] for offset in range(1, 9)],
         {"dead_letter/stop_after_consecutive": 3},
     )
-    corridor.sink.refuse_next = 99
+    run.sink.refuse_next = 99
 
     with pytest.raises(StopError, match="refused by the inlet"):
-        corridor.processor.run()
+        run.processor.run()
 
-    assert corridor.dead_letters.buried[:3] == [1, 2, 3]
-    assert corridor.source.committed == {(SCORES, 0): len(corridor.dead_letters.buried) + 1}
+    assert run.dead_letters.written[:3] == [1, 2, 3]
+    assert run.source.committed == {(SCORES, 0): len(run.dead_letters.written) + 1}
 
 
-def test_a_limit_that_is_passed_again_while_the_house_stops_does_not_keep_it_from_leaving() -> None:
+def test_a_limit_that_is_exceeded_again_during_the_stop_does_not_prevent_it() -> None:
     polls = [[score_record(offset, person=offset)] for offset in range(1, 5)]
-    corridor = Corridor(polls, {"dead_letter/stop_after_consecutive": 1})
-    corridor.sink.slow = True
-    corridor.begin()
+    run = StreamRun(polls, {"dead_letter/stop_after_consecutive": 1})
+    run.sink.slow = True
+    run.start()
     for _ in polls:
-        corridor.stream.turn()
-    corridor.sink.slow, corridor.sink.refuse_next = False, 4
+        run.stream.run_once()
+    run.sink.slow, run.sink.refuse_next = False, 4
 
     with pytest.raises(StopError, match="refused by the inlet"):
-        corridor.processor.run()
+        run.processor.run()
 
-    assert corridor.source.committed == {(SCORES, 0): 5}
-    assert corridor.happened[-1] == ("left",)
+    assert run.source.committed == {(SCORES, 0): 5}
+    assert run.steps[-1] == ("left",)
 
 
-def test_the_age_of_what_a_context_knows_is_observed() -> None:
-    corridor = Corridor([[event_record(1, days_ago=9), event_record(2, days_ago=1)]])
-    corridor.source.add([score_record(10, days_ago=7)])
-    corridor.run()
+def test_the_age_of_the_newest_fact_in_a_context_is_observed() -> None:
+    run = StreamRun([[event_record(1, days_ago=9), event_record(2, days_ago=1)]])
+    run.source.add([score_record(10, days_ago=7)])
+    run.finish()
 
-    counts, total = corridor.metrics.histogram("join_match_age_seconds").snapshot()
+    counts, total = run.metrics.histogram("join_match_age_seconds").snapshot()
 
     assert counts[-1] == 1
     assert 86_400 < total < 3 * 86_400
 
 
-def _told(lines: Sequence[Mapping[str, Any]]) -> list[tuple[object, ...]]:
+def _in_doubt(lines: Sequence[Mapping[str, Any]]) -> list[tuple[object, ...]]:
     return [
-        (line["route"], line["cause"], line["places"], line["events"])
+        (line["route"], line["cause"], line["ranges"], line["events"])
         for line in lines
-        if line["event"] == "Events may be in the dataset twice."
+        if line["code"] == "events_in_doubt"
     ]

@@ -1,4 +1,4 @@
-"""The story of experience events that are keyed otherwise: round by the internal topic."""
+"""Experience events that are not keyed by their person, through the repartition topic."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tests.support.stream_run import (
     FACTS,
     NOW_MS,
     SCORES,
-    Corridor,
+    StreamRun,
     event_record,
     score_record,
 )
@@ -23,12 +23,12 @@ ID = b"%038d" % 1
 PERSON = b"ECID|" + ID
 
 
-def corridor_of(*polls: Sequence[Record], **changes: Any) -> Corridor:  # noqa: ANN401
+def run_of(*polls: Sequence[Record], **changes: Any) -> StreamRun:  # noqa: ANN401
     join = {f"join/{key}": value for key, value in changes.items()}
-    corridor = Corridor(polls, {"join/repartition_topic": FACTS, **join})
+    run = StreamRun(polls, {"join/repartition_topic": FACTS, **join})
     mine = [(SCORES, 0), (FACTS, 0), (EVENTS, 0), (EVENTS, 7)]
-    corridor.source.group = frozenset(Partition(*one) for one in mine)
-    return corridor
+    run.source.group = frozenset(Partition(*one) for one in mine)
+    return run
 
 
 def message(offset: int, value: bytes) -> Record:
@@ -36,7 +36,7 @@ def message(offset: int, value: bytes) -> Record:
 
 
 def scored_event(offset: int, **leaves: Any) -> Record:  # noqa: ANN401
-    """Return an experience event that carries a score, far from its person's partition."""
+    """Return an experience event that carries a score, on another partition than its person's."""
     event, score = event_record(offset), score_record(offset, **leaves)
     assert event.value is not None
     assert score.value is not None
@@ -44,87 +44,83 @@ def scored_event(offset: int, **leaves: Any) -> Record:  # noqa: ANN401
     return Record(EVENTS, 7, offset, NOW_MS, b"any", json.dumps(content).encode())
 
 
-def context_of(corridor: Corridor) -> dict[str, Any]:
-    context: dict[str, Any] = json.loads(corridor.sink.accepted[-1].body)["_acme"]["scoreContext"]
+def context_of(run: StreamRun) -> dict[str, Any]:
+    context: dict[str, Any] = json.loads(run.sink.accepted[-1].body)["_acme"]["scoreContext"]
     return context
 
 
-def test_an_experience_event_is_forwarded_to_its_person_and_then_committed() -> None:
-    corridor = corridor_of([event_record(1)])
+def test_an_experience_event_is_repartitioned_and_then_committed() -> None:
+    run = run_of([event_record(1)])
 
-    assert corridor.run()
+    assert run.finish()
 
-    ((key, value),) = corridor.repartition.written
+    ((key, value),) = run.repartition.written
     assert (key, decode(value).person) == (ID, PERSON)
-    assert corridor.state_store.durable == {}
-    assert corridor.happened.index(("repartitioned", 1)) < corridor.happened.index(
-        ("committed", [2])
-    )
-    assert corridor.metrics.value("records_settled", EVENTS, "repartitioned") == 1
+    assert run.state_store.durable == {}
+    assert run.steps.index(("repartitioned", 1)) < run.steps.index(("committed", [2]))
+    assert run.metrics.value("records_settled", EVENTS, "repartitioned") == 1
 
 
-def test_messages_have_the_person_s_namespace_in_their_key_where_scores_have() -> None:
-    corridor = corridor_of([event_record(1)], repartition_key="namespaced")
+def test_the_key_of_a_message_has_the_namespace_where_keys_of_scores_have_it() -> None:
+    run = run_of([event_record(1)], repartition_key="namespaced")
 
-    corridor.run()
+    run.finish()
 
-    assert corridor.repartition.written[0][0] == PERSON
+    assert run.repartition.written[0][0] == PERSON
 
 
-def test_an_internal_topic_that_cannot_be_written_holds_and_loses_nothing() -> None:
-    corridor = corridor_of([event_record(1)])
-    corridor.begin()
-    corridor.repartition.unavailable_reason = "the topic is not writable"
+def test_nothing_is_committed_while_the_repartition_topic_cannot_be_written() -> None:
+    run = run_of([event_record(1)])
+    run.start()
+    run.repartition.unavailable_reason = "the topic is not writable"
 
     for _ in range(50):
-        corridor.stream.turn()
-    assert corridor.source.committed == {}
-    assert "forward" in corridor.source.causes
+        run.stream.run_once()
+    assert run.source.committed == {}
+    assert "repartition" in run.source.causes
 
-    corridor.repartition.unavailable_reason = None
+    run.repartition.unavailable_reason = None
     for _ in range(5):
-        corridor.stream.turn()
-    assert corridor.source.committed == {(EVENTS, 0): 2}
-    assert corridor.dead_letters.buried == []
+        run.stream.run_once()
+    assert run.source.committed == {(EVENTS, 0): 2}
+    assert run.dead_letters.written == []
 
 
-def test_a_fact_that_was_forwarded_is_in_the_score_event() -> None:
+def test_a_repartitioned_fact_is_in_the_score_event() -> None:
     fact = Fact(NOW_MS - 8 * 86_400_000, "event-1", "web", ("webVisit",), page="Plans")
-    corridor = corridor_of(
-        [message(3, encode(RepartitionMessage(PERSON, fact)))], [score_record(10)]
-    )
+    run = run_of([message(3, encode(RepartitionMessage(PERSON, fact)))], [score_record(10)])
 
-    corridor.run()
+    run.finish()
 
-    assert context_of(corridor)["lastPageName"] == "Plans"
-    assert corridor.metrics.value("records_settled", FACTS, "stored") == 1
+    assert context_of(run)["lastPageName"] == "Plans"
+    assert run.metrics.value("records_settled", FACTS, "stored") == 1
 
 
-def test_a_fact_that_is_forwarded_twice_counts_once() -> None:
-    first = corridor_of([event_record(1), event_record(1)])
-    first.run()
+def test_a_fact_that_is_repartitioned_twice_counts_once() -> None:
+    first = run_of([event_record(1), event_record(1)])
+    first.finish()
     messages = [message(at, value) for at, (_, value) in enumerate(first.repartition.written)]
-    corridor = corridor_of(messages, [score_record(10)])
+    run = run_of(messages, [score_record(10)])
 
-    corridor.run()
+    run.finish()
 
     assert len(messages) == 2
-    assert context_of(corridor)["eventCounts"] == {"webVisit": 1}
+    assert context_of(run)["eventCounts"] == {"webVisit": 1}
 
 
 @pytest.mark.parametrize("value", [b"{}", b"\x01", b"\x02\x91\xc4\x06ECID|1"])
-def test_a_broken_message_is_buried_as_malformed(value: bytes) -> None:
-    corridor = corridor_of([message(3, value)])
+def test_a_broken_message_is_dead_lettered_as_malformed(value: bytes) -> None:
+    run = run_of([message(3, value)])
 
-    corridor.run()
+    run.finish()
 
-    assert ("buried", 3, "malformed") in corridor.happened
-    assert corridor.source.committed == {(FACTS, 0): 4}
+    assert ("dead_lettered", 3, "malformed") in run.steps
+    assert run.source.committed == {(FACTS, 0): 4}
 
 
-def test_a_message_from_the_far_future_or_past_harms_nobody() -> None:
+def test_a_message_from_the_far_future_or_past_changes_no_context() -> None:
     ends = [2**63 - 1, -(2**63), 2**64 - 1]
-    corridor = corridor_of(
+    run = run_of(
         [
             message(at, encode(RepartitionMessage(PERSON, Fact(end, "x"))))
             for at, end in enumerate(ends)
@@ -132,66 +128,66 @@ def test_a_message_from_the_far_future_or_past_harms_nobody() -> None:
         [score_record(10)],
     )
 
-    corridor.run()
+    run.finish()
 
-    assert context_of(corridor)["contextStatus"] == "none"
-    assert corridor.metrics.value("records_filtered", "event_in_future") == 2
+    assert context_of(run)["contextStatus"] == "none"
+    assert run.metrics.value("records_filtered", "event_in_future") == 2
 
 
-def test_a_score_in_an_experience_event_is_sent_from_where_its_person_lives() -> None:
-    first = corridor_of([scored_event(1)])
-    first.run()
+def test_a_score_in_an_experience_event_is_sent_from_the_partition_of_its_person() -> None:
+    first = run_of([scored_event(1)])
+    first.finish()
     assert first.sink.accepted == []
     ((_, value),) = first.repartition.written
     again = message(4, value)
 
-    corridor = corridor_of([message(3, value), again])
-    corridor.run()
+    run = run_of([message(3, value), again])
+    run.finish()
 
-    assert [event.record.offset for event in corridor.sink.accepted] == [3]
-    assert context_of(corridor)["eventCounts"] == {"webVisit": 1}
-    assert set(corridor.state_store.durable) == {(0, PERSON)}
-    assert corridor.metrics.value("records_settled", FACTS, "duplicate") == 1
-
-
-def test_a_bad_score_in_an_experience_event_is_buried_with_its_own_record() -> None:
-    corridor = corridor_of([scored_event(1, score=130)])
-
-    corridor.run()
-
-    assert ("buried", 1, "bad_score") in corridor.happened
-    assert [decode(value).scores for _, value in corridor.repartition.written] == [()]
-    assert corridor.metrics.value("records_settled", EVENTS, "dead_lettered") == 1
+    assert [event.record.offset for event in run.sink.accepted] == [3]
+    assert context_of(run)["eventCounts"] == {"webVisit": 1}
+    assert set(run.state_store.durable) == {(0, PERSON)}
+    assert run.metrics.value("records_settled", FACTS, "duplicate") == 1
 
 
-def test_a_record_too_large_to_be_forwarded_is_buried_and_does_not_hold_the_others() -> None:
+def test_a_bad_score_in_an_experience_event_dead_letters_the_original_record() -> None:
+    run = run_of([scored_event(1, score=130)])
+
+    run.finish()
+
+    assert ("dead_lettered", 1, "bad_score") in run.steps
+    assert [decode(value).scores for _, value in run.repartition.written] == [()]
+    assert run.metrics.value("records_settled", EVENTS, "dead_lettered") == 1
+
+
+def test_a_record_too_large_to_repartition_is_dead_lettered_and_others_go_on() -> None:
     factors = [{"code": "x" * 950_000, "value": "1", "importance": "high"}]
-    corridor = corridor_of([scored_event(1, influentialFactors=factors), event_record(2)])
+    run = run_of([scored_event(1, influentialFactors=factors), event_record(2)])
 
-    corridor.run()
+    run.finish()
 
-    assert ("buried", 1, "too_large") in corridor.happened
-    assert len(corridor.repartition.written) == 1
+    assert ("dead_lettered", 1, "too_large") in run.steps
+    assert len(run.repartition.written) == 1
 
 
-def test_partitions_of_experience_events_are_nobody_s_home() -> None:
-    corridor = corridor_of([event_record(1)])
-    corridor.begin()
-    corridor.stream.turn()
-    assert corridor.state_store.owned == {0}
+def test_partitions_of_repartitioned_events_have_no_state() -> None:
+    run = run_of([event_record(1)])
+    run.start()
+    run.stream.run_once()
+    assert run.state_store.assigned_numbers == {0}
 
     left = frozenset({Partition(EVENTS, 0), Partition(EVENTS, 7)})
-    corridor.source.assigned -= left
-    corridor.stream.gone(sorted(left))
-    assert corridor.state_store.owned == {0}
+    run.source.assigned -= left
+    run.stream.revoked(sorted(left))
+    assert run.state_store.assigned_numbers == {0}
 
 
-def test_scores_that_are_keyed_otherwise_than_messages_are_counted() -> None:
+def test_scores_with_another_key_than_messages_are_counted_as_misplaced() -> None:
     stray = score_record(10)
     right = score_record(11, person=2)
     right = Record(SCORES, 0, 11, NOW_MS, b"%038d" % 2, right.value)
-    corridor = corridor_of([stray, right])
+    run = run_of([stray, right])
 
-    corridor.run()
+    run.finish()
 
-    assert corridor.metrics.value("misplaced_records", SCORES) == 1
+    assert run.metrics.value("misplaced_records", SCORES) == 1

@@ -1,4 +1,4 @@
-"""A clock that moves by hand."""
+"""A clock that tests set by hand."""
 
 __all__ = ["ManualClock"]
 
@@ -20,6 +20,6 @@ class ManualClock:
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass, at once."""
+        """Move the time forward by so many seconds, at once."""
         self.seconds += seconds
         self.wall_ms += round(seconds * 1000)

@@ -1,4 +1,4 @@
-"""Scores, persons and an enricher for tests of what becomes of them."""
+"""Scores, persons and an enricher for tests of score events."""
 
 import json
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ __all__ = [
     "delivered",
     "enricher_with",
     "fact",
-    "leaves_in",
+    "model_in",
     "person_of",
     "score_of",
 ]
@@ -51,10 +51,10 @@ def enricher_with(changes: Mapping[str, Any] | None = None) -> Enricher:
 
 
 def body_of(
-    enricher: Enricher, prepared: PreparedScore, known: Person | None, status: ContextStatus
+    enricher: Enricher, prepared: PreparedScore, person: Person | None, status: ContextStatus
 ) -> bytes:
-    """Return the encoded event of a prepared score; raises the Reject it comes to."""
-    event = enricher.event(prepared, known, status)
+    """Return the encoded event of a prepared score; RejectError where it is rejected."""
+    event = enricher.event(prepared, person, status)
     (body,) = enricher.encode([(prepared, event)])
     if isinstance(body, Reject):
         reject = body
@@ -65,7 +65,7 @@ def body_of(
 
 
 def score_of(**changes: Any) -> Score:  # noqa: ANN401  any field of a score
-    """Return a full score, changed as asked."""
+    """Return a score with all fields, with these changes."""
     fields: dict[str, Any] = {
         "model": "Likelihood to upgrade account",
         "identities": (ECID,),
@@ -92,10 +92,10 @@ def delivered(days_before: float, score: float, bucket: str) -> DeliveredScore:
     )
 
 
-def person_of(*known: Fact | DeliveredScore, model: str = MODEL_KEY) -> Person:
-    """Return a person of whom this is known."""
+def person_of(*stored: Fact | DeliveredScore, model: str = MODEL_KEY) -> Person:
+    """Return a person with these facts and delivered scores."""
     person = Person()
-    for one in known:
+    for one in stored:
         if isinstance(one, Fact):
             person = with_fact(person, one, _LIMITS)
         else:
@@ -109,7 +109,7 @@ def context_in(body: bytes) -> dict[str, Any]:
     return context
 
 
-def leaves_in(body: bytes, key: str = MODEL_KEY) -> dict[str, Any]:
+def model_in(body: bytes, key: str = MODEL_KEY) -> dict[str, Any]:
     """Return the prediction's own fields of an encoded event."""
-    leaves: dict[str, Any] = json.loads(body)["_acme"]["CustomerAI"][key]
-    return leaves
+    fields: dict[str, Any] = json.loads(body)["_acme"]["CustomerAI"][key]
+    return fields

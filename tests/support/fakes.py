@@ -1,33 +1,35 @@
-"""Fakes for the doors of the corridor: small, honest, all writing to one list."""
+"""Fakes of the components of a stream: small implementations that record to one list of steps."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from processor.components import AssignmentListener, RejectLimit
-from processor.domain.errors import InvariantError
-from processor.domain.event import ScoreEvent
+from processor.components import RecordReader, RejectLimit
+from processor.domain.errors import InvariantError, UnavailableError
+from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reason, Reject, Stage
-from processor.domain.record import Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Record
 from processor.state.person import Person, PersonKey, without_score
 
 __all__ = [
-    "FakeDeadLetters",
+    "FakeDeadLetterSink",
     "FakeDelivery",
-    "FakeForward",
-    "FakeMemory",
     "FakePending",
-    "FakePolled",
+    "FakePoll",
+    "FakeReader",
+    "FakeRepartitionSink",
     "FakeSink",
     "FakeSource",
-    "Happened",
+    "FakeStateStore",
+    "Steps",
 ]
 
-Happened = list[tuple[object, ...]]
+Steps = list[tuple[object, ...]]
+"""What happened, in order: the name of a step, then its details."""
 
 
-class FakePolled:
-    """One poll: its records, which of them waited too long, and the assignment it is from."""
+class FakePoll:
+    """One poll: its records, the indexes of those that timed out, and its assignment's epoch."""
 
     def __init__(
         self, records: Sequence[Record], timed_out: frozenset[int] = frozenset(), epoch: int = 0
@@ -36,13 +38,13 @@ class FakePolled:
         self.timed_out = timed_out
         self.epoch = epoch
 
-    def without(self, gone: AbstractSet[Partition]) -> "FakePolled":
-        kept = [each for each in self.records if (each.topic, each.partition) not in gone]
-        return FakePolled(kept, epoch=self.epoch)
+    def without(self, gone: AbstractSet[Partition]) -> "FakePoll":
+        records = [each for each in self.records if (each.topic, each.partition) not in gone]
+        return FakePoll(records, epoch=self.epoch)
 
 
 class FakePending:
-    """Done when told so, or when its question says so."""
+    """Done when the function it is given returns True."""
 
     def __init__(self, done: Callable[[], bool]) -> None:
         self._done = done
@@ -52,17 +54,33 @@ class FakePending:
         return self._done()
 
 
-class FakeSource:
-    """Polls what was queued, a list a poll; nothing while held; commits the settled prefix.
+class FakeReader:
+    """Reads as a real reader does; has no schemas while `unavailable_reason` is set."""
 
-    It is given `group` by its first poll. What was polled and not committed when its partitions
-    went is polled again: by itself when all were lost and came back, or by the `next_member`. What
-    is settled of an assignment that is over is ignored.
+    def __init__(self, reader: RecordReader) -> None:
+        self.unavailable_reason: str | None = None
+        self._reader = reader
+
+    def fetch_schemas(self, records: Sequence[Record]) -> None:
+        if self.unavailable_reason is not None:
+            raise UnavailableError("registry", self.unavailable_reason)
+        self._reader.fetch_schemas(records)
+
+    def read(self, record: Record) -> DecodedRecord:
+        return self._reader.read(record)
+
+
+class FakeSource:
+    """Polls the queued lists one by one, nothing while paused; commits the settled prefix.
+
+    Its first poll assigns the partitions of `group`. Records that were polled and not committed
+    when their partitions were revoked are polled again: by the same source where all were lost and
+    assigned again, or by the `next_member`. Settling a poll of an earlier assignment is ignored.
     """
 
-    def __init__(self, happened: Happened, polls: Iterable[Sequence[Record]] = ()) -> None:
-        self.happened = happened
-        self.polls = deque(FakePolled(records) for records in polls)
+    def __init__(self, steps: Steps, polls: Iterable[Sequence[Record]] = ()) -> None:
+        self.steps = steps
+        self.polls = deque(FakePoll(records) for records in polls)
         self.causes: set[str] = set()
         self.group = frozenset(map(Partition, ("customer-ai-scores", "experience-events"), (0, 0)))
         self.assigned: frozenset[Partition] = frozenset()
@@ -76,88 +94,88 @@ class FakeSource:
         self._epoch = 0
 
     def add(self, records: Sequence[Record]) -> None:
-        self.polls.append(FakePolled(records))
+        self.polls.append(FakePoll(records))
 
-    def start(self, follower: AssignmentListener) -> None:
-        self.happened.append(("joined",))
-        self._joining = follower
+    def start(self, listener: AssignmentListener) -> None:
+        self.steps.append(("joined",))
+        self._joining = listener
 
-    def poll(self, seconds: float) -> FakePolled:
+    def poll(self, seconds: float) -> FakePoll:
         assert seconds >= 0
         if self._joining is not None:
-            follower, self._joining, self.assigned = self._joining, None, self.group
-            follower.assigned(sorted(self.assigned))
+            listener, self._joining, self.assigned = self._joining, None, self.group
+            listener.assigned(sorted(self.assigned))
         if self.causes or not self.polls:
-            return FakePolled([])
+            return FakePoll([])
         polled = self.polls.popleft()
         polled.epoch = self._epoch
         self._uncommitted += polled.records
-        self.happened.append(("polled", [record.offset for record in polled.records]))
+        self.steps.append(("polled", [record.offset for record in polled.records]))
         return polled
 
-    def settle(self, polled: FakePolled) -> frozenset[Partition]:
-        places = frozenset(_place(record) for record in polled.records)
-        gone = places if polled.epoch != self._epoch else places - self.assigned
-        self._settled |= {each.origin for each in polled.records if _place(each) not in gone}
+    def settle(self, polled: FakePoll) -> frozenset[Partition]:
+        partitions = frozenset(map(_partition, polled.records))
+        gone = partitions if polled.epoch != self._epoch else partitions - self.assigned
+        self._settled |= {each.origin for each in polled.records if _partition(each) not in gone}
         return gone
 
     def commit(self) -> None:
-        ends, ended = dict(self.committed), set[Partition]()
+        offsets, blocked = dict(self.committed), set[Partition]()
         for record in self._uncommitted:
-            place = _place(record)
+            partition = _partition(record)
             if record.origin not in self._settled:
-                ended.add(place)
-            elif place not in ended:
-                ends[place] = record.offset + 1
-        if ends != self.committed:
-            self.committed = ends
-            self._uncommitted = [each for each in self._uncommitted if self._open(each)]
-            self.happened.append(("committed", sorted(ends.values())))
+                blocked.add(partition)
+            elif partition not in blocked:
+                offsets[partition] = record.offset + 1
+        if offsets != self.committed:
+            self.committed = offsets
+            self._uncommitted = [each for each in self._uncommitted if self._is_uncommitted(each)]
+            self.steps.append(("committed", sorted(offsets.values())))
 
-    def lose(self, follower: AssignmentListener) -> None:
-        """Lose all partitions, without a commit, and get them back at once."""
+    def lose(self, listener: AssignmentListener) -> None:
+        """Lose all partitions, without a commit, and have them assigned again at once."""
         lost, self.assigned = self.assigned, frozenset()
         if lost:
             self._rewind()
-            follower.gone(sorted(lost))
+            listener.revoked(sorted(lost))
             self.assigned = lost
-            follower.assigned(sorted(lost))
+            listener.assigned(sorted(lost))
 
     def next_member(self) -> "FakeSource":
-        """Return who goes on where the group left off, once this one is closed."""
+        """Return a source that continues from the group's commits, once this one is closed."""
         self._rewind()
-        other = FakeSource(self.happened)
+        other = FakeSource(self.steps)
         other.polls, other.group, other.committed = self.polls, self.group, self.committed
         return other
 
     def pause(self, cause: str) -> None:
         self.causes.add(cause)
-        self.happened.append(("held", cause))
+        self.steps.append(("paused", cause))
 
     def resume(self, cause: str) -> None:
         self.causes.discard(cause)
-        self.happened.append(("released", cause))
+        self.steps.append(("resumed", cause))
 
     def close(self, seconds: float) -> bool:
         assert seconds >= 0
         if self.confirms:
             self.commit()
         self.assigned = frozenset()
-        self.happened.append(("left",))
+        self.steps.append(("left",))
         return self.confirms
 
-    def _open(self, record: Record) -> bool:
-        return record.offset >= self.committed.get(_place(record), 0)
+    def _is_uncommitted(self, record: Record) -> bool:
+        return record.offset >= self.committed.get(_partition(record), 0)
 
     def _rewind(self) -> None:
         if self._uncommitted:
-            self.polls.appendleft(FakePolled(self._uncommitted))
+            self.polls.appendleft(FakePoll(self._uncommitted))
         self._uncommitted, self._settled = [], set()
         self._epoch += 1
 
 
 class FakeDelivery:
-    """Done once the sink has answered, or all of it was forgotten."""
+    """Done once the sink has answered, or all its events were forgotten."""
 
     def __init__(self, sink: "FakeSink", events: Sequence[ScoreEvent]) -> None:
         self._sink = sink
@@ -169,9 +187,8 @@ class FakeDelivery:
 
     def forget(self, partitions: AbstractSet[Partition]) -> None:
         if not self._answered:
-            kept = [e for e in self.events if _place(e.record) not in partitions]
-            self._answered = not kept
-            self.events = kept
+            self.events = [e for e in self.events if _partition(e.record) not in partitions]
+            self._answered = not self.events
 
     def stop(self) -> None:
         if not self._answered and self._sink.slow:
@@ -186,15 +203,15 @@ class FakeDelivery:
 
 
 class FakeSink:
-    """Accepts all but the next few it was told to refuse; nothing while holding or slow."""
+    """Accepts events but for the next `refuse_next`; answers nothing while unavailable or slow."""
 
-    def __init__(self, happened: Happened) -> None:
-        self.happened = happened
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
         self.unavailable_reason: str | None = None
         self.slow = False
         self.refuse_next = 0
         self.accepted: list[ScoreEvent] = []
-        self.doubt_next = 0
+        self.in_doubt_next = 0
         self._deliveries: list[FakeDelivery] = []
         self._closed = False
 
@@ -216,8 +233,8 @@ class FakeSink:
 
     def answer(self, delivery: FakeDelivery) -> None:
         for event in delivery.events:
-            if self.doubt_next:
-                self.doubt_next -= 1
+            if self.in_doubt_next:
+                self.in_doubt_next -= 1
                 delivery.in_doubt.append((event, "reset"))
             if self.refuse_next:
                 self.refuse_next -= 1
@@ -226,23 +243,23 @@ class FakeSink:
             else:
                 delivery.accepted.append(event)
         self.accepted += delivery.accepted
-        self.happened.append(("delivered", [event.record.offset for event in delivery.accepted]))
+        self.steps.append(("delivered", [event.record.offset for event in delivery.accepted]))
 
     def close(self, seconds: float) -> None:
-        """Close; what was under way then is in doubt, and nothing is answered any more."""
+        """Close: events that are in flight then are in doubt, and nothing is answered any more."""
         assert seconds >= 0
         self._closed = True
         for delivery in self._deliveries:
             delivery.stop()
 
 
-class FakeDeadLetters:
-    """Buries letters at once, or at a later poll where it is holding or slow."""
+class FakeDeadLetterSink:
+    """Writes dead letters at once, or at a later poll while it is unavailable or slow."""
 
-    def __init__(self, happened: Happened, guard: RejectLimit) -> None:
-        self.happened = happened
-        self.guard = guard
-        self.buried: list[int] = []
+    def __init__(self, steps: Steps, limit: RejectLimit) -> None:
+        self.steps = steps
+        self.limit = limit
+        self.written: list[int] = []
         self.rejects: list[Reject] = []
         self.unavailable_reason: str | None = None
         self.slow = False
@@ -260,9 +277,9 @@ class FakeDeadLetters:
         for waiting in self._unwritten:
             while waiting:
                 record, reject = waiting.popleft()
-                self.buried.append(record.offset)
+                self.written.append(record.offset)
                 self.rejects.append(reject)
-                self.happened.append(("buried", record.offset, reject.reason.value))
+                self.steps.append(("dead_lettered", record.offset, reject.reason.value))
         self._unwritten.clear()
 
     def close(self, seconds: float) -> bool:
@@ -271,14 +288,14 @@ class FakeDeadLetters:
         return not any(self._unwritten)
 
 
-class FakeMemory:
-    """Keeps persons in a dictionary; what is staged is seen at once and durable when remembered.
+class FakeStateStore:
+    """Keeps persons in a dictionary: staged changes are loaded at once, and durable once stored.
 
-    While it is holding nothing becomes durable. `durable` is what a `successor` begins with.
+    While it is unavailable nothing becomes durable. `durable` is what a `successor` starts with.
     """
 
-    def __init__(self, happened: Happened, durable: dict[PersonKey, Person] | None = None) -> None:
-        self.happened = happened
+    def __init__(self, steps: Steps, durable: dict[PersonKey, Person] | None = None) -> None:
+        self.steps = steps
         self.unavailable_reason: str | None = None
         self.persons: dict[PersonKey, Person] = {}
         self.durable: dict[PersonKey, Person] = {} if durable is None else durable
@@ -286,32 +303,32 @@ class FakeMemory:
         self._waiting: deque[int] = deque()
         self.withdrawn: list[str] = []
         self.restoring = False
-        self.owned: set[int] = set()
+        self.assigned_numbers: set[int] = set()
 
-    def successor(self) -> "FakeMemory":
-        """Return another replica's memory on the same changelog."""
-        return FakeMemory(self.happened, self.durable)
+    def successor(self) -> "FakeStateStore":
+        """Return another replica's state store on the same changelog."""
+        return FakeStateStore(self.steps, self.durable)
 
     def ready(self, partition: int) -> bool:
-        return partition in self.owned and not self.restoring
+        return partition in self.assigned_numbers and not self.restoring
 
     def assign(self, partitions: Iterable[int]) -> None:
-        new = set(partitions) - self.owned
-        self.owned |= new
+        new = set(partitions) - self.assigned_numbers
+        self.assigned_numbers |= new
         self.persons |= {key: person for key, person in self.durable.items() if key[0] in new}
 
     def revoke(self, partitions: Iterable[int]) -> None:
         gone = set(partitions)
-        self.owned -= gone
+        self.assigned_numbers -= gone
         for persons in (*self._staged.values(), self.persons):
             for key in [key for key in persons if key[0] in gone]:
                 del persons[key]
 
     def load(self, keys: Iterable[PersonKey]) -> dict[PersonKey, Person]:
-        asked = list(keys)
-        if not all(self.ready(partition) for partition, _ in asked):
+        wanted = list(keys)
+        if not all(self.ready(partition) for partition, _ in wanted):
             raise InvariantError("A partition is not restored.")
-        return {key: self.persons[key] for key in asked if key in self.persons}
+        return {key: self.persons[key] for key in wanted if key in self.persons}
 
     def stage(self, changes: Mapping[PersonKey, Person]) -> int:
         self.persons.update(changes)
@@ -322,10 +339,10 @@ class FakeMemory:
     def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
         assert ticket in self._staged
         self.withdrawn += [event.id for event in refused]
-        since = [persons for one, persons in self._staged.items() if one >= ticket]
+        later = [persons for one, persons in self._staged.items() if one >= ticket]
         for event in refused:
             key = event.record.partition, event.person
-            for persons in (*since, self.persons):
+            for persons in (*later, self.persons):
                 if key in persons:
                     persons[key] = _without(persons[key], event)
 
@@ -339,30 +356,30 @@ class FakeMemory:
             changes = self._staged[self._waiting.popleft()]
             self.durable.update(changes)
             if changes:
-                self.happened.append(("stored", len(changes)))
+                self.steps.append(("stored", len(changes)))
 
     def close(self, seconds: float) -> None:
         assert seconds >= 0
         self.poll()
 
 
-class FakeForward:
-    """Takes messages at once, unless it is holding."""
+class FakeRepartitionSink:
+    """Writes messages at once, unless it is unavailable."""
 
-    def __init__(self, happened: Happened) -> None:
-        self.happened = happened
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
         self.unavailable_reason: str | None = None
         self.written: list[tuple[bytes, bytes]] = []
 
     def send(self, messages: Sequence[tuple[bytes, bytes]]) -> FakePending:
-        left = list(messages)
+        unwritten = list(messages)
 
         def done() -> bool:
-            if left and self.unavailable_reason is None:
-                self.written += left
-                self.happened.append(("repartitioned", len(left)))
-                left.clear()
-            return not left
+            if unwritten and self.unavailable_reason is None:
+                self.written += unwritten
+                self.steps.append(("repartitioned", len(unwritten)))
+                unwritten.clear()
+            return not unwritten
 
         return FakePending(done)
 
@@ -374,7 +391,7 @@ class FakeForward:
         return True
 
 
-def _place(record: Record) -> Partition:
+def _partition(record: Record) -> Partition:
     return Partition(record.topic, record.partition)
 
 

@@ -1,4 +1,4 @@
-"""Score records in Confluent-framed Avro, as a connector that knows its schema writes them."""
+"""Score records in Confluent-framed Avro, as a connector with a schema registry writes them."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""A scripted inlet and token service on loopback: real sockets, every way to answer badly."""
+"""A scripted inlet and token service on loopback: real sockets, every kind of bad answer."""
 
 import asyncio
 import json
@@ -12,18 +12,17 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 __all__ = [
-    "Act",
     "FakeInlet",
+    "Reaction",
     "Request",
     "accepts",
     "answers",
-    "cuts",
     "drips",
     "hangs",
     "items",
     "refuses",
     "resets",
-    "speaks",
+    "writes",
 ]
 
 
@@ -38,34 +37,34 @@ class Request:
     ids: list[str] = field(default_factory=list)
 
 
-Act: TypeAlias = Callable[[Request, asyncio.StreamWriter, "FakeInlet"], Awaitable[None]]
+Reaction: TypeAlias = Callable[[Request, asyncio.StreamWriter, "FakeInlet"], Awaitable[None]]
 
 
 def items(
     request: Request, refused: dict[int, dict[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
     """Return the items of a 207 for a request, with some of them as given."""
-    spoken = refused or {}
+    statuses = refused or {}
     return [
-        {"xactionId": f"9341f8eb-0000-{i}"} | spoken.get(i, {}) for i in range(len(request.ids))
+        {"xactionId": f"9341f8eb-0000-{i}"} | statuses.get(i, {}) for i in range(len(request.ids))
     ]
 
 
 def answers(
     status: int, body: bytes | str | dict[str, Any] = b"", *, wait: float = 0, **headers: str
-) -> Act:
+) -> Reaction:
     """Answer with this status and body."""
     raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else None
     raw = json.dumps(body).encode() if raw is None else raw
     head = {"Content-Length": str(len(raw))} | {k.replace("_", "-"): v for k, v in headers.items()}
 
-    async def act(_: Request, writer: asyncio.StreamWriter, __: "FakeInlet") -> None:
+    async def react(_: Request, writer: asyncio.StreamWriter, __: "FakeInlet") -> None:
         await asyncio.sleep(wait)
         lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
-        writer.write(f"HTTP/1.1 {status} Said\r\n{lines}\r\n".encode() + raw)
+        writer.write(f"HTTP/1.1 {status} Reason\r\n{lines}\r\n".encode() + raw)
         await writer.drain()
 
-    return act
+    return react
 
 
 def accepts(
@@ -73,99 +72,94 @@ def accepts(
     *,
     wait: float = 0,
     order: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = list,
-) -> Act:
-    """Take every event but those listed, and answer 207 with the items in this order."""
+) -> Reaction:
+    """Accept every event but those listed, and answer 207 with the items in this order."""
 
-    async def act(request: Request, writer: asyncio.StreamWriter, inlet: "FakeInlet") -> None:
-        inlet.taken += [id_ for i, id_ in enumerate(request.ids) if i not in (refused or {})]
-        said = {"inletId": "i", "batchId": "b", "responses": order(items(request, refused))}
-        await answers(207, said, wait=wait)(request, writer, inlet)
+    async def react(request: Request, writer: asyncio.StreamWriter, inlet: "FakeInlet") -> None:
+        inlet.accepted += [id_ for i, id_ in enumerate(request.ids) if i not in (refused or {})]
+        body = {"inletId": "i", "batchId": "b", "responses": order(items(request, refused))}
+        await answers(207, body, wait=wait)(request, writer, inlet)
 
-    return act
+    return react
 
 
-def refuses(is_bad: Callable[[str], bool]) -> Act:
-    """Answer 400 to a whole request that holds a bad event, and take the others."""
+def refuses(is_bad: Callable[[str], bool]) -> Reaction:
+    """Answer 400 to a whole request with a bad event, and accept the others."""
 
-    async def act(request: Request, writer: asyncio.StreamWriter, inlet: "FakeInlet") -> None:
+    async def react(request: Request, writer: asyncio.StreamWriter, inlet: "FakeInlet") -> None:
         if any(is_bad(id_) for id_ in request.ids):
-            said = {"title": "Invalid XDM Message Format", "status": 400}
-            await answers(400, said)(request, writer, inlet)
+            body = {"title": "Invalid XDM Message Format", "status": 400}
+            await answers(400, body)(request, writer, inlet)
         else:
             await accepts()(request, writer, inlet)
 
-    return act
+    return react
 
 
-def speaks(raw: bytes) -> Act:
-    """Write these bytes, whatever they are, and close."""
+def writes(raw: bytes) -> Reaction:
+    """Write these bytes and close."""
 
-    async def act(_: Request, writer: asyncio.StreamWriter, __: "FakeInlet") -> None:
+    async def react(_: Request, writer: asyncio.StreamWriter, __: "FakeInlet") -> None:
         writer.write(raw)
         await writer.drain()
         writer.close()
 
-    return act
+    return react
 
 
-def cuts(*, taken: bool) -> Act:
-    """Reset the connection instead of answering, with the events taken or not."""
+def resets(*, accepted: bool = False) -> Reaction:
+    """Reset the connection instead of answering, with the events accepted or not."""
 
-    async def act(request: Request, writer: asyncio.StreamWriter, inlet: "FakeInlet") -> None:
-        inlet.taken += request.ids if taken else []
+    async def react(request: Request, writer: asyncio.StreamWriter, inlet: "FakeInlet") -> None:
+        inlet.accepted += request.ids if accepted else []
         writer.transport.abort()
 
-    return act
+    return react
 
 
-def resets() -> Act:
-    """Reset the connection without having taken anything."""
-    return cuts(taken=False)
+def drips(raw: bytes, every: float) -> Reaction:
+    """Write one byte at a time, with a pause after each."""
 
-
-def drips(raw: bytes, every: float) -> Act:
-    """Write one byte at a time for ever and ever."""
-
-    async def act(_: Request, writer: asyncio.StreamWriter, __: "FakeInlet") -> None:
+    async def react(_: Request, writer: asyncio.StreamWriter, __: "FakeInlet") -> None:
         for byte in raw:
             writer.write(bytes([byte]))
             await writer.drain()
             await asyncio.sleep(every)
 
-    return act
+    return react
 
 
-def hangs() -> Act:
+def hangs() -> Reaction:
     """Never answer."""
 
-    async def act(_: Request, writer: asyncio.StreamWriter, __: "FakeInlet") -> None:
+    async def react(_: Request, writer: asyncio.StreamWriter, __: "FakeInlet") -> None:
         await writer.wait_closed()
 
-    return act
+    return react
 
 
 class FakeInlet:
-    """Plays `script` one act a request, then `default`; tokens by `ims_script`, then good ones.
+    """Plays `script`, then `default`, one reaction a request; `ims_script` for tokens.
 
-    `taken` are the ids of all events that were taken, in order, repeats included. Answers that need
-    the right token say 401 to any other while `token` is set. `early` acts come before `script`,
-    right after a request's headers; its body is not read.
+    `accepted` are the ids of all accepted events, in order, repeats included. While `token` is set,
+    a request with another token is answered 401. `early` reactions come before `script`, right
+    after a request's headers; its body is not read.
     """
 
-    def __init__(self, script: Sequence[Act] = (), default: Act | None = None) -> None:
+    def __init__(self, script: Sequence[Reaction] = (), default: Reaction | None = None) -> None:
         self.script = deque(script)
         self.default = default or accepts()
-        self.ims_script: deque[Act] = deque()
-        self.early: deque[Act] = deque()
+        self.ims_script: deque[Reaction] = deque()
+        self.early: deque[Reaction] = deque()
         self.requests: list[Request] = []
         self.token_requests: list[Request] = []
-        self.taken: list[str] = []
+        self.accepted: list[str] = []
         self.token: str | None = None
         self.most_at_once = 0
         self._at_once = 0
         self._tokens = count(1)
         self._loop = asyncio.new_event_loop()
-        self._up = threading.Event()
+        self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
@@ -177,17 +171,17 @@ class FakeInlet:
 
     @property
     def token_url(self) -> str:
-        """Where tokens are to be had."""
+        """Where tokens are granted."""
         return f"http://127.0.0.1:{self.port}/ims/token/v3"
 
     @property
     def repeats(self) -> list[str]:
-        """Ids of events that were taken more than once."""
-        return [id_ for id_, times in Counter(self.taken).items() if times > 1]
+        """Ids of events that were accepted more than once."""
+        return [id_ for id_, times in Counter(self.accepted).items() if times > 1]
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._up.wait(5)
+        assert self._ready.wait(5)
         return self
 
     def __exit__(
@@ -204,17 +198,17 @@ class FakeInlet:
             asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 16)
         )
         self.port = server.sockets[0].getsockname()[1]
-        self._up.set()
+        self._ready.set()
         self._loop.run_forever()
-        # First nothing more is taken, then what was taken gets its turn and is among those to be
-        # closed; a server that is closed before that leaves it open (`Server._attach`).
+        # First no more connections are accepted, then the accepted ones are served so that they are
+        # among those to be closed; a server closed before that leaves them open (`Server._attach`).
         self._loop.remove_reader(server.sockets[0].fileno())
         for _ in range(3):
             self._loop.run_until_complete(asyncio.sleep(0))
         server.close()
         for writer in self._writers:
             writer.transport.abort()
-        self._loop.run_until_complete(_end(asyncio.all_tasks(self._loop)))
+        self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -230,7 +224,7 @@ class FakeInlet:
                 self._at_once += 1
                 self.most_at_once = max(self.most_at_once, self._at_once)
                 try:
-                    await self._act(request)(request, writer, self)
+                    await self._reaction(request)(request, writer, self)
                 finally:
                     self._at_once -= 1
         self._writers.discard(writer)
@@ -246,7 +240,7 @@ class FakeInlet:
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         return Request(first.split(" ")[1], headers, body, len(self.requests))
 
-    def _act(self, request: Request) -> Act:
+    def _reaction(self, request: Request) -> Reaction:
         if request.path.startswith("/ims/"):
             self.token_requests.append(request)
             return self.ims_script.popleft() if self.ims_script else self._grants()
@@ -258,12 +252,12 @@ class FakeInlet:
             return answers(401, {"status": "401", "title": "Authorization"})
         return self.script.popleft() if self.script else self.default
 
-    def _grants(self) -> Act:
+    def _grants(self) -> Reaction:
         granted = f"token-{next(self._tokens)}"
         return answers(200, {"access_token": granted, "token_type": "bearer", "expires_in": 86399})
 
 
-async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

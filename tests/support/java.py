@@ -8,42 +8,42 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["CACHE", "free_ports", "require", "resolved", "why_missing"]
+from tests.support.prepared import prepared
 
-_POM = Path(__file__).parents[1] / "kafka" / "pom.xml"
-CACHE = _POM.parent / ".cache"
+__all__ = ["CACHE", "POM", "free_ports", "require", "resolved", "why_missing"]
+
+POM = Path(__file__).parents[1] / "kafka" / "pom.xml"
+CACHE = POM.parent / ".cache"
 _RESOLVE_SECONDS = 600
 
 
 def why_missing() -> str | None:
-    """Say in plain words why no Java program can be run here; None: it can."""
+    """Return in plain words why no Java program can be run here; None where it can."""
     missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
     return f"{' and '.join(missing)} not found on PATH" if missing else None
 
 
 def require() -> None:
-    """Skip the test where Java or Maven is missing; fail it where CI promises them."""
+    """Skip the test where Java or Maven is missing; with `CI=true` fail it."""
     if (reason := why_missing()) is None:
         return
     if os.environ.get("CI") == "true":
-        pytest.fail(f"A real Kafka is promised here, but {reason}.")
+        pytest.fail(f"Tests on a real Kafka are not skipped with CI=true, but {reason}.")
     pytest.skip(f"A real Kafka needs Java 17 and Maven: {reason}.")
 
 
 def resolved(execution: str, product: str) -> Path:
-    """Return `product` in the cache, letting Maven run the pom's `execution` where it is stale."""
-    path = CACHE / product
-    if path.exists() and path.stat().st_mtime > _POM.stat().st_mtime:
-        return path
-    CACHE.mkdir(exist_ok=True)
-    goal = "build-classpath" if execution == "broker" else "unpack"
-    subprocess.run(  # noqa: S603  a fixed command
-        ["mvn", "-B", "-q", "-f", str(_POM), f"-Dcache={CACHE}", f"dependency:{goal}@{execution}"],  # noqa: S607  found on PATH
-        check=True,
-        timeout=_RESOLVE_SECONDS,
-    )
-    path.touch()
-    return path
+    """Return `product` in the cache; Maven runs the pom's `execution` where it is missing or old.
+
+    One lock for all of them, because a Maven repository is not safe for two processes either.
+    """
+    goal = f"dependency:{'build-classpath' if execution == 'broker' else 'unpack'}@{execution}"
+    command = ["mvn", "-B", "-q", "-f", str(POM), f"-Dcache={CACHE}", goal]
+
+    def resolve() -> None:
+        subprocess.run(command, check=True, timeout=_RESOLVE_SECONDS)  # noqa: S603  a fixed command
+
+    return prepared(CACHE / product, resolve, cache=CACHE, source=POM)
 
 
 def free_ports(count: int) -> list[int]:

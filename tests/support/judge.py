@@ -1,4 +1,4 @@
-"""Holds what the inlet accepted against what had to come: the harness's only opinion."""
+"""Compares the accepted events with the expected ones."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,8 +14,8 @@ _SHOWN = 3
 class Judgement(NamedTuple):
     """Events by `_id`.
 
-    `lost` had to come and did not, `phantom` came and had not to, `repeated` came more than once
-    (with how often beyond the first), `wrong` came with other content than the reference says.
+    `lost` were expected and not accepted, `phantom` accepted and not expected, `repeated` accepted
+    more than once (with how often beyond the first), `wrong` accepted with other content.
     """
 
     lost: frozenset[str]
@@ -25,12 +25,12 @@ class Judgement(NamedTuple):
 
     @property
     def clean(self) -> bool:
-        """True where everything came as it had to; repetitions are not looked at."""
+        """True where every expected event was accepted as expected; repetitions do not matter."""
         return not (self.lost or self.phantom or self.wrong)
 
     @property
     def repetitions(self) -> int:
-        """How many events came too often, each counted as often as it did."""
+        """How many events were accepted beyond the first time."""
         return sum(self.repeated.values())
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Judgement(NamedTuple):
 
 
 def judge(expected: Mapping[str, Mapping[str, Any]], accepted: Iterable[Accepted]) -> Judgement:
-    """Return the judgement; every repetition's content is compared too."""
+    """Return the judgement; the content of repetitions is compared too."""
     times: Counter[str] = Counter()
     wrong: dict[str, list[str]] = {}
     for one in accepted:

@@ -12,6 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from processor.domain.clock import SystemClock
 from tests.support import java
+from tests.support.prepared import prepared
 from tests.support.waiting import until
 
 __all__ = ["RealKafka"]
@@ -204,15 +205,17 @@ class RealKafka:
 def _tls() -> tuple[Path, Path]:
     """Return a key store and its certificate for 127.0.0.1, made once with the JDK's keytool."""
     keystore, certificate = java.CACHE / "broker.p12", java.CACHE / "broker.pem"
-    if not certificate.exists():
+    store = ("-keystore", str(keystore), "-storepass", _PASSWORD, "-alias", "broker")
+
+    def make() -> None:
         keystore.unlink(missing_ok=True)
-        store = ("-keystore", str(keystore), "-storepass", _PASSWORD, "-alias", "broker")
         _keytool(
             *("-genkeypair", "-keyalg", "EC", "-validity", "3650", "-storetype", "PKCS12"),
             *("-dname", "CN=127.0.0.1", "-ext", "SAN=ip:127.0.0.1", *store),
         )
         _keytool("-exportcert", "-rfc", "-file", str(certificate), *store)
-    return keystore, certificate
+
+    return keystore, prepared(certificate, make, cache=java.CACHE, source=java.POM)
 
 
 def _keytool(*arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""What tests of the Kafka doors share: records in, a follower with a memory, a small loop."""
+"""What tests with Kafka share: producing, a recording listener, and a small loop."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,8 +16,8 @@ from tests.support.waiting import until
 __all__ = [
     "EVENTS",
     "SCORES",
-    "Follower",
-    "Replica",
+    "RecordingListener",
+    "SourceReplica",
     "committed",
     "produce",
     "produce_where",
@@ -59,7 +59,7 @@ def committed(broker: EmbeddedBroker, group: str, *partitions: Partition) -> lis
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group})
     try:
         found = consumer.committed([TopicPartition(*each) for each in partitions], timeout=5)
-        return [at.offset for at in found]
+        return [one.offset for one in found]
     finally:
         consumer.close()
 
@@ -72,11 +72,11 @@ def read_all(broker: EmbeddedBroker, topic: str, count: int) -> list[Record]:
         consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
         found: list[Record] = []
 
-        def enough() -> bool:
+        def complete() -> bool:
             found.extend(_record(each) for each in consumer.consume(100, 0.1) if not each.error())
             return len(found) >= count
 
-        until(enough, seconds=8, what=f"{count} records in {topic}", tell=lambda: found)
+        until(complete, seconds=8, what=f"{count} records in {topic}", tell=lambda: found)
         return found
     finally:
         consumer.close()
@@ -94,31 +94,31 @@ def _record(message: Any) -> Record:  # noqa: ANN401
     )
 
 
-class Follower:
-    """Remembers what it was told; runs `on_drain` and `on_assigned` where they are given."""
+class RecordingListener:
+    """Records its calls in `calls`; runs `on_drain` and `on_assigned` where they are given."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, tuple[Partition, ...]]] = []
+        self.calls: list[tuple[str, tuple[Partition, ...]]] = []
         self.on_assigned: Callable[[], object] = bool
         self.on_drain: Callable[[], object] = bool
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
-        self.told.append(("assigned", tuple(sorted(partitions))))
+        self.calls.append(("assigned", tuple(sorted(partitions))))
         self.on_assigned()
 
     def drain(self, partitions: Sequence[Partition]) -> None:
-        self.told.append(("drain", tuple(sorted(partitions))))
+        self.calls.append(("drain", tuple(sorted(partitions))))
         self.on_drain()
 
-    def gone(self, partitions: Sequence[Partition]) -> None:
-        self.told.append(("gone", tuple(sorted(partitions))))
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        self.calls.append(("revoked", tuple(sorted(partitions))))
 
 
-class Replica:
-    """A source, its follower and its metrics, and what it has polled so far.
+class SourceReplica:
+    """A source, its listener and its metrics, and what it has polled so far.
 
-    `classic` groups are slow on the embedded broker: it lets every rebalance but a group's first
-    take a whole session.
+    `classic` groups are slow on the embedded broker: every rebalance but the first takes a whole
+    session there.
     """
 
     def __init__(
@@ -133,19 +133,19 @@ class Replica:
                 **kafka,
             }
         )
-        self.follower = Follower()
+        self.listener = RecordingListener()
         self.metrics = Metrics()
         self.source = KafkaSource(settings, self.metrics, SystemClock(), join=join)
         self.polls: list[KafkaPoll] = []
         self.settling = True
 
-    def start(self) -> "Replica":
+    def start(self) -> "SourceReplica":
         """Join the group."""
-        self.source.start(self.follower)
+        self.source.start(self.listener)
         return self
 
     def turn(self) -> KafkaPoll:
-        """Poll once, settle it where `settling`, and commit when it is time to."""
+        """Poll once, settle where `settling`, and commit when it is time to."""
         polled = self.source.poll(0.05)
         if polled.records:
             self.polls.append(polled)
@@ -160,7 +160,7 @@ class Replica:
         return [record.value for polled in self.polls for record in polled.records]
 
     def turn_until(self, look: Callable[[], object], what: str, seconds: float = 8) -> None:
-        """Turn until something is so."""
+        """Turn until `look` returns something true."""
 
         def turned() -> bool:
             self.turn()

@@ -1,4 +1,4 @@
-"""Where things are in a checkout, wherever the tests are started from."""
+"""The root of the checkout, wherever the tests are started from."""
 
 from pathlib import Path
 

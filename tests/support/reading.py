@@ -1,4 +1,4 @@
-"""Readers and records for tests of what a record says."""
+"""Readers and records for tests of reading."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,7 +33,7 @@ ECID = "00000000000000000000000000000000004711"
 def reader_with(
     changes: Mapping[str, Any] | None = None, schemas: SchemaSource | None = None
 ) -> InputReader:
-    """Return a reader of the minimal settings, so changed, with the schemas that ship."""
+    """Return a reader of the minimal settings with these changes, and the shipped schemas."""
     return InputReader(settings_with(changes), schemas or SchemaFolder(schemas_folder()))
 
 
@@ -43,15 +43,15 @@ def json_record(content: object, topic: str = SCORES) -> Record:
     return Record(topic, 0, 7, 1_795_000_000_000, b"key", value)
 
 
-def a_model(**leaves: object) -> dict[str, object]:
-    """Return a model's object as Customer AI writes it, so changed."""
+def a_model(**fields: object) -> dict[str, object]:
+    """Return a model's object as Customer AI writes it, with these changes."""
     return {
         "score": 83.1,
         "probability": 0.412,
         "percentileScore": 92,
         "modelType": "Conversion",
         "scoreDate": "2026-08-03",
-        **leaves,
+        **fields,
     }
 
 
@@ -62,7 +62,7 @@ def a_profile(**models: object) -> dict[str, Any]:
 
 
 def refusal(reader: InputReader, record: Record) -> Reject:
-    """Return why a record, or the one score in it, is rejected."""
+    """Return the reject of a record, or of the one score in it."""
     reader.fetch_schemas([record])
     try:
         reading: DecodedRecord = reader.read(record)

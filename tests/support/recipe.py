@@ -14,8 +14,10 @@ COHORT = (f"_{TENANT}", "loyalty", "tier")
 MODELS = ("PropensityToBuy", "PropensityToChurn")
 
 
-def recipe(bootstrap: str, inlet: str, folder: Path, **pages: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with one route per model of `MODELS`; `pages` are laid over them.
+def recipe(
+    bootstrap: str, inlet: str, folder: Path, **sections: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return settings with one route per model of `MODELS`; `sections` are merged over them.
 
     `inlet` is the address of an inlet up to its id; routes use the ids `one` and `two`.
     """
@@ -33,11 +35,11 @@ def recipe(bootstrap: str, inlet: str, folder: Path, **pages: Mapping[str, Any])
             for model, name in zip(MODELS, ("one", "two"), strict=True)
         ],
     }
-    return laid_over(base, pages)
+    return laid_over(base, sections)
 
 
 def written(settings: Mapping[str, Any], path: Path) -> Path:
-    """Write settings as YAML and return where."""
+    """Write settings as YAML and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
     return path
@@ -55,7 +57,7 @@ def _route(model: str, inlet_url: str, name: str) -> dict[str, Any]:
 
 
 def laid_over(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with others laid over them, page by page."""
+    """Return settings with others merged over them, section by section."""
     merged = dict(base)
     for key, value in more.items():
         old = merged.get(key)

@@ -28,7 +28,7 @@ from processor.enrich.enricher import Enricher
 from processor.enrich.event_schema import compile_schemas
 from processor.plan import Plan
 from processor.planner import Planner
-from processor.sink.envelope import Envelope
+from processor.sink.request import Envelope
 from processor.state.format.person import decode, encode
 from processor.state.format.store import ChangelogPosition, Origin
 from processor.state.local_store import LocalStore, StoreFolder

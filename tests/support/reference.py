@@ -1,8 +1,8 @@
-"""What must come out, computed the slow and obvious way from what went in.
+"""The expected score events, computed from the input in the slow and obvious way.
 
 Shares no code with the processor: json, hashlib and datetime only, one dictionary per person, a
-list that is searched from end to end. It is right for input in which every experience event is
-there before the scores it matters to, and knows the forms `tests/support/workload.py` writes.
+list that is searched from end to end. It is correct for input in which every experience event
+comes before the scores whose context has it, in the forms that `tests/support/workload.py` writes.
 """
 
 import hashlib
@@ -33,18 +33,18 @@ def expected(
     for record in map(_loads, scores):
         ecid = record["identityMap"]["ECID"][0]["id"]
         for model, leaves in _models(record, tenant):
-            at, value = _millis(leaves["scoreDate"]), leaves["score"]
-            name = _name(tenant, model, ecid, at)
+            at_ms, value = _millis(leaves["scoreDate"]), leaves["score"]
+            name = _name(tenant, model, ecid, at_ms)
             if name in sent:
                 continue
-            mine = before.setdefault((ecid, model), [])
+            history = before.setdefault((ecid, model), [])
             context = {"predictionName": model, "scoreBucket": _bucket(value)}
-            found = _history(mine, at, value) | _behaviour(past.get(ecid, []), at)
+            found = _history(history, at_ms, value) | _behaviour(past.get(ecid, []), at_ms)
             context |= found | {"contextStatus": "complete" if found else "none"}
             sent[name] = _event(
-                name, ecid, at, f"_{tenant}", ({model: _leaves(leaves, at)}, context)
+                name, ecid, at_ms, f"_{tenant}", ({model: _leaves(leaves, at_ms)}, context)
             )
-            mine.append((at, value))
+            history.append((at_ms, value))
     return sent
 
 
@@ -63,16 +63,16 @@ def _loads(value: bytes) -> _Json:
     return record["body"]["xdmEntity"] if "body" in record else record
 
 
-def _name(tenant: str, model: str, ecid: str, at: int) -> str:
+def _name(tenant: str, model: str, ecid: str, at_ms: int) -> str:
     parts = "".join(f"{len(part)}:{part}" for part in (tenant, model, "ECID", ecid))
-    return hashlib.sha256(f"score-event/1|{parts}{at}".encode()).hexdigest()
+    return hashlib.sha256(f"score-event/1|{parts}{at_ms}".encode()).hexdigest()
 
 
-def _event(name: str, ecid: str, at: int, key: str, said: tuple[_Json, _Json]) -> _Json:
-    models, context = said
+def _event(name: str, ecid: str, at_ms: int, key: str, content: tuple[_Json, _Json]) -> _Json:
+    models, context = content
     return {
         "_id": name,
-        "timestamp": _text(at),
+        "timestamp": _text(at_ms),
         "eventType": "customerAI.scored",
         "producedBy": "system",
         "identityMap": {"ECID": [{"id": ecid, "primary": True}]},
@@ -87,8 +87,8 @@ def _models(record: _Json, tenant: str) -> list[tuple[str, _Json]]:
     return list(models.items())
 
 
-def _leaves(leaves: _Json, at: int) -> _Json:
-    kept = {"score": leaves["score"], "scoreDate": _text(at)}
+def _leaves(leaves: _Json, at_ms: int) -> _Json:
+    fields = {"score": leaves["score"], "scoreDate": _text(at_ms)}
     for ours, theirs in (
         ("probability", "probability"),
         ("percentileScore", "percentileScore"),
@@ -97,12 +97,12 @@ def _leaves(leaves: _Json, at: int) -> _Json:
         ("influentialFactors", "influentialFactors"),
     ):
         if theirs in leaves:
-            kept[ours] = leaves[theirs]
-    return kept
+            fields[ours] = leaves[theirs]
+    return fields
 
 
-def _history(mine: list[tuple[int, float]], at: int, value: float) -> _Json:
-    earlier = [one for one in mine if one[0] < at]
+def _history(history: list[tuple[int, float]], at_ms: int, value: float) -> _Json:
+    earlier = [one for one in history if one[0] < at_ms]
     if not earlier:
         return {}
     date, score = max(earlier)
@@ -116,15 +116,15 @@ def _history(mine: list[tuple[int, float]], at: int, value: float) -> _Json:
     }
 
 
-def _behaviour(facts: list[_Json], at: int) -> _Json:
-    seen = [fact for fact in facts if at - _LOOKBACK_MS <= fact["at"] <= at]
+def _behaviour(facts: list[_Json], at_ms: int) -> _Json:
+    seen = [fact for fact in facts if at_ms - _LOOKBACK_MS <= fact["time_ms"] <= at_ms]
     if not seen:
         return {}
-    seen.sort(key=lambda fact: (fact["at"], fact["id"]), reverse=True)
+    seen.sort(key=lambda fact: (fact["time_ms"], fact["id"]), reverse=True)
     found = {
         "lastEventType": _last_type(seen[0]),
-        "lastEventTimestamp": _text(seen[0]["at"]),
-        "daysSinceLastEvent": (at - seen[0]["at"]) // _DAY_MS,
+        "lastEventTimestamp": _text(seen[0]["time_ms"]),
+        "daysSinceLastEvent": (at_ms - seen[0]["time_ms"]) // _DAY_MS,
         "eventCounts": dict(Counter(kind for fact in seen for kind in fact["kinds"])),
     }
     for key, name in (
@@ -133,18 +133,18 @@ def _behaviour(facts: list[_Json], at: int) -> _Json:
         ("lastOrderId", "order"),
         ("cohort", "cohort"),
     ):
-        said = [fact[name] for fact in seen if fact[name]]
-        found |= {key: said[0]} if said else {}
+        values = [fact[name] for fact in seen if fact[name]]
+        found |= {key: values[0]} if values else {}
     for fact in seen:
         successes = [kind for kind in ("order", "purchases") if kind in fact["kinds"]]
         if successes:
             last = {"lastSuccessEventType": successes[0]}
-            return found | last | {"lastSuccessEventTimestamp": _text(fact["at"])}
+            return found | last | {"lastSuccessEventTimestamp": _text(fact["time_ms"])}
     return found
 
 
 def _last_type(fact: _Json) -> str:
-    """Return the declared type in a standard spelling, else what the event counts for."""
+    """Return the declared type in a standard spelling, else the first kind."""
     declared: str = fact["type"]
     if declared in fact["kinds"] or (declared.count(".") > 0 and declared.count(" ") == 0):
         return declared
@@ -165,7 +165,7 @@ def _by_person(events: Iterable[_Json], cohort: Sequence[str]) -> dict[str, list
 def _fact(event: _Json, cohort: Sequence[str]) -> _Json:
     return {
         "id": event["_id"],
-        "at": _millis(event["timestamp"]),
+        "time_ms": _millis(event["timestamp"]),
         "type": event["eventType"],
         "kinds": _kinds(event),
         "page": _at(event, ("web", "webPageDetails", "name")),
@@ -203,12 +203,12 @@ def _bucket(score: float) -> str:
 def _millis(date: str | int) -> int:
     if isinstance(date, int):
         return date if date > 10**11 else date * 1_000
-    at = datetime.fromisoformat(date)
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return round(at.timestamp() * 1_000)
+    time = datetime.fromisoformat(date)
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return round(time.timestamp() * 1_000)
 
 
 def _text(millis: int) -> str:
-    at = datetime.fromtimestamp(millis / 1_000, UTC)
+    time = datetime.fromtimestamp(millis / 1_000, UTC)
     fraction = f".{millis % 1_000:03d}" if millis % 1_000 else ""
-    return f"{at:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+    return f"{time:%Y-%m-%dT%H:%M:%S}{fraction}Z"

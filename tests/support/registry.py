@@ -1,6 +1,6 @@
-"""A schema registry on loopback: Confluent's REST interface, kept honest and able to misbehave.
+"""A schema registry on loopback: Confluent's REST interface, with faults on request.
 
-Speaks what a reader and a test's writer need: register, look up by id, by subject and version
+It has what a reader and a test's writer need: register, look up by id, by subject and version
 (references), with Basic authentication. Errors carry Confluent's `error_code`s. The same checks run
 against it and against a real registry (`tests/kafka/test_registry.py`).
 """
@@ -16,12 +16,12 @@ from urllib.parse import unquote, urlsplit
 
 __all__ = ["FakeRegistry"]
 
-_Answer = tuple[int, dict[str, Any] | list[Any]]
+_Response = tuple[int, dict[str, Any] | list[Any]]
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 
 
 @dataclass
-class _Shelf:
+class _StoredSchemas:
     """The schemas, by id and by subject; equal schemas share an id."""
 
     by_id: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -44,12 +44,12 @@ class FakeRegistry:
     """The registry and its faults.
 
     `status` makes every answer an error of that status, `delay_seconds` makes it slow, `hide` holds
-    ids it pretends not to know (a replica that lags), `credentials` are required once set.
+    ids it answers as unknown (a replica that lags), `credentials` are required once set.
     `requests` lists every path that was asked for.
     """
 
     def __init__(self) -> None:
-        self.shelf = _Shelf()
+        self.stored = _StoredSchemas()
         self.status: int | None = None
         self.delay_seconds = 0.0
         self.hide: set[int] = set()
@@ -69,7 +69,7 @@ class FakeRegistry:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        trace: TracebackType | None,
     ) -> None:
         self.closing.set()
         self._server.shutdown()
@@ -82,31 +82,33 @@ class FakeRegistry:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def register(self, subject: str, schema: str, kind: str = "AVRO", **more: object) -> int:
-        """Put a schema on the shelf without HTTP; `more` may hold `references`."""
-        return self.shelf.register(subject, _stored({"schema": schema, "schemaType": kind, **more}))
+        """Store a schema without HTTP; `more` may hold `references`."""
+        return self.stored.register(
+            subject, _stored({"schema": schema, "schemaType": kind, **more})
+        )
 
-    def answer(self, method: str, path: str, body: dict[str, Any]) -> _Answer:
-        """Return status and JSON for a request that was let in."""
+    def answer(self, method: str, path: str, body: dict[str, Any]) -> _Response:
+        """Return status and JSON for an authorised request."""
         match (method, [unquote(part) for part in path.strip("/").split("/")]):
             case ("GET", ["schemas", "ids", number]):
                 return self._by_id(number)
             case ("GET", ["subjects"]):
-                return 200, sorted(self.shelf.subjects)
+                return 200, sorted(self.stored.subjects)
             case ("POST", ["subjects", subject, "versions"]):
-                return 200, {"id": self.shelf.register(subject, _stored(body))}
+                return 200, {"id": self.stored.register(subject, _stored(body))}
             case ("GET", ["subjects", subject, "versions", version]):
                 return self._by_version(subject, version)
             case _:
                 return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
 
-    def _by_id(self, number: str) -> _Answer:
-        schema = self.shelf.by_id.get(int(number)) if number.isdecimal() else None
+    def _by_id(self, number: str) -> _Response:
+        schema = self.stored.by_id.get(int(number)) if number.isdecimal() else None
         if schema is None or int(number) in self.hide:
             return 404, {"error_code": 40403, "message": "Schema not found"}
         return 200, {key: value for key, value in schema.items() if (key, value) != _AVRO}
 
-    def _by_version(self, subject: str, version: str) -> _Answer:
-        versions = self.shelf.subjects.get(subject)
+    def _by_version(self, subject: str, version: str) -> _Response:
+        versions = self.stored.subjects.get(subject)
         if versions is None:
             return 404, {"error_code": 40401, "message": f"Subject '{subject}' not found."}
         index = len(versions) if version == "latest" else int(version)
@@ -117,7 +119,7 @@ class FakeRegistry:
             "subject": subject,
             "version": index,
             "id": number,
-            **self.shelf.by_id[number],
+            **self.stored.by_id[number],
         }
 
 
@@ -125,8 +127,8 @@ _AVRO = ("schemaType", "AVRO")  # Confluent leaves the default out of answers
 
 
 def _stored(body: dict[str, Any]) -> dict[str, Any]:
-    kept = ("schema", "schemaType", "references")
-    return {"schemaType": "AVRO"} | {key: body[key] for key in kept if body.get(key)}
+    stored = ("schema", "schemaType", "references")
+    return {"schemaType": "AVRO"} | {key: body[key] for key in stored if body.get(key)}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -147,14 +149,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.registry.closing.wait(self.registry.delay_seconds)
         self._send(*self._decide(path, body))
 
-    def _decide(self, path: str, body: dict[str, Any]) -> _Answer:
+    def _decide(self, path: str, body: dict[str, Any]) -> _Response:
         if self.registry.status is not None:
             return self.registry.status, {"error_code": 50001, "message": "Error in the backend"}
-        if self.registry.credentials and not self._let_in(*self.registry.credentials):
+        if self.registry.credentials and not self._is_authorised(*self.registry.credentials):
             return 401, {"error_code": 401, "message": "Unauthorized"}
         return self.registry.answer(self.command, path, body)
 
-    def _let_in(self, user: str, password: str) -> bool:
+    def _is_authorised(self, user: str, password: str) -> bool:
         expected = base64.b64encode(f"{user}:{password}".encode()).decode()
         return self.headers.get("Authorization") == f"Basic {expected}"
 
@@ -167,4 +169,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(payload)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
-        """Stay quiet: `requests` says what was asked."""
+        """Log nothing: `requests` has the paths."""

@@ -1,4 +1,4 @@
-"""Score events for tests of what comes after they are made."""
+"""Score events for tests of delivery."""
 
 import json
 

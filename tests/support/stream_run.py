@@ -1,13 +1,13 @@
-"""The real corridor between fake doors, and records to send down it."""
+"""A real stream between fake components, and records to send through it."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from processor.app import Processor
-from processor.batch import Components
 from processor.codec.input_reader import InputReader
 from processor.codec.registry import schema_source
+from processor.components import Components
 from processor.dead_letter.sink import DeadLetterLimit
 from processor.domain.clock import rfc3339
 from processor.domain.record import Record
@@ -20,16 +20,17 @@ from processor.telemetry.health import Health
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
 from tests.support.fakes import (
-    FakeDeadLetters,
-    FakeForward,
-    FakeMemory,
+    FakeDeadLetterSink,
+    FakeReader,
+    FakeRepartitionSink,
     FakeSink,
     FakeSource,
-    Happened,
+    FakeStateStore,
+    Steps,
 )
 from tests.support.settings import settings_with
 
-__all__ = ["EVENTS", "FACTS", "NOW_MS", "SCORES", "Corridor", "event_record", "score_record"]
+__all__ = ["EVENTS", "FACTS", "NOW_MS", "SCORES", "StreamRun", "event_record", "score_record"]
 
 SCORES, EVENTS = "customer-ai-scores", "experience-events"
 FACTS = "customer-ai-facts"
@@ -38,23 +39,25 @@ NOW_MS = 1_795_000_000_000
 _DAY_MS = 86_400_000
 
 
-class Corridor:
-    """A stream whose middle is real and whose doors write down what happened, in one list."""
+class StreamRun:
+    """A real loop, planner and batches between fakes, which record every step in one list."""
 
     def __init__(
         self, polls: Iterable[Sequence[Record]] = (), changes: Mapping[str, Any] | None = None
     ) -> None:
         settings = settings_with(changes)
-        self.happened: Happened = []
+        self.steps: Steps = []
         self.clock = ManualClock(NOW_MS)
-        self.source = FakeSource(self.happened, polls)
-        self.sink = FakeSink(self.happened)
-        self.dead_letters = FakeDeadLetters(self.happened, DeadLetterLimit(settings.dead_letter))
-        self.state_store = FakeMemory(self.happened)
-        self.repartition = FakeForward(self.happened)
+        self.source = FakeSource(self.steps, polls)
+        self.sink = FakeSink(self.steps)
+        self.dead_letters = FakeDeadLetterSink(self.steps, DeadLetterLimit(settings.dead_letter))
+        self.state_store = FakeStateStore(self.steps)
+        self.repartition = FakeRepartitionSink(self.steps)
         self.metrics = Metrics()
         self.health = Health(self.metrics, self.clock, 60)
-        reader = InputReader(settings, schema_source(settings.registry, self.clock))
+        self.reader = FakeReader(
+            InputReader(settings, schema_source(settings.registry, self.clock))
+        )
         enricher = Enricher(settings, compile_schemas(settings))
         self.components = Components(
             self.source, self.sink, self.dead_letters, self.state_store, self.repartition
@@ -62,23 +65,23 @@ class Corridor:
         self.observer = TelemetryObserver(self.metrics, self.health, self.clock)
         self.stream = Stream(
             self.components,
-            Planner(reader, enricher, settings.join),
+            Planner(self.reader, enricher, settings.join),
             settings=settings,
             observer=self.observer,
             clock=self.clock,
         )
 
-    def run(self) -> bool:
-        """Run until everything polled is settled, then stop in order."""
+    def finish(self) -> bool:
+        """Run until everything that was queued is settled, then stop; returns whether all is."""
         return self.stream.run(until=lambda: not self.source.polls and not self.stream.unsettled)
 
     @property
     def processor(self) -> Processor:
-        """The stream with all its doors, to be run and closed as a whole."""
+        """The stream with all its components, to be run and closed as a whole."""
         return Processor(self.stream, self.components, self.observer, self.clock, 1.0)
 
-    def begin(self) -> None:
-        """Join the group, for tests that turn the loop themselves."""
+    def start(self) -> None:
+        """Join the group, for tests that run the loop step by step."""
         self.source.start(self.stream)
 
 

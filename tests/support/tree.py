@@ -16,12 +16,12 @@ _SKIPPED = {".git", ".venv", "__pycache__", "build", "dist"}
 
 @cache
 def files() -> tuple[Path, ...]:
-    """Return every file that is or would be checked in, wherever git can tell, else every file."""
+    """Return every file that is or would be checked in; without git every file."""
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         return tuple(p for p in ROOT.rglob("*") if p.is_file() and not _SKIPPED & {*p.parts})
     command = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603  fixed words
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603  fixed arguments
     return tuple(p for name in listed.stdout.split("\0") if name and (p := ROOT / name).is_file())
 
 

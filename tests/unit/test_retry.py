@@ -41,6 +41,20 @@ def test_an_attempt_is_due_at_first_and_again_after_its_delay() -> None:
     assert delays == [0.5, 1]
 
 
+def test_the_wait_is_what_is_left_of_the_delay() -> None:
+    clock = ManualClock()
+    retry = Retry(POLICY, clock, uniform=longest)
+    waits = [retry.wait_seconds]
+    retry.failed()
+    waits.append(retry.wait_seconds)
+    clock.advance(0.25)
+    waits.append(retry.wait_seconds)
+    clock.advance(9)
+    waits.append(retry.wait_seconds)
+
+    assert waits == [0, 0.5, 0.25, 0]
+
+
 def test_success_starts_again_from_the_first_delay() -> None:
     retry = Retry(POLICY, ManualClock(), uniform=longest)
     retry.failed()

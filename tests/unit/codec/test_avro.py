@@ -1,4 +1,4 @@
-"""Avro messages, honest and hostile."""
+"""Avro messages, valid and hostile."""
 
 import io
 import math
@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from fastavro import parse_schema, schemaless_writer
 
-from processor.codec.avro import AvroSchema, decode_avro, ready_schema, resolved_by
+from processor.codec.avro import AvroSchema, decode_avro, prepare_schema, read_as_newest
 from processor.codec.avro_limits import UnsafeSchemaError
 from processor.domain.errors import RejectError
 from processor.domain.outcome import Reason
@@ -23,7 +23,7 @@ _FIELD = b'{"name": "a", "type": "int"}'
 
 
 def _schema(declared: Json) -> AvroSchema:
-    return ready_schema(msgspec.json.encode(declared))
+    return prepare_schema(msgspec.json.encode(declared))
 
 
 def _written(declared: Json, value: object) -> bytes:
@@ -95,14 +95,14 @@ def test_decimal_of_a_megabyte_is_refused_at_once() -> None:
 @pytest.mark.parametrize(
     "logical", ["timestamp-millis", "timestamp-micros", "local-timestamp-millis"]
 )
-def test_timestamp_that_can_not_be_does_not_cost_the_record(logical: str) -> None:
-    declared = _record("R", at={"type": "long", "logicalType": logical}, who="string")
+def test_impossible_timestamp_does_not_reject_the_record(logical: str) -> None:
+    declared = _record("R", time={"type": "long", "logicalType": logical}, text="string")
     payload = _varint(1 << 62) + b"\x02a"
 
     read = decode_avro(payload, _schema(declared))
 
-    assert read["who"] == "a"
-    assert math.isnan(read["at"])
+    assert read["text"] == "a"
+    assert math.isnan(read["time"])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_bytes_that_do_not_fit_are_malformed(payload: bytes, declared: Json) -> 
 
 
 @pytest.mark.parametrize("size", [b"\x04", b"\xfe\x01"])
-def test_blocks_may_come_with_their_size(size: bytes) -> None:
+def test_blocks_with_their_size_are_read(size: bytes) -> None:
     numbers, pairs = {"type": "array", "items": "long"}, {"type": "map", "values": "long"}
 
     assert decode_avro(b"\x03" + size + b"\x02\x04\x02\x06\x00", _schema(numbers)) == [1, 2, 3]
@@ -155,14 +155,14 @@ def test_last_field_may_take_no_bytes() -> None:
 
 
 @pytest.mark.parametrize("union", [["null", "string"], ["string", "null"]])
-def test_union_may_be_told_in_more_bytes_than_it_takes(union: Json) -> None:
+def test_union_index_in_more_bytes_than_needed_is_read(union: Json) -> None:
     declared, text = _record("R", a=union), union.index("string")
 
     assert decode_avro(bytes([2 * text | 128, 0, 2]) + b"x", _schema(declared)) == {"a": "x"}
     assert decode_avro(bytes([2 - 2 * text | 128, 0]), _schema(declared)) == {"a": None}
 
 
-def test_schema_of_many_nested_choices_is_made_ready_at_once() -> None:
+def test_schema_of_many_nested_unions_is_compiled_quickly() -> None:
     declared: Json = "string"
     for level in range(60):
         declared = _record(f"R{level}", inner=["null", declared])
@@ -208,48 +208,48 @@ def test_self_referencing_schema_never_reaches_the_decoder() -> None:
         b'{"type": "record", "name": "R", "fields": [%s, %s]}' % (_FIELD, _FIELD),
     ],
 )
-def test_text_that_is_no_schema_is_unsafe(text: bytes) -> None:
+def test_text_that_is_not_a_schema_is_unsafe(text: bytes) -> None:
     with pytest.raises(UnsafeSchemaError):
-        ready_schema(text)
+        prepare_schema(text)
 
 
-def test_referenced_schemas_come_first_and_build_on_each_other() -> None:
+def test_references_may_refer_to_earlier_ones() -> None:
     inner = msgspec.json.encode(_record("a.Inner", x="long"))
     middle = msgspec.json.encode(_record("a.Middle", inner="a.Inner"))
     outer = msgspec.json.encode(_record("a.Outer", middle="a.Middle"))
 
-    schema = ready_schema(outer, [inner, middle])
+    schema = prepare_schema(outer, [inner, middle])
 
     assert decode_avro(b"\x0e", schema) == {"middle": {"inner": {"x": 7}}}
 
 
 def test_older_writer_is_read_as_the_newest_of_its_name() -> None:
     old = _schema(_record("s.Score", score="int"))
-    new = ready_schema(
+    new = prepare_schema(
         b'{"type": "record", "name": "s.Score", "fields": ['
         b'{"name": "points", "aliases": ["score"], "type": "double"},'
         b'{"name": "model", "type": "string", "default": "churn"}]}'
     )
 
-    assert decode_avro(b"\x0e", resolved_by(old, new)) == {"points": 7.0, "model": "churn"}
-    assert decode_avro(struct.pack("<d", 7.0) + b"\x02m", resolved_by(new, new)) == {
+    assert decode_avro(b"\x0e", read_as_newest(old, new)) == {"points": 7.0, "model": "churn"}
+    assert decode_avro(struct.pack("<d", 7.0) + b"\x02m", read_as_newest(new, new)) == {
         "points": 7.0,
         "model": "m",
     }
 
 
-def test_writer_that_can_not_be_resolved_is_malformed() -> None:
+def test_message_that_cannot_be_resolved_is_malformed() -> None:
     old = _schema(_record("s.Score", score="string"))
     new = _schema(_record("s.Score", score="double"))
 
     with pytest.raises(RejectError) as caught:
-        decode_avro(b"\x02a", resolved_by(old, new))
+        decode_avro(b"\x02a", read_as_newest(old, new))
 
     assert caught.value.reject.reason is Reason.MALFORMED
 
 
-def test_schema_of_another_name_is_left_alone() -> None:
+def test_schema_of_another_name_is_unchanged() -> None:
     one, other = _schema(_record("s.A", a="long")), _schema(_record("s.B", b="long"))
 
-    assert resolved_by(one, other) is one
-    assert resolved_by(one, None) is one
+    assert read_as_newest(one, other) is one
+    assert read_as_newest(one, None) is one

@@ -1,4 +1,4 @@
-"""What experience events of all four inputs say."""
+"""The facts of experience events of all four inputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -81,21 +81,21 @@ def test_standard_event_types_are_recognised(more: dict[str, Any], kind: str) ->
         {"eventType": 7},
     ],
 )
-def test_event_counts_for_nothing_it_does_not_say(more: dict[str, Any]) -> None:
+def test_event_without_a_positive_measure_or_text_has_no_kind(more: dict[str, Any]) -> None:
     assert _fact(**more).kinds == ()
 
 
-def test_kinds_are_in_order_and_named_once_however_the_keys_come() -> None:
+def test_kinds_are_sorted_and_once_each_in_any_order_of_keys() -> None:
     commerce = {"purchases": {"value": 1}, "order": {"purchaseID": "W-1"}}
-    turned = dict(reversed(commerce.items()))
+    reversed_ = dict(reversed(commerce.items()))
 
     one = _fact(eventType="commerce.purchases", commerce=commerce)
 
     assert one.kinds == ("order", "purchases")
-    assert _fact(eventType="commerce.purchases", commerce=turned) == one
+    assert _fact(eventType="commerce.purchases", commerce=reversed_) == one
 
 
-def test_texts_worth_repeating_are_kept() -> None:
+def test_texts_of_the_event_are_stored_in_the_fact() -> None:
     fact = _fact(
         {"join/cohort": "_acme.loyalty.tier"},
         eventType="commerce.purchases",
@@ -110,33 +110,33 @@ def test_texts_worth_repeating_are_kept() -> None:
     assert (fact.cohort, fact.success) == ("gold", True)
 
 
-def test_tracking_code_stands_in_for_the_campaign_name() -> None:
+def test_tracking_code_replaces_a_missing_campaign_name() -> None:
     assert _fact(marketing={"campaignName": None, "trackingCode": "em:1"}).campaign == "em:1"
 
 
-def test_event_types_of_your_own_are_a_path_in_the_settings() -> None:
+def test_own_event_types_are_paths_in_the_settings() -> None:
     own = {
         "join/own_types": {"redemption": "_acme.redemptions", "visit": "web.webPageDetails.name"},
         "join/success_types": ["redemption"],
     }
 
     measured = _fact(own, _acme={"redemptions": {"value": 2}})
-    said = _fact(own, _acme={"redemptions": "voucher"}, web={"webPageDetails": {"name": "x"}})
+    text = _fact(own, _acme={"redemptions": "voucher"}, web={"webPageDetails": {"name": "x"}})
 
     assert (measured.kinds, measured.success) == (("redemption",), True)
-    assert said.kinds == ("redemption", "visit", "webVisit")
+    assert text.kinds == ("redemption", "visit", "webVisit")
     assert not _fact(own, eventType="commerce.purchases").success
 
 
 @pytest.mark.parametrize("success", ["purchases", "commerce.purchases"])
-def test_success_goes_by_kind_or_by_event_type(success: str) -> None:
+def test_success_is_decided_by_kind_or_event_type(success: str) -> None:
     changes: dict[str, object] = {"join/success_types": [success]}
 
     assert _fact(changes, eventType="commerce.purchases").success
     assert not _fact(changes, eventType="commerce.checkouts").success
 
 
-def test_audiences_come_from_both_forms_without_those_left() -> None:
+def test_audiences_are_read_from_both_forms_without_exited_ones() -> None:
     fact = _fact(
         segmentMemberships=[
             {"segmentID": {"_id": "b"}, "status": "realized"},
@@ -153,7 +153,7 @@ def test_audiences_come_from_both_forms_without_those_left() -> None:
 
 
 def test_texts_and_audiences_are_bounded() -> None:
-    many = [{"segmentID": {"_id": f"{place:0200d}"}} for place in range(1_000)]
+    many = [{"segmentID": {"_id": f"{index:0200d}"}} for index in range(1_000)]
 
     fact = _fact(eventType="x" * 10_000, segmentMemberships=many, _id="i" * 10_000)
 
@@ -164,7 +164,7 @@ def test_texts_and_audiences_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("missing", [None, "", 7])
-def test_event_without_an_id_is_named_by_its_bytes(missing: object) -> None:
+def test_event_without_an_id_has_a_digest_of_its_bytes(missing: object) -> None:
     one, other = _fact(_id=missing, eventType="a"), _fact(_id=missing, eventType="b")
 
     assert one.id == _fact(_id=missing, eventType="a").id
@@ -175,21 +175,21 @@ def test_event_without_an_id_is_named_by_its_bytes(missing: object) -> None:
     ("timestamp", "reason"),
     [(None, Reason.NO_TIMESTAMP), ("soon", Reason.BAD_DATE), ({}, Reason.BAD_DATE)],
 )
-def test_timestamp_is_the_one_thing_an_event_must_have(timestamp: object, reason: Reason) -> None:
+def test_event_without_a_valid_timestamp_is_rejected(timestamp: object, reason: Reason) -> None:
     reject = refusal(READER, json_record(_event(timestamp=timestamp), EVENTS))
 
     assert (reject.reason, reject.pointer) == (reason, "/timestamp")
 
 
-def test_event_of_nobody_is_filtered_by_rule() -> None:
-    nobody = _event(identityMap={"ECID": [{"id": "0" * 38}], "Email": [{"id": "anonymous"}]})
+def test_event_without_a_person_is_filtered() -> None:
+    event = _event(identityMap={"ECID": [{"id": "0" * 38}], "Email": [{"id": "anonymous"}]})
 
-    reading = READER.read(json_record(nobody, EVENTS))
+    reading = READER.read(json_record(event, EVENTS))
 
     assert (reading.event, reading.rule) == (None, FilterRule.EVENT_WITHOUT_PERSON)
 
 
-def test_event_that_carries_scores_yields_both() -> None:
+def test_event_with_scores_yields_the_event_and_the_scores() -> None:
     reading = READER.read(json_record({**_event(), **a_profile(Churn=a_model())}, EVENTS))
 
     assert [score.model for score in reading.scores] == ["Churn"]
@@ -197,7 +197,7 @@ def test_event_that_carries_scores_yields_both() -> None:
     assert reading.rule is None
 
 
-def test_scores_survive_the_event_they_came_in() -> None:
+def test_scores_of_a_rejected_event_are_read() -> None:
     event = {**_event(timestamp="soon"), **a_profile(Churn=a_model())}
 
     reading = READER.read(json_record(event, EVENTS))
@@ -206,13 +206,13 @@ def test_scores_survive_the_event_they_came_in() -> None:
     assert [(one.reason, one.model) for one in reading.rejects] == [(Reason.BAD_DATE, "")]
 
 
-def test_flat_scores_are_not_looked_for_among_events() -> None:
+def test_flat_scores_are_not_read_from_experience_events() -> None:
     flat = {**_event(), "prediction": "Churn", **a_model()}
 
     assert READER.read(json_record(flat, EVENTS)).scores == ()
 
 
-def test_control_characters_are_taken_out_of_texts() -> None:
+def test_control_characters_are_removed_from_texts() -> None:
     fact = _fact(
         eventType="web\x00visit\x7f",
         web={"webPageDetails": {"name": "ho\x1bme\n"}},
@@ -222,6 +222,6 @@ def test_control_characters_are_taken_out_of_texts() -> None:
     assert (fact.type, fact.page, fact.campaign) == ("webvisit", "home", "")
 
 
-def test_event_a_moment_after_a_millisecond_counts_as_after_it() -> None:
+def test_event_time_is_rounded_up_to_milliseconds() -> None:
     assert _fact(timestamp="2026-07-31T12:00:00.0000001Z").time_ms == AT_MS + 1
     assert _fact(timestamp="2026-07-31T12:00:00.000Z").time_ms == AT_MS

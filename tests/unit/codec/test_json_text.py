@@ -19,7 +19,7 @@ def test_integers_stay_exact() -> None:
     )
 
 
-def test_byte_order_mark_is_passed_over_once() -> None:
+def test_byte_order_mark_is_skipped_once() -> None:
     assert decode_json(b'\xef\xbb\xbf{"a": 1}', 8) == {"a": 1}
     assert _reason(b"\xef\xbb\xbf\xef\xbb\xbf{}") is Reason.MALFORMED
 
@@ -43,7 +43,7 @@ def test_byte_order_mark_is_passed_over_once() -> None:
         b"\x00",
     ],
 )
-def test_what_is_not_json_is_malformed(text: bytes) -> None:
+def test_text_that_is_not_json_is_malformed(text: bytes) -> None:
     assert _reason(text) is Reason.MALFORMED
 
 
@@ -71,5 +71,5 @@ def test_brackets_side_by_side_or_in_text_are_not_nested() -> None:
     assert nested_deeper(b'["' + b"[{" * 500 + b'\\"[[",[[]]]', 2)
 
 
-def test_unclosed_brackets_by_the_hundred_thousand_are_refused() -> None:
+def test_a_hundred_thousand_unclosed_brackets_are_refused() -> None:
     assert _reason(b"[" * 100_000) is Reason.TOO_DEEP

@@ -1,4 +1,4 @@
-"""The registry door, against an honest registry on loopback."""
+"""The client of the schema registry, against a fake registry on loopback."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ import pytest
 
 from processor.codec.avro import AvroSchema
 from processor.codec.registry import RegistrySchemas
-from processor.codec.schemas import JsonText, SchemaFolder, Unreadable
+from processor.codec.schemas import JsonSchema, SchemaFolder, UnusableSchema
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.outcome import Reason
 from processor.domain.schema_files import schemas_folder
@@ -29,10 +29,11 @@ def registry() -> Iterator[FakeRegistry]:
 
 def _schemas(url: str, clock: ManualClock | None = None, **settings: object) -> RegistrySchemas:
     declared = RegistrySettings.model_validate({"url": url, "timeout_seconds": 2, **settings})
-    return RegistrySchemas(declared, FOLDER, clock or ManualClock())
+    clock = clock or ManualClock()
+    return RegistrySchemas(declared, FOLDER, clock, uniform=lambda _low, high: high)
 
 
-def test_schema_is_asked_for_once(registry: FakeRegistry) -> None:
+def test_schema_is_fetched_once(registry: FakeRegistry) -> None:
     schema_id = registry.register("scores-value", LONG)
     schemas = _schemas(registry.url)
 
@@ -43,7 +44,7 @@ def test_schema_is_asked_for_once(registry: FakeRegistry) -> None:
     assert registry.requests == [f"/schemas/ids/{schema_id}"]
 
 
-def test_kind_of_schema_is_told_apart(registry: FakeRegistry) -> None:
+def test_schema_types_are_distinguished(registry: FakeRegistry) -> None:
     json_id = registry.register("a", "{}", "JSON")
     protobuf_id = registry.register("b", "message", "PROTOBUF")
     unsafe_id = registry.register("c", '{"type": "array", "items": "null"}')
@@ -51,17 +52,17 @@ def test_kind_of_schema_is_told_apart(registry: FakeRegistry) -> None:
 
     schemas.fetch_schemas({json_id, protobuf_id, unsafe_id})
 
-    assert schemas.get(json_id) == JsonText()
+    assert schemas.get(json_id) == JsonSchema()
     for schema_id, reason in (
         (protobuf_id, Reason.UNKNOWN_SCHEMA),
         (unsafe_id, Reason.UNSAFE_SCHEMA),
     ):
         found = schemas.get(schema_id)
-        assert isinstance(found, Unreadable)
+        assert isinstance(found, UnusableSchema)
         assert found.reason is reason
 
 
-def test_references_are_followed_in_their_order(registry: FakeRegistry) -> None:
+def test_references_are_fetched_in_their_order(registry: FakeRegistry) -> None:
     registry.register("in/ner", '{"type": "record", "name": "I", "fields": []}')
     middle = {"name": "I", "subject": "in/ner", "version": 1}
     text = '{"type": "record", "name": "M", "fields": [{"name": "i", "type": "I"}]}'
@@ -91,7 +92,7 @@ def test_unknown_id_is_waited_for_and_then_given_up(registry: FakeRegistry) -> N
     assert schemas.get(41) is None
 
 
-def test_unknown_id_is_asked_for_once_a_second_at_most(registry: FakeRegistry) -> None:
+def test_unknown_id_is_requested_again_after_its_delay(registry: FakeRegistry) -> None:
     clock = ManualClock()
     schemas = _schemas(registry.url, clock)
 
@@ -103,7 +104,7 @@ def test_unknown_id_is_asked_for_once_a_second_at_most(registry: FakeRegistry) -
     assert len(registry.requests) == 2
 
 
-def test_replica_that_lags_only_delays(registry: FakeRegistry) -> None:
+def test_registry_replica_that_lags_only_delays_records(registry: FakeRegistry) -> None:
     clock = ManualClock()
     schema_id = registry.register("scores-value", LONG)
     registry.hide.add(schema_id)
@@ -118,7 +119,7 @@ def test_replica_that_lags_only_delays(registry: FakeRegistry) -> None:
     assert schemas.get(schema_id) is not None
 
 
-def test_id_that_was_given_up_is_asked_for_again_later(registry: FakeRegistry) -> None:
+def test_given_up_id_is_requested_again_later(registry: FakeRegistry) -> None:
     clock = ManualClock()
     schemas = _schemas(registry.url, clock, unknown_id_seconds=0)
     schemas.fetch_schemas({1})
@@ -133,7 +134,7 @@ def test_id_that_was_given_up_is_asked_for_again_later(registry: FakeRegistry) -
     assert schemas.get(1) is not None
 
 
-def test_made_up_ids_do_not_hold_everybody_for_ever(registry: FakeRegistry) -> None:
+def test_made_up_ids_do_not_block_other_records(registry: FakeRegistry) -> None:
     clock = ManualClock()
     schemas = _schemas(registry.url, clock, unknown_id_seconds=1)
     made_up = set(range(100, 116))
@@ -148,7 +149,7 @@ def test_made_up_ids_do_not_hold_everybody_for_ever(registry: FakeRegistry) -> N
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 429, 500, 503])
-def test_every_other_answer_is_an_outage(registry: FakeRegistry, status: int) -> None:
+def test_every_other_response_is_an_outage(registry: FakeRegistry, status: int) -> None:
     registry.status = status
 
     with pytest.raises(UnavailableError):
@@ -173,7 +174,7 @@ def test_proxies_of_the_environment_are_not_used(
     _schemas(registry.url).fetch_schemas({schema_id})
 
 
-def test_registry_that_is_not_there_is_an_outage() -> None:
+def test_unreachable_registry_is_an_outage() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
 
@@ -182,8 +183,8 @@ def test_registry_that_is_not_there_is_an_outage() -> None:
 
 
 @contextmanager
-def _saying(speak: Callable[[socket.socket, Event], None]) -> Iterator[str]:
-    """A server that takes one connection and says what it likes."""
+def _server_sending(send: Callable[[socket.socket, Event], None]) -> Iterator[str]:
+    """Return the URL of a server that accepts one connection and sends what it is told to."""
     done = Event()
 
     def serve() -> None:
@@ -191,7 +192,7 @@ def _saying(speak: Callable[[socket.socket, Event], None]) -> Iterator[str]:
         with connection:
             connection.recv(4_096)
             try:
-                speak(connection, done)
+                send(connection, done)
             except OSError:
                 return
 
@@ -231,27 +232,27 @@ def _cut_off(connection: socket.socket, _done: Event) -> None:
     connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"schema": ')
 
 
-def _no_http(connection: socket.socket, _done: Event) -> None:
+def _send_no_http(connection: socket.socket, _done: Event) -> None:
     connection.sendall(b"\x00\xff\r\n\r\n")
 
 
-def _no_schema(connection: socket.socket, _done: Event) -> None:
+def _send_no_schema(connection: socket.socket, _done: Event) -> None:
     connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"schema":1}')
 
 
 @pytest.mark.parametrize(
-    "speak", [_drip, _drip_headers, _flood, _redirect, _cut_off, _no_http, _no_schema]
+    "send", [_drip, _drip_headers, _flood, _redirect, _cut_off, _send_no_http, _send_no_schema]
 )
-def test_answer_that_is_none_is_an_outage_and_ends_in_time(
-    speak: Callable[[socket.socket, Event], None],
+def test_invalid_response_is_an_outage_and_ends_within_the_timeout(
+    send: Callable[[socket.socket, Event], None],
 ) -> None:
-    with _saying(speak) as url, pytest.raises(UnavailableError):
+    with _server_sending(send) as url, pytest.raises(UnavailableError):
         _schemas(url, timeout_seconds=0.4).fetch_schemas({1})
 
 
 @pytest.mark.parametrize(
     "url", ["registry:8081", "ftp://registry", "http://", "http://ada:secret@registry:8081"]
 )
-def test_address_that_can_not_be_one_is_said_at_start(url: str) -> None:
+def test_invalid_registry_address_is_refused_at_start(url: str) -> None:
     with pytest.raises(SettingsError, match=r"registry\.url"):
         _schemas(url)

@@ -9,13 +9,13 @@ from processor.domain.outcome import Reason
 FACT = Fact(1_700_000_000_000, "event-1", "web", ("webVisit",), page="Home")
 
 
-def test_a_message_says_whose_it_is_and_what_was_seen() -> None:
-    said = RepartitionMessage(b"ECID|1", FACT)
+def test_message_is_decoded_as_it_was_encoded() -> None:
+    message = RepartitionMessage(b"ECID|1", FACT)
 
-    assert decode(encode(said)) == said
+    assert decode(encode(message)) == message
 
 
-def test_a_newer_version_s_fields_are_skipped_and_an_older_version_s_are_filled_in() -> None:
+def test_fields_of_newer_versions_are_skipped_and_missing_ones_have_defaults() -> None:
     newer = b"\x01" + msgspec.msgpack.encode([b"ECID|1", [1_700_000_000_000, "x"], [], "more"])
     older = b"\x01" + msgspec.msgpack.encode([b"ECID|1"])
 
@@ -35,13 +35,13 @@ def test_a_newer_version_s_fields_are_skipped_and_an_older_version_s_are_filled_
         encode(RepartitionMessage(b"ECID|1", FACT))[:-1],
     ],
 )
-def test_what_is_not_ours_or_not_whole_is_malformed(value: bytes) -> None:
+def test_value_of_another_format_or_cut_off_is_malformed(value: bytes) -> None:
     with pytest.raises(RejectError) as raised:
         decode(value)
 
     assert raised.value.reject.reason is Reason.MALFORMED
 
 
-def test_a_message_is_keyed_as_scores_are() -> None:
+def test_message_has_the_key_of_the_scores() -> None:
     assert key_of(b"Email|a|b@example.org", namespaced=False) == b"a|b@example.org"
     assert key_of(b"ECID|12", namespaced=True) == b"ECID|12"

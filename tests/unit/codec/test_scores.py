@@ -1,4 +1,4 @@
-"""Scores in both shapes, and what is wrong with bad ones."""
+"""Scores in both shapes, and the rejects of bad ones."""
 
 import pytest
 
@@ -26,13 +26,13 @@ def test_profile_shaped_record_is_read() -> None:
     assert score.identities[0].id == ECID
 
 
-def test_every_model_is_a_score_of_its_own() -> None:
+def test_each_model_is_one_score() -> None:
     scores = _scores(a_profile(Churn=a_model(score=1), Upgrade=a_model(score=2)))
 
     assert [(score.model, score.score) for score in scores] == [("Churn", 1.0), ("Upgrade", 2.0)]
 
 
-def test_bad_model_does_not_cost_the_good_one() -> None:
+def test_bad_model_does_not_affect_the_good_one() -> None:
     reading = READER.read(json_record(a_profile(Churn=a_model(score="?"), Upgrade=a_model())))
 
     assert [score.model for score in reading.scores] == ["Upgrade"]
@@ -41,14 +41,14 @@ def test_bad_model_does_not_cost_the_good_one() -> None:
 
 @pytest.mark.parametrize("container", ["CustomerAI", "customerai", "CUSTOMERAI", "customerAI"])
 @pytest.mark.parametrize("tenant", ["_acme", "_x7", "_experience"])
-def test_any_tenant_and_letter_case_of_the_container(container: str, tenant: str) -> None:
+def test_any_tenant_and_letter_case_of_the_container_is_read(container: str, tenant: str) -> None:
     record = {**a_profile(), tenant: {container: {"Churn": a_model()}}}
 
     assert [score.model for score in _scores(record)] == ["Churn"]
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "leaf", "read"),
+    ("key", "value", "field", "read"),
     [
         ("propensityScore", 7, "score", 7.0),
         ("SCORE", "7.5", "score", 7.5),
@@ -69,19 +69,19 @@ def test_any_tenant_and_letter_case_of_the_container(container: str, tenant: str
         ("factors", [{"code": "x"}], "factors", ({"code": "x"},)),
     ],
 )
-def test_leaves_go_by_many_names_and_forms(
-    key: str, value: object, leaf: str, read: object
+def test_fields_have_many_names_and_forms(
+    key: str, value: object, field: str, read: object
 ) -> None:
     least = {"score": 50, "scoreDate": "2026-08-03"}
-    replaced = {"score": "score", "scored_at_ms": "scoreDate"}.get(leaf, "")
-    model = {name: kept for name, kept in least.items() if name != replaced} | {key: value}
+    reindexd = {"score": "score", "scored_at_ms": "scoreDate"}.get(field, "")
+    model = {name: one for name, one in least.items() if name != reindexd} | {key: value}
 
     (score,) = _scores(a_profile(Churn=model))
 
-    assert getattr(score, leaf) == read
+    assert getattr(score, field) == read
 
 
-def test_earlier_alias_goes_before_a_later_one_unless_it_is_null() -> None:
+def test_earlier_alias_wins_unless_it_is_null() -> None:
     both = a_model(percentileScore=1, percentile=2)
     null = a_model(percentileScore=None, percentile=2)
 
@@ -120,14 +120,14 @@ def test_factors_are_text_and_may_be_missing(factors: object, read: object) -> N
     assert score.factors == read
 
 
-def test_key_of_no_name_is_no_leaf() -> None:
+def test_empty_key_is_not_a_field() -> None:
     (score,) = _scores(a_profile(Churn={"score": 1, "scoreDate": "2026-08-03", "": 5}))
 
     assert (score.probability, score.model_type) == (None, None)
 
 
 def test_factors_beyond_the_limit_are_left_out() -> None:
-    many = [{"code": str(place), "value": "1", "importance": "low"} for place in range(50)]
+    many = [{"code": str(index), "value": "1", "importance": "low"} for index in range(50)]
 
     (score,) = (
         reader_with({"reading/max_factors": 3})
@@ -139,7 +139,7 @@ def test_factors_beyond_the_limit_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("leaves", "reason", "leaf"),
+    ("fields", "reason", "pointer"),
     [
         ({"score": "high"}, Reason.BAD_SCORE, "/score"),
         ({"score": "NaN"}, Reason.BAD_SCORE, "/score"),
@@ -158,14 +158,16 @@ def test_factors_beyond_the_limit_are_left_out() -> None:
         ({"scoreDate": None}, Reason.BAD_DATE, ""),
     ],
 )
-def test_bad_leaf_is_pointed_at(leaves: dict[str, object], reason: Reason, leaf: str) -> None:
-    reject = refusal(READER, json_record(a_profile(Churn=a_model(**leaves))))
+def test_bad_field_is_rejected_with_its_pointer(
+    fields: dict[str, object], reason: Reason, pointer: str
+) -> None:
+    reject = refusal(READER, json_record(a_profile(Churn=a_model(**fields))))
 
     assert (reject.reason, reject.model) == (reason, "Churn")
-    assert reject.pointer == f"/_acme/CustomerAI/Churn{leaf}"
+    assert reject.pointer == f"/_acme/CustomerAI/Churn{pointer}"
 
 
-def test_pointer_leads_through_the_envelope_and_is_escaped() -> None:
+def test_pointer_includes_the_envelope_and_is_escaped() -> None:
     entity = {**a_profile(), "_acme": {"CustomerAI": {"a/b~c": a_model(score="?")}}}
 
     reject = refusal(READER, json_record({"header": {}, "body": {"xdmEntity": entity}}))
@@ -173,15 +175,15 @@ def test_pointer_leads_through_the_envelope_and_is_escaped() -> None:
     assert reject.pointer == "/body/xdmEntity/_acme/CustomerAI/a~1b~0c/score"
 
 
-def test_more_models_than_any_tenant_has_are_refused_as_one() -> None:
-    models = {f"M{place}": a_model(score="?") for place in range(MAX_MODELS + 1)}
+def test_record_with_too_many_models_is_rejected_as_a_whole() -> None:
+    models = {f"M{index}": a_model(score="?") for index in range(MAX_MODELS + 1)}
 
     reject = refusal(READER, json_record(a_profile(**models)))
 
     assert (reject.reason, reject.model) == (Reason.BAD_SCORE, "")
 
 
-def test_flat_record_names_its_prediction() -> None:
+def test_flat_record_has_its_prediction() -> None:
     flat = {"namespace": "CRMID", "id": "7", "prediction": "Churn 2026", **a_model()}
 
     (score,) = _scores(flat)
@@ -189,7 +191,7 @@ def test_flat_record_names_its_prediction() -> None:
     assert (score.model, score.score, score.percentile) == ("Churn 2026", 83.1, 92)
 
 
-def test_bad_flat_record_is_pointed_at() -> None:
+def test_bad_flat_record_is_rejected_with_its_pointer() -> None:
     flat = {
         "namespace": "CRMID",
         "id": "7",
@@ -214,12 +216,12 @@ def test_bad_flat_record_is_pointed_at() -> None:
         {"prediction": " ", **a_model()},
     ],
 )
-def test_record_without_a_score_says_so(record: object) -> None:
+def test_record_without_a_score_is_rejected(record: object) -> None:
     assert refusal(READER, json_record(record)).reason is Reason.NO_SCORE
 
 
 @pytest.mark.parametrize(
-    ("who", "reason"),
+    ("identities", "reason"),
     [
         ({}, Reason.NO_IDENTITY),
         ({"identityMap": {}}, Reason.NO_IDENTITY),
@@ -227,15 +229,17 @@ def test_record_without_a_score_says_so(record: object) -> None:
         ({"endUserIDs": {"_experience": {"mcid": {"id": 1e37}}}}, Reason.BAD_IDENTITY),
     ],
 )
-def test_score_about_nobody_is_refused(who: dict[str, object], reason: Reason) -> None:
+def test_score_without_an_identity_is_rejected(
+    identities: dict[str, object], reason: Reason
+) -> None:
     nested = {"_acme": {"CustomerAI": {"Churn": a_model()}}}
     flat = {"prediction": "Churn", **a_model()}
 
-    assert refusal(READER, json_record({**who, **nested})).reason is reason
-    assert refusal(READER, json_record({**who, **flat})).reason is reason
+    assert refusal(READER, json_record({**identities, **nested})).reason is reason
+    assert refusal(READER, json_record({**identities, **flat})).reason is reason
 
 
-def test_score_may_come_in_the_format_of_an_event() -> None:
+def test_score_in_the_form_of_an_event_is_read() -> None:
     event = {"_id": "1", "timestamp": "2026-08-03T00:00:00Z", **a_profile(Churn=a_model())}
 
     reading = READER.read(json_record(event))
@@ -244,7 +248,7 @@ def test_score_may_come_in_the_format_of_an_event() -> None:
     assert reading.event is None
 
 
-def test_what_keys_mean_is_remembered_within_bounds() -> None:
-    for place in range(2_000):
-        odd = a_model(**{f"unknown{place}": 1})
-        assert _scores(a_profile(Churn=odd))[0].score == 83.1
+def test_cache_of_keys_is_bounded() -> None:
+    for index in range(2_000):
+        body = a_model(**{f"unknown{index}": 1})
+        assert _scores(a_profile(Churn=body))[0].score == 83.1

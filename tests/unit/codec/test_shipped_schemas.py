@@ -1,4 +1,4 @@
-"""Every file under schemas/ but the field group: it parses, it is used, and it says what is so."""
+"""Every file under schemas/ except the field group parses, is used, and is correct."""
 
 import io
 from fnmatch import fnmatch
@@ -13,7 +13,7 @@ from fastavro import parse_schema, schemaless_writer
 from fastavro.validation import validate
 
 from processor.codec import InputReader
-from processor.codec.avro import MAX_VALUES, ready_schema
+from processor.codec.avro import MAX_VALUES, prepare_schema
 from processor.codec.dates import Dates
 from processor.domain.event import DecodedRecord
 from processor.domain.outcome import FilterRule, Reason
@@ -84,7 +84,7 @@ def _name(given: object) -> str | None:
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.topic)
-def test_topic_file_tells_the_truth(topic: Topic) -> None:
+def test_topic_file_has_existing_formats_and_consecutive_versions(topic: Topic) -> None:
     allowed = InputSettings.model_json_schema()["properties"]["format"]["enum"]
 
     assert set(topic.formats) <= set(allowed) - {"auto"}
@@ -114,11 +114,11 @@ def test_every_schema_has_an_id() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(IDS.values()))
-def test_shipped_schema_is_light_enough_for_the_largest_record(name: str) -> None:
+def test_cost_of_shipped_schema_allows_the_largest_record(name: str) -> None:
     if name.endswith(".avsc"):
-        weight = ready_schema((SCHEMAS / name).read_bytes()).weight
+        cost = prepare_schema((SCHEMAS / name).read_bytes()).cost
 
-        assert weight.values(ReadingSettings().max_record_bytes) < MAX_VALUES
+        assert cost.values(ReadingSettings().max_record_bytes) < MAX_VALUES
 
 
 @pytest.mark.parametrize(("topic", "file"), VALID, ids=_name)
@@ -144,7 +144,7 @@ def test_invalid_example_is_refused_for_the_reason_in_its_name(topic: Topic, fil
     [(topic, one, file) for topic, one in VERSIONS for file in _of(one, topic)],
     ids=_name,
 )
-def test_example_says_the_same_in_framed_and_in_plain_avro(
+def test_example_reads_the_same_in_framed_and_in_plain_avro(
     topic: Topic, version: Version, file: Path
 ) -> None:
     declared = msgspec.json.decode((SCHEMAS / version.avro).read_bytes())
@@ -173,7 +173,7 @@ def test_example_says_the_same_in_framed_and_in_plain_avro(
     [(topic, one, file) for topic, one in VERSIONS if one.json for file in _of(one, topic)],
     ids=_name,
 )
-def test_example_obeys_its_json_schema_and_is_read_in_its_frame(
+def test_example_is_valid_by_its_json_schema_and_is_read_in_its_frame(
     topic: Topic, version: Version, file: Path
 ) -> None:
     assert version.json is not None

@@ -4,7 +4,7 @@ import pytest
 
 from processor.domain.event import Fact
 from processor.domain.outcome import ContextStatus
-from processor.enrich.context import movement
+from processor.enrich.context import bucket_movement
 from processor.state.format.fact import encode_fact, sort_key_of
 from processor.state.person import Person
 from tests.support.enriching import (
@@ -22,12 +22,14 @@ from tests.support.enriching import (
 ENRICHER = enricher_with()
 
 
-def context(known: Person | None, status: ContextStatus = ContextStatus.COMPLETE) -> dict[str, Any]:
-    body = body_of(ENRICHER, ENRICHER.prepare(score_of(), NOW_MS), known, status)
+def context(
+    person: Person | None, status: ContextStatus = ContextStatus.COMPLETE
+) -> dict[str, Any]:
+    body = body_of(ENRICHER, ENRICHER.prepare(score_of(), NOW_MS), person, status)
     return context_in(body)
 
 
-def test_nothing_known_says_so_and_nothing_else() -> None:
+def test_context_of_an_unknown_person_has_status_none_only() -> None:
     assert context(None) == {
         "predictionName": "Likelihood to upgrade account",
         "scoreBucket": "high",
@@ -37,11 +39,11 @@ def test_nothing_known_says_so_and_nothing_else() -> None:
 
 
 def test_history_is_the_newest_score_with_an_earlier_date() -> None:
-    known = person_of(
+    person = person_of(
         delivered(14, 10.0, "low"), delivered(7, 41.7, "medium"), delivered(0, 99.0, "high")
     )
 
-    assert context(known) == {
+    assert context(person) == {
         "predictionName": "Likelihood to upgrade account",
         "scoreBucket": "high",
         "previousScore": 41.7,
@@ -59,8 +61,8 @@ def test_history_is_of_the_same_prediction_only() -> None:
     assert "previousScore" not in context(other)
 
 
-def test_behaviour_is_told_by_the_newest_event_that_knows() -> None:
-    known = person_of(
+def test_each_behaviour_field_is_that_of_the_newest_event_that_has_it() -> None:
+    person = person_of(
         fact(
             40, kinds=("order", "purchases"), type="Purchase", success=True, order_id="O-1",
             cohort="gold", campaign="Winter",
@@ -69,7 +71,7 @@ def test_behaviour_is_told_by_the_newest_event_that_knows() -> None:
         fact(1.5, kinds=("webVisit",), type="web - pageview", page="Home", campaign="Spring"),
     )  # fmt: skip
 
-    assert context(known) == {
+    assert context(person) == {
         "predictionName": "Likelihood to upgrade account",
         "scoreBucket": "high",
         "lastEventType": "webVisit",
@@ -87,13 +89,13 @@ def test_behaviour_is_told_by_the_newest_event_that_knows() -> None:
     }
 
 
-def test_an_event_without_a_type_is_told_by_what_it_counts_for() -> None:
+def test_an_event_without_a_type_has_the_type_of_its_kind() -> None:
     assert context(person_of(fact(1, kinds=("search",))))["lastEventType"] == "search"
     assert "lastEventType" not in context(person_of(fact(1)))
 
 
 @pytest.mark.parametrize(
-    ("declared", "kinds", "told"),
+    ("declared", "kinds", "expected"),
     [
         ("web - pageview", ("webVisit",), "webVisit"),
         ("Page View", ("ownType", "webVisit"), "webVisit"),
@@ -104,14 +106,14 @@ def test_an_event_without_a_type_is_told_by_what_it_counts_for() -> None:
         ("", ("ownType",), "ownType"),
     ],
 )
-def test_a_declared_type_gives_way_to_a_standard_one_unless_it_is_a_standard_spelling(
-    declared: str, kinds: tuple[str, ...], told: str
+def test_a_declared_type_is_replaced_by_a_standard_one_unless_its_spelling_is_standard(
+    declared: str, kinds: tuple[str, ...], expected: str
 ) -> None:
-    assert context(person_of(fact(1, type=declared, kinds=kinds)))["lastEventType"] == told
+    assert context(person_of(fact(1, type=declared, kinds=kinds)))["lastEventType"] == expected
 
 
 @pytest.mark.parametrize(
-    ("declared", "kinds", "told"),
+    ("declared", "kinds", "expected"),
     [
         ("web - pageview", ("purchases", "webVisit"), "purchases"),
         ("commerce.purchases", ("productViews", "purchases"), "purchases"),
@@ -120,26 +122,26 @@ def test_a_declared_type_gives_way_to_a_standard_one_unless_it_is_a_standard_spe
         ("web - pageview", ("webVisit",), "webVisit"),
     ],
 )
-def test_a_success_is_told_by_what_makes_it_one(
-    declared: str, kinds: tuple[str, ...], told: str
+def test_the_success_type_is_what_makes_the_event_a_success(
+    declared: str, kinds: tuple[str, ...], expected: str
 ) -> None:
     enricher = enricher_with({"join/success_types": ["purchases", "Subscribed"]})
-    known = person_of(fact(1, type=declared, kinds=kinds, success=True))
+    person = person_of(fact(1, type=declared, kinds=kinds, success=True))
     prepared = enricher.prepare(score_of(), NOW_MS)
 
-    body = body_of(enricher, prepared, known, ContextStatus.COMPLETE)
+    body = body_of(enricher, prepared, person, ContextStatus.COMPLETE)
 
-    assert context_in(body)["lastSuccessEventType"] == told
+    assert context_in(body)["lastSuccessEventType"] == expected
 
 
-def test_own_event_types_are_not_counted_among_the_standard_ones() -> None:
-    known = person_of(fact(1, kinds=("ownType", "search")))
+def test_own_event_types_are_not_counted() -> None:
+    person = person_of(fact(1, kinds=("ownType", "search")))
 
-    assert context(known)["eventCounts"] == {"search": 1}
+    assert context(person)["eventCounts"] == {"search": 1}
     assert "eventCounts" not in context(person_of(fact(1, kinds=("ownType",))))
 
 
-def test_both_ends_of_the_look_back_are_in_it() -> None:
+def test_the_look_back_includes_both_ends() -> None:
     inside = person_of(fact(45, page="oldest"), fact(0, campaign="newest"))
     outside = person_of(fact(45.001, page="older"), fact(-0.001, campaign="newer"))
 
@@ -148,35 +150,34 @@ def test_both_ends_of_the_look_back_are_in_it() -> None:
     assert context(outside) == context(None)
 
 
-def test_what_was_forgotten_makes_a_context_partial() -> None:
-    dropped = Person(
-        person_of(fact(1)).facts, cut=sort_key_of(encode_fact(Fact(AT_MS - 1, "dropped")))
-    )
-    older_than_kept = person_of(fact(50), fact(-50))
+def test_dropped_facts_make_a_context_partial() -> None:
+    cut = sort_key_of(encode_fact(Fact(AT_MS - 1, "dropped")))
+    dropped = Person(person_of(fact(1)).facts, cut=cut)
+    older_than_stored = person_of(fact(50), fact(-50))
 
     assert context(dropped)["contextStatus"] == "partial"
-    assert context(older_than_kept)["contextStatus"] == "partial"
+    assert context(older_than_stored)["contextStatus"] == "partial"
 
 
-def test_a_score_that_did_not_wait_is_partial_even_if_nothing_is_known() -> None:
+def test_a_context_is_partial_if_the_score_did_not_wait() -> None:
     assert context(None, ContextStatus.PARTIAL)["contextStatus"] == "partial"
 
 
-def test_with_the_join_off_nothing_is_looked_up() -> None:
-    known = person_of(fact(1, page="Home"), delivered(7, 41.7, "medium"))
+def test_a_context_without_the_join_has_no_past_fields() -> None:
+    person = person_of(fact(1, page="Home"), delivered(7, 41.7, "medium"))
 
-    assert context(known, ContextStatus.OFF) == {**context(None), "contextStatus": "off"}
+    assert context(person, ContextStatus.OFF) == {**context(None), "contextStatus": "off"}
 
 
 def test_text_from_outside_is_cut() -> None:
-    known = person_of(fact(1, page="x" * 1_000, audiences=("y" * 1_000,) * 2))
+    person = person_of(fact(1, page="x" * 1_000, audiences=("y" * 1_000,) * 2))
 
-    assert context(known)["lastPageName"] == "x" * 512
-    assert context(known)["audiences"] == ["y" * 512] * 2
+    assert context(person)["lastPageName"] == "x" * 512
+    assert context(person)["audiences"] == ["y" * 512] * 2
 
 
-def test_movements_are_nine() -> None:
+def test_there_are_nine_bucket_movements() -> None:
     buckets = ("low", "medium", "high")
 
-    assert len({movement(one, other) for one in buckets for other in buckets}) == 9
-    assert movement("low", "low") == "stayed low"
+    assert len({bucket_movement(one, other) for one in buckets for other in buckets}) == 9
+    assert bucket_movement("low", "low") == "stayed low"

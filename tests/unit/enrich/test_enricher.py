@@ -15,7 +15,7 @@ from tests.support.enriching import (
     context_in,
     enricher_with,
     fact,
-    leaves_in,
+    model_in,
     person_of,
     score_of,
 )
@@ -25,14 +25,14 @@ ENRICHER = enricher_with()
 PLACEHOLDER = Identity("CRMID", "anonymous")
 
 
-def composed(**changes: Any) -> bytes:  # noqa: ANN401  any field of a score
+def encoded(**changes: Any) -> bytes:  # noqa: ANN401  any field of a score
     prepared = ENRICHER.prepare(score_of(**changes), NOW_MS)
     return body_of(ENRICHER, prepared, None, ContextStatus.OFF)
 
 
 def refused(**changes: Any) -> Reject:  # noqa: ANN401  likewise
     with pytest.raises(RejectError) as caught:
-        composed(**changes)
+        encoded(**changes)
     return caught.value.reject
 
 
@@ -71,7 +71,7 @@ def test_a_score_becomes_exactly_this_event() -> None:
     assert broken_rules(json.loads(body), "acme") == []
 
 
-def test_a_prepared_score_carries_what_comes_after_needs() -> None:
+def test_a_prepared_score_has_route_person_and_left_out_namespaces() -> None:
     prepared = ENRICHER.prepare(score_of(identities=(ECID, PLACEHOLDER)), NOW_MS)
 
     assert (prepared.route, prepared.model_key) == ("upgrade", "Likelihoodtoupgradeaccount")
@@ -80,7 +80,7 @@ def test_a_prepared_score_carries_what_comes_after_needs() -> None:
     assert prepared.left_out == ("CRMID",)
 
 
-def test_a_person_has_the_same_key_as_the_scores_about_them() -> None:
+def test_a_person_has_the_key_of_their_scores() -> None:
     identities = (PLACEHOLDER, Identity("Email", "a@b"), ECID)
 
     assert (
@@ -94,7 +94,7 @@ def test_a_score_without_an_identity_is_rejected() -> None:
     assert refused(identities=()).reason is Reason.NO_IDENTITY
 
 
-def test_a_score_about_nobody_is_rejected_without_naming_ids() -> None:
+def test_a_score_without_a_usable_identity_is_rejected_without_its_ids() -> None:
     reject = refused(identities=(PLACEHOLDER, Identity("ECID", "12345")))
 
     assert (reject.stage, reject.reason) == (Stage.ENRICH, Reason.BAD_IDENTITY)
@@ -102,17 +102,17 @@ def test_a_score_about_nobody_is_rejected_without_naming_ids() -> None:
 
 
 def test_numbers_have_the_types_cja_needs() -> None:
-    body = composed(score=83, probability=1, percentile=92)
+    body = encoded(score=83, probability=1, percentile=92)
 
     assert b'"score":83.0' in body
     assert b'"probability":1.0' in body
     assert b'"percentileScore":92,' in body
 
 
-def test_optional_leaves_that_are_not_there_are_left_out() -> None:
-    body = composed(probability=None, percentile=None, model_type=None, factors=())
+def test_missing_optional_fields_are_left_out() -> None:
+    body = encoded(probability=None, percentile=None, model_type=None, factors=())
 
-    assert leaves_in(body) == {"score": 82.0, "scoreDate": "2026-08-03T00:00:00Z"}
+    assert model_in(body) == {"score": 82.0, "scoreDate": "2026-08-03T00:00:00Z"}
 
 
 def test_empty_and_undeclared_parts_of_factors_are_left_out() -> None:
@@ -123,11 +123,11 @@ def test_empty_and_undeclared_parts_of_factors_are_left_out() -> None:
         {},
     ]
 
-    assert leaves_in(composed(factors=factors))["influentialFactors"] == [
+    assert model_in(encoded(factors=factors))["influentialFactors"] == [
         {"value": "1"},
         {"code": "a"},
     ]
-    assert "influentialFactors" not in leaves_in(composed(factors=({"code": ""},)))
+    assert "influentialFactors" not in model_in(encoded(factors=({"code": ""},)))
 
 
 def test_a_clean_event_is_accepted_as_it_is_built() -> None:
@@ -135,30 +135,30 @@ def test_a_clean_event_is_accepted_as_it_is_built() -> None:
 
     event = ENRICHER.event(prepared, person_of(fact(1, page="Home")), ContextStatus.COMPLETE)
 
-    assert prepared.destination.schema.accepts(event)
+    assert prepared.route_model.schema.accepts(event)
 
 
 def test_an_event_too_large_loses_factors_from_the_end() -> None:
     factors = tuple({"code": f"{number} " + "x" * 2_000} for number in range(40))
 
-    body = composed(factors=factors)
+    body = encoded(factors=factors)
 
-    kept = leaves_in(body)["influentialFactors"]
+    left = model_in(body)["influentialFactors"]
     assert 9_000 < len(body) <= 10_240
-    assert [factor["code"][:512] for factor in kept] == [
-        factor["code"][:512] for factor in factors[: len(kept)]
+    assert [factor["code"][:512] for factor in left] == [
+        factor["code"][:512] for factor in factors[: len(left)]
     ]
 
 
-def test_then_it_loses_audiences() -> None:
+def test_an_event_still_too_large_loses_audiences() -> None:
     enricher = enricher_with({"event/max_event_bytes": 1_600})
-    known = person_of(fact(1, audiences=tuple(f"audience {n}" for n in range(50)), page="x" * 500))
+    person = person_of(fact(1, audiences=tuple(f"audience {n}" for n in range(50)), page="x" * 500))
     prepared = enricher.prepare(score_of(), NOW_MS)
 
-    body = body_of(enricher, prepared, known, ContextStatus.COMPLETE)
+    body = body_of(enricher, prepared, person, ContextStatus.COMPLETE)
 
     assert len(body) <= 1_600
-    assert "influentialFactors" not in leaves_in(body)
+    assert "influentialFactors" not in model_in(body)
     assert 1 <= len(context_in(body)["audiences"]) < 50
 
 
@@ -173,7 +173,7 @@ def test_a_score_of_an_earlier_day_is_late() -> None:
     assert ENRICHER.prepare(score_of(scored_at_ms=AT_MS - 1), NOW_MS).late
 
 
-def test_a_route_may_drop_what_is_late() -> None:
+def test_a_route_may_drop_late_scores() -> None:
     dropping = enricher_with({"routes/0/late": "drop"})
     late = score_of(scored_at_ms=AT_MS - DAY_MS)
 
@@ -182,7 +182,7 @@ def test_a_route_may_drop_what_is_late() -> None:
     assert ENRICHER.prepare(late, NOW_MS).rule is None
 
 
-def test_an_event_its_schema_does_not_know_is_rejected_at_the_field() -> None:
+def test_an_invalid_event_is_rejected_at_the_field() -> None:
     reject = refused(percentile=50.5)
 
     assert (reject.stage, reject.reason) == (Stage.VALIDATE, Reason.SCHEMA_VIOLATION)
@@ -190,10 +190,10 @@ def test_an_event_its_schema_does_not_know_is_rejected_at_the_field() -> None:
     assert reject.detail == "The value is not of type integer."
 
 
-def test_an_open_route_takes_models_it_never_heard_of() -> None:
+def test_a_route_with_a_pattern_takes_any_matching_model() -> None:
     enricher = enricher_with({"routes/0/models": ["*"]})
     prepared = enricher.prepare(score_of(model="Churn Risk 7"), NOW_MS)
 
     body = body_of(enricher, prepared, None, ContextStatus.OFF)
 
-    assert leaves_in(body, "ChurnRisk7")["score"] == 82.0
+    assert model_in(body, "ChurnRisk7")["score"] == 82.0

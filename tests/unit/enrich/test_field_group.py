@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from processor.domain.schema_files import schemas_folder
-from processor.enrich.context import STANDARD_KINDS, movement
+from processor.enrich.context import STANDARD_KINDS, bucket_movement
 from processor.enrich.event_schema import EventSchema, closed_event, render_field_group
 
 MODEL = "PropensityToUpgrade"
@@ -47,7 +47,7 @@ def test_the_tenant_has_one_underscore_however_it_is_given(tenant: str) -> None:
     assert list(group["definitions"]["customFields"]["properties"]) == ["_acme"]
 
 
-def test_no_placeholder_is_left() -> None:
+def test_the_rendered_group_has_no_placeholder() -> None:
     text = json.dumps(render_field_group("acme", ["A", "B"]))
 
     assert "{TENANT}" not in text
@@ -60,7 +60,7 @@ def test_each_prediction_has_its_object() -> None:
     assert [(key, model["title"]) for key, model in models.items()] == [("A", "A"), ("B", "B")]
 
 
-def test_types_are_those_cja_buckets_and_sums() -> None:
+def test_types_are_those_that_cja_buckets_and_sums() -> None:
     leaves = fields_of("acme", MODEL)["CustomerAI"]["properties"][MODEL]["properties"]
 
     assert (leaves["score"]["type"], leaves["percentileScore"]["type"]) == ("number", "integer")
@@ -68,29 +68,29 @@ def test_types_are_those_cja_buckets_and_sums() -> None:
 
 
 def test_each_field_has_a_title_and_a_description_for_analysts() -> None:
-    def bare(fields: dict[str, Any], path: str) -> list[str]:
+    def undescribed(fields: dict[str, Any], path: str) -> list[str]:
         found = [
             f"{path}/{key}"
             for key, field in fields.items()
             if not (field.get("title") and field.get("description"))
         ]
         for key, field in fields.items():
-            found += bare(field.get("properties", {}), f"{path}/{key}")
-            found += bare(field.get("items", {}).get("properties", {}), f"{path}/{key}")
+            found += undescribed(field.get("properties", {}), f"{path}/{key}")
+            found += undescribed(field.get("items", {}).get("properties", {}), f"{path}/{key}")
         return found
 
-    assert bare(fields_of("acme", MODEL), "") == []
+    assert undescribed(fields_of("acme", MODEL), "") == []
 
 
 def test_the_counted_event_types_are_the_declared_ones() -> None:
     assert context_fields()["eventCounts"]["properties"].keys() == STANDARD_KINDS
 
 
-def test_the_suggested_movements_are_the_ones_we_make() -> None:
+def test_the_declared_movements_are_those_of_the_events() -> None:
     buckets = context_fields()["scoreBucket"]["meta:enum"]
-    made = {movement(one, other) for one in buckets for other in buckets}
+    possible = {bucket_movement(one, other) for one in buckets for other in buckets}
 
-    assert context_fields()["bucketMovement"]["meta:enum"].keys() == made
+    assert context_fields()["bucketMovement"]["meta:enum"].keys() == possible
 
 
 def test_the_group_extends_the_class_of_events() -> None:

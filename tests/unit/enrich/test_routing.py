@@ -5,7 +5,8 @@ import pytest
 from processor.domain.errors import RejectError, SettingsError
 from processor.domain.outcome import Reason, Stage
 from processor.enrich.event_schema import compile_schemas, model_keys
-from processor.enrich.routing import RouteModel, Router
+from processor.enrich.prepared_score import RouteModel
+from processor.enrich.routing import Router
 from tests.support.settings import MINIMAL, settings_with
 
 ROUTE = MINIMAL["routes"][0]
@@ -29,21 +30,21 @@ def found(model: str, *routes: dict[str, Any]) -> RouteModel:
         "likelihood-to_upgrade account",
     ],
 )
-def test_a_name_is_found_in_every_spelling_and_its_key_is_the_settings(model: str) -> None:
-    destination = found(model, ROUTE)
+def test_a_name_matches_in_every_spelling_and_has_the_key_of_the_settings(model: str) -> None:
+    route_model = found(model, ROUTE)
 
-    assert destination.name == "upgrade"
-    assert destination.model_key == "Likelihoodtoupgradeaccount"
-    assert destination.prediction == "Likelihood to upgrade account"
-
-
-def test_a_pattern_takes_the_records_own_name() -> None:
-    destination = found("Churn Risk EMEA", {"models": ["churn*"]})
-
-    assert (destination.model_key, destination.prediction) == ("ChurnRiskEMEA", "Churn Risk EMEA")
+    assert route_model.name == "upgrade"
+    assert route_model.model_key == "Likelihoodtoupgradeaccount"
+    assert route_model.prediction == "Likelihood to upgrade account"
 
 
-def test_patterns_ignore_what_names_ignore() -> None:
+def test_a_pattern_gives_the_key_of_the_records_name() -> None:
+    route_model = found("Churn Risk EMEA", {"models": ["churn*"]})
+
+    assert (route_model.model_key, route_model.prediction) == ("ChurnRiskEMEA", "Churn Risk EMEA")
+
+
+def test_patterns_ignore_case_and_punctuation_as_names_do() -> None:
     assert found("churn_risk-7", {"models": ["Churn Risk [0-9]"]}).model_key == "churnrisk7"
     assert found("Likely to churn", {"models": ["Likely to churn?"]}).name == "upgrade"
 
@@ -55,14 +56,14 @@ def test_the_first_route_that_matches_wins() -> None:
     assert found("Churn", *routes).name == "all"
 
 
-def test_model_key_and_prediction_are_the_routes_where_it_names_them() -> None:
-    destination = found("v2", {"models": ["v*"], "model_key": "Upgrade", "prediction": "Up!"})
+def test_model_key_and_prediction_of_the_route_win() -> None:
+    route_model = found("v2", {"models": ["v*"], "model_key": "Upgrade", "prediction": "Up!"})
 
-    assert (destination.model_key, destination.prediction) == ("Upgrade", "Up!")
+    assert (route_model.model_key, route_model.prediction) == ("Upgrade", "Up!")
 
 
 @pytest.mark.parametrize("model", ["Churn", "", "!!!", "x" * 100_000])
-def test_an_unknown_prediction_is_rejected_by_name(model: str) -> None:
+def test_an_unknown_prediction_is_rejected_with_its_name(model: str) -> None:
     with pytest.raises(RejectError) as caught:
         found(model, ROUTE)
 
@@ -72,7 +73,7 @@ def test_an_unknown_prediction_is_rejected_by_name(model: str) -> None:
     assert len(reject.detail) < 300
 
 
-def test_a_name_without_a_key_needs_one_in_the_settings() -> None:
+def test_a_name_without_latin_letters_needs_a_model_key() -> None:
     with pytest.raises(RejectError, match="needs a model_key"):
         found("解約予測", {"models": ["*"]})
     with pytest.raises(SettingsError, match="needs a model_key"):
@@ -81,10 +82,10 @@ def test_a_name_without_a_key_needs_one_in_the_settings() -> None:
     assert found("解約予測", {"models": ["解約予測"], "model_key": "Churn"}).model_key == "Churn"
 
 
-def test_spellings_without_end_do_not_fill_the_memory() -> None:
+def test_the_cache_of_names_is_bounded() -> None:
     one = router({"models": ["*"], "model_key": "All"})
 
     for number in range(10_000):
         one.find(f"model {number}")
 
-    assert len(one._known) <= 4_096  # noqa: SLF001
+    assert len(one._cached) <= 4_096  # noqa: SLF001

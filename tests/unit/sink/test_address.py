@@ -1,7 +1,7 @@
 import pytest
 
 from processor.domain.errors import SettingsError
-from processor.sink.address import batch_url, check, is_public, problems_of
+from processor.sink.address import address_problems, batch_url, check_addresses, is_public
 from tests.support.settings import settings_with
 
 _AEP = settings_with().aep
@@ -20,14 +20,14 @@ _AEP = settings_with().aep
         ("https://h/collection/abc?synchronousValidation=true", "https://h/collection/batch/abc"),
     ],
 )
-def test_the_address_for_many_messages_is_made_of_the_inlets(inlet: str, batch: str) -> None:
+def test_the_batch_address_is_made_from_the_inlet_address(inlet: str, batch: str) -> None:
     assert batch_url(inlet) == batch
 
 
 @pytest.mark.parametrize(
     "path", ["", "/", "/collection", "/collection/", "/collection/batch", "/collection/a/b", "/x/a"]
 )
-def test_a_path_that_is_no_inlets_is_refused(path: str) -> None:
+def test_a_path_that_is_not_that_of_an_inlet_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="collection"):
         batch_url(f"https://dcs.adobedc.net{path}")
 
@@ -56,20 +56,20 @@ def test_a_path_that_is_no_inlets_is_refused(path: str) -> None:
         "https://169.254.169.254/collection/a",
     ],
 )
-def test_addresses_that_may_not_be_talked_to_are_refused(url: str) -> None:
-    assert problems_of(url, _AEP)
+def test_unsafe_addresses_are_refused(url: str) -> None:
+    assert address_problems(url, _AEP)
 
 
-def test_adobes_addresses_may_be_talked_to() -> None:
+def test_addresses_of_adobe_are_allowed() -> None:
     for url in ("https://dcs.adobedc.net/collection/a?x=1", "https://DCS.AdobeDC.net:443/a"):
-        assert problems_of(url, _AEP) == []
+        assert address_problems(url, _AEP) == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "10.1.2.3", "[::ffff:127.0.0.1]", "127.1", "0x7f.1"])
-def test_a_private_address_is_refused_even_when_it_is_on_the_list(host: str) -> None:
+def test_a_private_address_is_refused_even_if_it_is_an_allowed_host(host: str) -> None:
     aep = _AEP.model_copy(update={"allow_hosts": [host.strip("[]")]})
 
-    assert problems_of(f"https://{host}/a", aep)
+    assert address_problems(f"https://{host}/a", aep)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_public_addresses_are_public() -> None:
     assert is_public(["93.184.216.34", "2606:4700::1111"])
 
 
-def test_all_that_is_wrong_is_said_at_once_in_plain_sentences() -> None:
+def test_all_problems_are_reported_at_once_as_sentences() -> None:
     settings = settings_with(
         {
             "aep/sandbox_name": "prod\r\nX-Evil: 1",
@@ -112,7 +112,7 @@ def test_all_that_is_wrong_is_said_at_once_in_plain_sentences() -> None:
     )
 
     with pytest.raises(SettingsError) as caught:
-        check(settings.aep, settings.routes)
+        check_addresses(settings.aep, settings.routes)
 
     assert len(caught.value.problems) == 4
     assert all(problem.endswith(".") for problem in caught.value.problems)

@@ -7,10 +7,10 @@ from urllib.parse import parse_qs
 import pytest
 
 from processor.domain.errors import UnavailableError
+from processor.domain.retry import Retry, RetryPolicy
 from processor.settings import AuthSettings
 from processor.sink.auth import Auth
-from processor.sink.backoff import Backoff
-from processor.sink.reply import InletResponse, Reply, TransportFault
+from processor.sink.transport import InletResponse, Reply, TransportFault
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
 
@@ -35,31 +35,31 @@ class Ims:
         return Auth(
             settings or AuthSettings(client_id="id", client_secret="s&cret=1"),
             self.post,
+            retry=Retry(RetryPolicy(1.0, 8.0), self.clock, uniform=lambda _, high: high),
             clock=self.clock,
             metrics=self.metrics,
-            backoff=Backoff(1.0, 8.0, uniform=lambda _, high: high),
         )
 
 
 def grant(token: str, expires_in: object = 86_399) -> InletResponse:
-    said = {"access_token": token, "token_type": "bearer", "expires_in": expires_in}
-    return InletResponse(200, json.dumps(said).encode())
+    body = {"access_token": token, "token_type": "bearer", "expires_in": expires_in}
+    return InletResponse(200, json.dumps(body).encode())
 
 
 async def _text(auth: Auth) -> str:
     return (await auth.bearer()).header["Authorization"]
 
 
-def test_a_token_is_asked_for_once_and_used_until_it_ends() -> None:
+def test_a_token_is_fetched_once_and_used_until_it_ends() -> None:
     ims = Ims(grant("a", 100), grant("b"))
     auth = ims.auth()
 
-    async def scene() -> list[str]:
+    async def scenario() -> list[str]:
         used = [await _text(auth), await _text(auth)]
         ims.clock.advance(101)
         return [*used, await _text(auth)]
 
-    assert asyncio.run(scene()) == ["Bearer a", "Bearer a", "Bearer b"]
+    assert asyncio.run(scenario()) == ["Bearer a", "Bearer a", "Bearer b"]
     assert ims.forms[0] == {
         "grant_type": ["client_credentials"],
         "client_id": ["id"],
@@ -68,28 +68,28 @@ def test_a_token_is_asked_for_once_and_used_until_it_ends() -> None:
     }
 
 
-def test_two_hundred_refusals_at_once_make_one_request() -> None:
+def test_two_hundred_refusals_at_once_make_one_token_request() -> None:
     ims = Ims()
     auth = ims.auth()
 
-    async def scene() -> set[str]:
+    async def scenario() -> set[str]:
         refused = await auth.bearer()
         renewed = await asyncio.gather(*(auth.renew(refused) for _ in range(200)))
         late = await auth.renew(refused)
         return {token.header["Authorization"] for token in [*renewed, late]}
 
-    assert asyncio.run(scene()) == {"Bearer t2"}
+    assert asyncio.run(scenario()) == {"Bearer t2"}
     assert len(ims.forms) == 2
 
 
-def test_the_first_token_too_is_fetched_once_for_all() -> None:
+def test_the_first_token_is_fetched_once_for_all_requests() -> None:
     ims = Ims()
     auth = ims.auth()
 
-    async def scene() -> None:
+    async def scenario() -> None:
         await asyncio.gather(*(auth.bearer() for _ in range(50)))
 
-    asyncio.run(scene())
+    asyncio.run(scenario())
 
     assert len(ims.forms) == 1
 
@@ -125,7 +125,7 @@ def test_the_life_of_a_token_is_read_in_seconds_or_milliseconds(
 
 
 @pytest.mark.parametrize(
-    ("reply", "words"),
+    ("reply", "error"),
     [
         (
             InletResponse(400, b'{"error":"invalid_client"}'),
@@ -149,45 +149,45 @@ def test_the_life_of_a_token_is_read_in_seconds_or_milliseconds(
         (TransportFault.DNS, "cannot be reached"),
     ],
 )
-def test_whatever_ims_says_badly_is_an_outage_with_a_reason(reply: Reply, words: str) -> None:
-    with pytest.raises(UnavailableError, match=words):
+def test_a_bad_answer_of_ims_is_an_outage_with_a_reason(reply: Reply, error: str) -> None:
+    with pytest.raises(UnavailableError, match=error):
         asyncio.run(Ims(reply).auth().bearer())
 
 
-def test_a_troubled_token_service_is_left_alone_for_a_growing_while() -> None:
+def test_a_failing_token_service_is_asked_with_growing_delays() -> None:
     ims = Ims(*[InletResponse(503)] * 4)
-    auth, asked = ims.auth(), []
+    auth, requests = ims.auth(), []
 
-    async def scene() -> None:
+    async def scenario() -> None:
         for _ in range(16):
             with pytest.raises(UnavailableError):
                 await auth.bearer()
-            asked.append(len(ims.forms))
+            requests.append(len(ims.forms))
             ims.clock.advance(0.5)
 
-    asyncio.run(scene())
+    asyncio.run(scenario())
 
-    assert asked == [1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4]
+    assert requests == [1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4]
 
 
 def test_the_old_token_stays_in_use_while_no_new_one_is_granted() -> None:
     ims = Ims(grant("old", 100), InletResponse(503))
     auth = ims.auth()
 
-    async def scene() -> str:
+    async def scenario() -> str:
         refused = await auth.bearer()
         with pytest.raises(UnavailableError):
             await auth.renew(refused)
         return await _text(auth)
 
-    assert asyncio.run(scene()) == "Bearer old"
+    assert asyncio.run(scenario()) == "Bearer old"
 
 
-def test_a_secret_in_a_file_is_read_anew_for_each_token(tmp_path: Path) -> None:
+def test_a_secret_in_a_file_is_read_again_for_each_token(tmp_path: Path) -> None:
     ims, file = Ims(), tmp_path / "secret"
     auth = ims.auth(AuthSettings(client_id="id", client_secret_file=file))
 
-    async def scene() -> None:
+    async def scenario() -> None:
         with pytest.raises(UnavailableError, match="secret"):
             await auth.bearer()
         ims.clock.advance(10)
@@ -196,17 +196,17 @@ def test_a_secret_in_a_file_is_read_anew_for_each_token(tmp_path: Path) -> None:
         file.write_text("second\n")
         await auth.renew(token)
 
-    asyncio.run(scene())
+    asyncio.run(scenario())
 
     assert [form["client_secret"] for form in ims.forms] == [["first"], ["second"]]
 
 
-def test_the_token_is_renewed_ahead_of_its_end_without_being_asked() -> None:
+def test_the_token_is_renewed_before_its_end_without_a_request() -> None:
     ims = Ims()
     ims.replies = [grant("a", 1000)]
     auth = ims.auth()
 
-    async def scene() -> str:
+    async def scenario() -> str:
         await auth.bearer()
         ims.clock.advance(900)
         keeping = asyncio.create_task(auth.keep())
@@ -216,10 +216,10 @@ def test_the_token_is_renewed_ahead_of_its_end_without_being_asked() -> None:
         await asyncio.gather(keeping, return_exceptions=True)
         return await _text(auth)
 
-    assert asyncio.run(scene()) == "Bearer t2"
+    assert asyncio.run(scenario()) == "Bearer t2"
 
 
-def test_a_token_does_not_show_itself() -> None:
+def test_a_token_is_not_in_its_own_repr() -> None:
     token = asyncio.run(Ims(grant("canary")).auth().bearer())
 
     assert "canary" not in f"{token!r} {token}"

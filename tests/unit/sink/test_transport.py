@@ -9,11 +9,10 @@ from aiohttp import client_exceptions, http_exceptions
 
 from processor.domain.errors import SettingsError
 from processor.settings import AepSettings
-from processor.sink.reply import InletResponse, Reply, TransportFault
-from processor.sink.transport import FAULTS, Transport
-from tests.support.inlet import FakeInlet, answers, speaks
+from processor.sink.transport import FAULTS, InletResponse, Reply, Transport, TransportFault
+from tests.support.inlet import FakeInlet, answers, writes
 
-_NOT_OF_REQUESTS = {"WSMessageTypeError"}
+_NOT_RAISED_BY_REQUESTS = {"WSMessageTypeError"}
 
 
 def _raised_by_aiohttp() -> Iterator[type[BaseException]]:
@@ -24,8 +23,8 @@ def _raised_by_aiohttp() -> Iterator[type[BaseException]]:
                 yield kind
 
 
-def test_every_exception_of_the_client_has_a_fault_of_its_own_choosing() -> None:
-    """A new exception class in aiohttp fails here until somebody says what it means."""
+def test_every_exception_of_the_client_has_an_explicit_fault() -> None:
+    """A new exception class in aiohttp fails here until it is assigned a fault."""
     known = set(FAULTS) | {aiohttp.ClientError}
     unknown = {
         kind.__name__
@@ -34,15 +33,15 @@ def test_every_exception_of_the_client_has_a_fault_of_its_own_choosing() -> None
         and kind is not aiohttp.ClientError
     }
 
-    assert unknown - _NOT_OF_REQUESTS == set()
+    assert unknown - _NOT_RAISED_BY_REQUESTS == set()
     assert issubclass(http_exceptions.HttpProcessingError, Exception)
 
 
-def test_narrow_exceptions_stand_before_wide_ones() -> None:
+def test_narrow_exceptions_come_before_wide_ones() -> None:
     kinds = list(FAULTS)
 
-    for place, kind in enumerate(kinds):
-        assert not any(issubclass(kind, earlier) for earlier in kinds[:place])
+    for index, kind in enumerate(kinds):
+        assert not any(issubclass(kind, earlier) for earlier in kinds[:index])
 
 
 def _aep(**more: object) -> AepSettings:
@@ -53,7 +52,7 @@ def _aep(**more: object) -> AepSettings:
 
 
 def _post(url: str, aep: AepSettings) -> Reply:
-    async def scene() -> Reply:
+    async def scenario() -> Reply:
         transport = Transport(aep)
         await transport.open()
         try:
@@ -61,10 +60,10 @@ def _post(url: str, aep: AepSettings) -> Reply:
         finally:
             await transport.close()
 
-    return asyncio.run(scene())
+    return asyncio.run(scenario())
 
 
-def test_a_name_that_leads_to_a_private_address_is_not_talked_to() -> None:
+def test_nothing_is_sent_to_a_name_that_resolves_to_a_private_address() -> None:
     with FakeInlet() as inlet:
         reply = _post(f"http://localhost:{inlet.port}/collection/a", _aep())
 
@@ -72,7 +71,7 @@ def test_a_name_that_leads_to_a_private_address_is_not_talked_to() -> None:
         assert inlet.requests == []
 
 
-def test_nobody_listening_is_a_fault_before_sending() -> None:
+def test_a_refused_connection_is_a_fault_before_sending() -> None:
     assert _post("http://127.0.0.1:1/collection/a", _aep(allow_http=True)) is TransportFault.CONNECT
 
 
@@ -82,13 +81,13 @@ def test_a_name_without_an_address_is_a_fault_before_sending() -> None:
 
 def test_plain_http_behind_an_https_address_is_a_tls_fault() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=_greet_plainly, args=(server,), daemon=True).start()
+        threading.Thread(target=_answer_in_plain_http, args=(server,), daemon=True).start()
         url = f"https://127.0.0.1:{server.getsockname()[1]}/collection/a"
 
         assert _post(url, _aep(allow_http=True)) is TransportFault.TLS
 
 
-def _greet_plainly(server: socket.socket) -> None:
+def _answer_in_plain_http(server: socket.socket) -> None:
     connection, _ = server.accept()
     with connection:
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -99,8 +98,8 @@ def _greet_plainly(server: socket.socket) -> None:
     "raw",
     [b"SSH-2.0-OpenSSH_9.2\r\n\r\n", b"HTTP/1.1 2O7 ok\r\n\r\n", b"\x00\x01\x02\r\n\r\n"],
 )
-def test_what_is_not_http_is_no_400(raw: bytes) -> None:
-    with FakeInlet(script=[speaks(raw)]) as inlet:
+def test_a_response_that_is_not_http_is_not_taken_for_a_400(raw: bytes) -> None:
+    with FakeInlet(script=[writes(raw)]) as inlet:
         assert _post(inlet.url, _aep(allow_http=True)) in (
             TransportFault.GARBLED,
             TransportFault.RESET,

@@ -1,7 +1,10 @@
 import pytest
 
-from processor.sink.reply import InletResponse, Reply, TransportFault, code_of
+from processor.sink.response import assess
+from processor.sink.route_metrics import code_of
+from processor.sink.transport import InletResponse, Reply, TransportFault
 from processor.sink.verdict import SHAPE, Action, Cause, Verdict, judge, judge_item
+from tests.support.score_events import score_events
 
 _ROWS: list[tuple[Reply, Action, Cause, bool]] = [
     (InletResponse(207), Action.ITEMS, Cause.NONE, False),
@@ -10,52 +13,57 @@ _ROWS: list[tuple[Reply, Action, Cause, bool]] = [
     (InletResponse(202), Action.RETRY, Cause.SHAPE, True),
     (InletResponse(204), Action.RETRY, Cause.SHAPE, True),
     (InletResponse(100), Action.RETRY, Cause.SHAPE, True),
-    (InletResponse(301), Action.HOLD, Cause.REDIRECT, False),
-    (InletResponse(302), Action.HOLD, Cause.REDIRECT, False),
-    (InletResponse(304), Action.HOLD, Cause.REDIRECT, False),
-    (InletResponse(307), Action.HOLD, Cause.REDIRECT, False),
-    (InletResponse(308), Action.HOLD, Cause.REDIRECT, False),
+    (InletResponse(301), Action.PAUSE, Cause.REDIRECT, False),
+    (InletResponse(302), Action.PAUSE, Cause.REDIRECT, False),
+    (InletResponse(304), Action.PAUSE, Cause.REDIRECT, False),
+    (InletResponse(307), Action.PAUSE, Cause.REDIRECT, False),
+    (InletResponse(308), Action.PAUSE, Cause.REDIRECT, False),
     (InletResponse(400), Action.SPLIT, Cause.REFUSED, False),
     (InletResponse(401), Action.RENEW, Cause.AUTH, False),
-    (InletResponse(402), Action.HOLD, Cause.INLET, False),
+    (InletResponse(402), Action.PAUSE, Cause.INLET, False),
     (InletResponse(403), Action.RENEW, Cause.AUTH, False),
-    (InletResponse(404), Action.HOLD, Cause.INLET, False),
-    (InletResponse(405), Action.HOLD, Cause.INLET, False),
-    (InletResponse(407), Action.HOLD, Cause.PROXY, False),
+    (InletResponse(404), Action.PAUSE, Cause.INLET, False),
+    (InletResponse(405), Action.PAUSE, Cause.INLET, False),
+    (InletResponse(407), Action.PAUSE, Cause.PROXY, False),
     (InletResponse(408), Action.RETRY, Cause.UNAVAILABLE, False),
     (InletResponse(409), Action.RETRY, Cause.UNAVAILABLE, False),
-    (InletResponse(410), Action.HOLD, Cause.INLET, False),
-    (InletResponse(411), Action.HOLD, Cause.INLET, False),
+    (InletResponse(410), Action.PAUSE, Cause.INLET, False),
+    (InletResponse(411), Action.PAUSE, Cause.INLET, False),
     (InletResponse(413), Action.SPLIT, Cause.TOO_LARGE, False),
-    (InletResponse(414), Action.HOLD, Cause.INLET, False),
-    (InletResponse(415), Action.HOLD, Cause.INLET, False),
-    (InletResponse(418), Action.HOLD, Cause.INLET, False),
-    (InletResponse(421), Action.HOLD, Cause.INLET, False),
+    (InletResponse(414), Action.PAUSE, Cause.INLET, False),
+    (InletResponse(415), Action.PAUSE, Cause.INLET, False),
+    (InletResponse(418), Action.PAUSE, Cause.INLET, False),
+    (InletResponse(421), Action.PAUSE, Cause.INLET, False),
     (InletResponse(422), Action.SPLIT, Cause.REFUSED, False),
     (InletResponse(423), Action.RETRY, Cause.UNAVAILABLE, False),
     (InletResponse(425), Action.RETRY, Cause.UNAVAILABLE, False),
-    (InletResponse(426), Action.HOLD, Cause.INLET, False),
+    (InletResponse(426), Action.PAUSE, Cause.INLET, False),
     (InletResponse(429), Action.RETRY, Cause.THROTTLED, False),
-    (InletResponse(431), Action.HOLD, Cause.INLET, False),
+    (InletResponse(431), Action.PAUSE, Cause.INLET, False),
     (InletResponse(500), Action.RETRY, Cause.SERVER, True),
-    (InletResponse(501), Action.HOLD, Cause.INLET, False),
+    (InletResponse(501), Action.PAUSE, Cause.INLET, False),
     (InletResponse(502), Action.RETRY, Cause.SERVER, True),
     (InletResponse(503), Action.RETRY, Cause.UNAVAILABLE, False),
     (InletResponse(504), Action.RETRY, Cause.SERVER, True),
     (InletResponse(520), Action.RETRY, Cause.SERVER, True),
     (InletResponse(999), Action.RETRY, Cause.SHAPE, True),
-    (InletResponse(207, flaw=TransportFault.TIMEOUT), Action.RETRY, Cause.TIMEOUT, True),
-    (InletResponse(207, flaw=TransportFault.RESET), Action.RETRY, Cause.RESET, True),
-    (InletResponse(207, flaw=TransportFault.GARBLED), Action.RETRY, Cause.SHAPE, True),
-    (InletResponse(207, flaw=TransportFault.TOO_LONG), Action.RETRY, Cause.SHAPE, True),
-    (InletResponse(207, flaw=TransportFault.ENCODED), Action.RETRY, Cause.SHAPE, True),
-    (InletResponse(503, flaw=TransportFault.TOO_LONG), Action.RETRY, Cause.UNAVAILABLE, False),
-    (InletResponse(413, flaw=TransportFault.RESET), Action.SPLIT, Cause.TOO_LARGE, False),
+    (InletResponse(207, body_fault=TransportFault.TIMEOUT), Action.RETRY, Cause.TIMEOUT, True),
+    (InletResponse(207, body_fault=TransportFault.RESET), Action.RETRY, Cause.RESET, True),
+    (InletResponse(207, body_fault=TransportFault.GARBLED), Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(207, body_fault=TransportFault.TOO_LONG), Action.RETRY, Cause.SHAPE, True),
+    (InletResponse(207, body_fault=TransportFault.ENCODED), Action.RETRY, Cause.SHAPE, True),
+    (
+        InletResponse(503, body_fault=TransportFault.TOO_LONG),
+        Action.RETRY,
+        Cause.UNAVAILABLE,
+        False,
+    ),
+    (InletResponse(413, body_fault=TransportFault.RESET), Action.SPLIT, Cause.TOO_LARGE, False),
     (TransportFault.CONNECT, Action.RETRY, Cause.CONNECT, False),
     (TransportFault.DNS, Action.RETRY, Cause.DNS, False),
-    (TransportFault.ADDRESS, Action.HOLD, Cause.ADDRESS, False),
+    (TransportFault.ADDRESS, Action.PAUSE, Cause.ADDRESS, False),
     (TransportFault.TLS, Action.RETRY, Cause.TLS, False),
-    (TransportFault.TOKEN, Action.HOLD, Cause.TOKEN, False),
+    (TransportFault.TOKEN, Action.PAUSE, Cause.TOKEN, False),
     (TransportFault.PROXY, Action.RETRY, Cause.PROXY, False),
     (TransportFault.TIMEOUT, Action.RETRY, Cause.TIMEOUT, True),
     (TransportFault.RESET, Action.RETRY, Cause.RESET, True),
@@ -65,14 +73,14 @@ _ROWS: list[tuple[Reply, Action, Cause, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("reply", "action", "cause", "doubt"), _ROWS, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(("reply", "action", "cause", "in_doubt"), _ROWS, ids=lambda v: str(v)[:40])
 def test_a_request_is_judged_by_the_table(
     reply: Reply,
     action: Action,
     cause: Cause,
-    doubt: bool,  # noqa: FBT001  a column
+    in_doubt: bool,  # noqa: FBT001  a column
 ) -> None:
-    assert judge(reply) == Verdict(action, cause, doubt)
+    assert judge(reply) == Verdict(action, cause, in_doubt)
 
 
 def test_every_fault_has_a_row() -> None:
@@ -90,7 +98,7 @@ def test_every_fault_has_a_row() -> None:
         (400, Action.REFUSE, Cause.REFUSED),
         (401, Action.RENEW, Cause.AUTH),
         (403, Action.RENEW, Cause.AUTH),
-        (404, Action.HOLD, Cause.INLET),
+        (404, Action.PAUSE, Cause.INLET),
         (408, Action.RETRY, Cause.UNAVAILABLE),
         (413, Action.REFUSE, Cause.TOO_LARGE),
         (422, Action.REFUSE, Cause.REFUSED),
@@ -108,18 +116,32 @@ def test_an_item_is_judged_by_the_same_table(status: int, action: Action, cause:
     assert (verdict.action, verdict.cause) == (action, cause)
 
 
-def test_no_status_whatever_drops_an_event_but_the_four_that_blame_it() -> None:
-    ends = {status for status in range(1000) if judge_item(status).action is Action.REFUSE}
+def test_only_the_three_statuses_that_blame_the_event_refuse_it() -> None:
+    """As an item's own status, as that of a request of one event; more events are split first."""
+    one, two = score_events(1), score_events(2)
+    replies = {status: InletResponse(status) for status in range(1000)}
 
-    assert ends == {400, 413, 422}
+    items = {status for status in replies if judge_item(status).action is Action.REFUSE}
+    alone = {status for status, reply in replies.items() if assess(reply, one).refused}
+    split = {status for status, reply in replies.items() if judge(reply).action is Action.SPLIT}
+    together = {status for status, reply in replies.items() if assess(reply, two).refused}
+
+    assert items == alone == split == {400, 413, 422}
+    assert together == set()
 
 
-def test_whatever_may_have_been_taken_is_in_doubt() -> None:
-    assert all(judge(InletResponse(status)).doubt for status in (500, 502, 504, 599, 200, 202, 999))
-    assert SHAPE.doubt
+def test_no_fault_refuses_an_event() -> None:
+    assert all(not assess(fault, score_events(1)).refused for fault in TransportFault)
 
 
-def test_metric_codes_are_a_closed_set_whatever_the_inlet_says() -> None:
+def test_events_that_may_have_been_accepted_are_in_doubt() -> None:
+    assert all(
+        judge(InletResponse(status)).in_doubt for status in (500, 502, 504, 599, 200, 202, 999)
+    )
+    assert SHAPE.in_doubt
+
+
+def test_metric_codes_are_a_closed_set_for_any_status() -> None:
     codes = {code_of(InletResponse(status)) for status in range(1000)}
 
     assert len(codes) < 80

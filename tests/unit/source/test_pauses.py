@@ -4,7 +4,7 @@ from processor.source.partition_status import PauseCauses
 P, Q = Partition("scores", 0), Partition("events", 0)
 
 
-def test_a_partition_rests_while_any_cause_holds_it() -> None:
+def test_partition_is_paused_while_it_has_any_cause() -> None:
     pauses = PauseCauses()
     pauses.pause("destination")
     pauses.pause("state", [P])
@@ -16,14 +16,14 @@ def test_a_partition_rests_while_any_cause_holds_it() -> None:
     assert pauses.paused([P, Q]) == set()
 
 
-def test_a_house_wide_cause_holds_partitions_that_come_later() -> None:
+def test_cause_for_all_pauses_partitions_assigned_later() -> None:
     pauses = PauseCauses()
     pauses.pause("destination")
 
     assert pauses.paused([Q]) == {Q}
 
 
-def test_what_leaves_and_comes_back_is_not_held_for_old_causes() -> None:
+def test_partition_assigned_again_is_not_paused_for_old_causes() -> None:
     pauses = PauseCauses()
     pauses.pause("state", [P, Q])
 

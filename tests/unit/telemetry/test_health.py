@@ -1,11 +1,11 @@
-"""Alive and ready are two questions."""
+"""Liveness and readiness are independent."""
 
 from processor.telemetry.health import Health, State
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
 
 
-def test_a_replica_is_alive_while_its_loop_turns() -> None:
+def test_a_replica_is_live_while_its_loop_turns() -> None:
     clock = ManualClock()
     health = Health(Metrics(), clock, live_seconds=60)
 
@@ -19,7 +19,7 @@ def test_a_replica_is_alive_while_its_loop_turns() -> None:
     assert health.live().reason == "The main loop has not turned for 61 s."
 
 
-def test_wall_time_plays_no_part_in_being_alive() -> None:
+def test_wall_time_plays_no_part_in_liveness() -> None:
     clock = ManualClock()
     health = Health(Metrics(), clock, live_seconds=60)
 
@@ -28,33 +28,33 @@ def test_wall_time_plays_no_part_in_being_alive() -> None:
     assert health.live().ok
 
 
-def test_a_replica_is_ready_when_told_so_and_says_why_not_before() -> None:
+def test_a_replica_is_ready_once_its_state_is_and_gives_the_reason_until_then() -> None:
     metrics = Metrics()
     health = Health(metrics, ManualClock(), live_seconds=60)
 
     assert not health.ready().ok
     assert health.ready().state == "starting"
-    health.becomes(State.READY, "All is well.")
+    health.set_state(State.READY, "Ready.")
     assert health.ready().ok
-    health.becomes(State.STOPPING, "The processor is stopping.")
+    health.set_state(State.STOPPING, "The processor is stopping.")
     assert not health.ready().ok
 
 
-def test_a_replica_that_cannot_bury_or_remember_is_not_ready() -> None:
+def test_a_replica_that_cannot_write_dead_letters_is_not_ready() -> None:
     health = Health(Metrics(), ManualClock(), live_seconds=60)
-    health.becomes(State.READY, "All is well.")
+    health.set_state(State.READY, "Ready.")
 
-    health.paused({"dead_letters": "the topic is away", "destination": "the inlet is away"})
-    assert health.ready() == (False, "paused", "Intake is held: the topic is away.")
-    health.paused({})
+    health.set_paused({"dead_letters": "the topic is away", "destination": "the inlet is away"})
+    assert health.ready() == (False, "paused", "Intake is paused: the topic is away.")
+    health.set_paused({})
     assert health.ready().ok
 
 
 def test_a_destination_that_is_down_leaves_a_replica_ready() -> None:
     health = Health(Metrics(), ManualClock(), live_seconds=60)
-    health.becomes(State.READY, "All is well.")
+    health.set_state(State.READY, "Ready.")
 
-    health.paused({"destination": "the inlet is away", "registry": "no answer"})
+    health.set_paused({"destination": "the inlet is away", "registry": "no answer"})
 
     assert health.ready().ok
 
@@ -64,6 +64,6 @@ def test_exactly_one_state_holds_in_the_metrics() -> None:
     health = Health(metrics, ManualClock(), live_seconds=60)
 
     for state in State:
-        health.becomes(state, "A reason.")
+        health.set_state(state, "A reason.")
 
         assert [s for s in State if metrics.value("ready", s)] == [state]

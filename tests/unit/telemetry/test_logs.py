@@ -43,13 +43,13 @@ class Written:
         return [json.loads(line) for line in self.text.splitlines()]
 
 
-def test_a_line_is_one_object_with_time_level_and_sentence_first() -> None:
+def test_a_line_is_one_object_with_time_level_sentence_and_code_first() -> None:
     written = Written()
 
-    written.log.warning("The inlet refuses.", route="upgrade", attempt=3)
+    written.log.warning("The inlet refuses.", route="upgrade", attempt=3, code="inlet_refuses")
 
     assert written.text.startswith('{"ts": "2026-11-')
-    assert list(written.lines[0]) == ["ts", "level", "event", "route", "attempt"]
+    assert list(written.lines[0]) == ["ts", "level", "event", "code", "route", "attempt"]
     assert written.lines[0]["level"] == "warning"
     assert written.lines[0]["attempt"] == 3
 
@@ -110,7 +110,7 @@ def test_a_known_secret_is_struck_out_wherever_it_turns_up() -> None:
     assert written.text.count("***") == 5
 
 
-def test_a_crash_tells_where_and_not_what() -> None:
+def test_a_crash_logs_where_it_happened_and_no_values() -> None:
     written = Written()
 
     nothing: dict[str, int] = {}
@@ -121,7 +121,7 @@ def test_a_crash_tells_where_and_not_what() -> None:
 
     assert CANARY not in written.text
     assert written.lines[0]["error"] == "KeyError"
-    assert "test_a_crash_tells_where_and_not_what" in written.lines[0]["frames"][-1]
+    assert "test_a_crash_logs_where_it_happened_and_no_values" in written.lines[0]["frames"][-1]
 
 
 def test_our_own_errors_are_sentences() -> None:
@@ -134,7 +134,7 @@ def test_our_own_errors_are_sentences() -> None:
     assert written.lines[1]["error"] == "OSError: No space left on device"
 
 
-def test_a_repeated_line_is_held_back_and_counted() -> None:
+def test_a_repeated_line_is_suppressed_and_counted() -> None:
     written = Written()
 
     for _ in range(300):
@@ -146,7 +146,7 @@ def test_a_repeated_line_is_held_back_and_counted() -> None:
     assert [line.get("suppressed") for line in written.lines] == [None, None, 299]
 
 
-def test_a_critical_line_is_never_held_back() -> None:
+def test_a_critical_line_is_never_suppressed() -> None:
     written = Written()
 
     for _ in range(3):
@@ -188,11 +188,11 @@ def test_long_and_endless_values_are_cut() -> None:
     assert len(written.text) < 1_000
 
 
-def test_a_line_that_says_always_is_never_held_back() -> None:
+def test_a_line_that_says_always_is_never_suppressed() -> None:
     written = Written()
 
     for number in range(3):
-        written.log.warning("Events may be in the dataset twice.", places=number, always=True)
+        written.log.warning("Events may be in the dataset twice.", ranges=number, always=True)
 
-    assert [line["places"] for line in written.lines] == [0, 1, 2]
+    assert [line["ranges"] for line in written.lines] == [0, 1, 2]
     assert "always" not in written.text

@@ -17,7 +17,7 @@ from tests.support.clock import ManualClock
 from tests.support.settings import settings_with
 
 
-class House:
+class Served:
     """A server over fresh metrics and health."""
 
     def __init__(self) -> None:
@@ -41,20 +41,18 @@ class House:
 
 
 @pytest.fixture
-def processor() -> Iterator[House]:
-    one = House()
+def served() -> Iterator[Served]:
+    one = Served()
     yield one
     one.server.close()
 
 
-def test_metrics_are_negotiated(processor: House) -> None:
-    processor.metrics.counter("records_consumed", "scores").inc(3)
-    processor.metrics.observe_all([0.2, 3], "delivery_delay_seconds", "upgrade")
+def test_metrics_are_negotiated(served: Served) -> None:
+    served.metrics.counter("records_consumed", "scores").inc(3)
+    served.metrics.observe_all([0.2, 3], "delivery_delay_seconds", "upgrade")
 
-    plain, text = processor.ask("/metrics")
-    rich, open_text = processor.ask(
-        "/metrics", accept="application/openmetrics-text; version=1.0.0"
-    )
+    plain, text = served.ask("/metrics")
+    rich, open_text = served.ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
 
     assert "text/plain" in str(plain.getheader("Content-Type"))
     assert "openmetrics-text" in str(rich.getheader("Content-Type"))
@@ -65,13 +63,13 @@ def test_metrics_are_negotiated(processor: House) -> None:
         assert samples["cai_delivery_delay_seconds_count"] == 2
 
 
-def test_probes_answer_with_the_reason(processor: House) -> None:
-    live, live_body = processor.ask("/livez")
-    starting, starting_body = processor.ask("/readyz")
-    processor.health.becomes(State.READY, "All is well.")
-    ready, _ = processor.ask("/readyz")
-    processor.clock.advance(61)
-    stalled, _ = processor.ask("/livez")
+def test_probes_answer_with_the_reason(served: Served) -> None:
+    live, live_body = served.ask("/livez")
+    starting, starting_body = served.ask("/readyz")
+    served.health.set_state(State.READY, "Ready.")
+    ready, _ = served.ask("/readyz")
+    served.clock.advance(61)
+    stalled, _ = served.ask("/livez")
 
     assert (live.status, starting.status, ready.status, stalled.status) == (200, 503, 200, 503)
     assert json.loads(live_body)["ok"] is True
@@ -82,11 +80,11 @@ def test_probes_answer_with_the_reason(processor: House) -> None:
     }
 
 
-def test_the_page_shows_key_numbers_and_links(processor: House) -> None:
-    processor.metrics.counter("records_consumed", "scores").inc(1234)
-    processor.health.becomes(State.PAUSED, "<script>alert(1)</script>")
+def test_the_page_shows_key_numbers_and_links(served: Served) -> None:
+    served.metrics.counter("records_consumed", "scores").inc(1234)
+    served.health.set_state(State.PAUSED, "<script>alert(1)</script>")
 
-    response, body = processor.ask("/")
+    response, body = served.ask("/")
 
     assert response.status == 200
     assert b"<td>1,234</td>" in body
@@ -94,31 +92,31 @@ def test_the_page_shows_key_numbers_and_links(processor: House) -> None:
     assert b"<script>" not in body
 
 
-def test_nothing_can_be_changed(processor: House) -> None:
+def test_nothing_can_be_changed(served: Served) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
-        assert processor.ask("/readyz", method)[0].status == 501
-    assert processor.ask("/nowhere")[0].status == 404
-    assert processor.ask("/../../etc/passwd")[0].status == 404
+        assert served.ask("/readyz", method)[0].status == 501
+    assert served.ask("/nowhere")[0].status == 404
+    assert served.ask("/../../etc/passwd")[0].status == 404
 
 
-def test_a_head_has_no_body(processor: House) -> None:
-    response, body = processor.ask("/metrics", "HEAD")
+def test_a_head_has_no_body(served: Served) -> None:
+    response, body = served.ask("/metrics", "HEAD")
 
     assert response.status == 200
     assert int(response.getheader("Content-Length") or 0) > 0
     assert body == b""
 
 
-def test_clients_beyond_the_bound_are_turned_away_and_others_still_served(processor: House) -> None:
-    idle = [socket.create_connection(processor.address, timeout=5) for _ in range(16)]
-    extra = socket.create_connection(processor.address, timeout=5)
+def test_clients_beyond_the_bound_are_turned_away_and_others_still_served(served: Served) -> None:
+    idle = [socket.create_connection(served.address, timeout=5) for _ in range(16)]
+    extra = socket.create_connection(served.address, timeout=5)
 
     assert extra.recv(1) == b""
     for connection in (*idle, extra):
         connection.close()
     for _ in range(50):  # the threads let go in their own time
         try:
-            assert processor.ask("/livez")[0].status == 200
+            assert served.ask("/livez")[0].status == 200
             break
         except OSError:
             continue
@@ -126,20 +124,20 @@ def test_clients_beyond_the_bound_are_turned_away_and_others_still_served(proces
         pytest.fail("no slot was freed")
 
 
-def test_noise_does_not_disturb_it(processor: House) -> None:
+def test_noise_does_not_disturb_it(served: Served) -> None:
     for noise in (b"\x16\x03\x01\x02\x00", b"GET " + b"a" * 70_000, b"GET /\x00 HTTP/9.9\r\n\r\n"):
-        with socket.create_connection(processor.address, timeout=5) as connection:
+        with socket.create_connection(served.address, timeout=5) as connection:
             connection.sendall(noise)
 
-    assert processor.ask("/livez")[0].status == 200
+    assert served.ask("/livez")[0].status == 200
 
 
 def test_a_closed_server_gives_its_port_back() -> None:
-    processor = House()
-    processor.server.close()
+    served = Served()
+    served.server.close()
 
     with pytest.raises(ConnectionRefusedError):
-        processor.ask("/livez")
+        served.ask("/livez")
 
 
 def test_the_address_may_be_the_newer_kind() -> None:
@@ -150,11 +148,11 @@ def test_the_address_may_be_the_newer_kind() -> None:
     assert server.url.startswith("http://[::1]:")
 
 
-def test_the_process_itself_is_measured(processor: House) -> None:
-    processor.metrics.prepare(settings_with().routes, ["scores"])
-    processor.metrics.about("1.2.3", "2.16.0")
+def test_the_process_itself_is_measured(served: Served) -> None:
+    served.metrics.prepare(settings_with().routes, ["scores"])
+    served.metrics.describe_process("1.2.3", "2.16.0")
 
-    text = processor.ask("/metrics")[1].decode()
+    text = served.ask("/metrics")[1].decode()
 
     assert 'cai_build_info{librdkafka="2.16.0",python="3.' in text
     assert "process_cpu_seconds_total" in text

@@ -1,0 +1,96 @@
+"""The metrics of one route's deliveries, counted per request and never per event."""
+
+from collections import Counter
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from processor.domain.clock import Clock
+from processor.domain.event import ScoreEvent
+from processor.domain.outcome import Reject
+from processor.sink.response import Assessment
+from processor.sink.transport import Reply, TransportFault
+from processor.sink.verdict import Cause
+from processor.telemetry.metrics import Metrics
+
+_KNOWN_STATUSES = frozenset(status.value for status in HTTPStatus)
+
+
+def code_of(reply: Reply) -> str:
+    """Name a reply for a metric: a known status, the class of an unknown one, or the fault."""
+    if isinstance(reply, TransportFault):
+        return reply.value
+    return str(reply.status) if reply.status in _KNOWN_STATUSES else f"{reply.status // 100}xx"
+
+
+class RouteMetrics:
+    """Counts the requests and events of one route, under the names of the catalogue."""
+
+    def __init__(self, route: str, metrics: Metrics, clock: Clock) -> None:
+        self._route = route
+        self._metrics = metrics
+        self._clock = clock
+        self._paused: Cause | None = None
+        for result in ("accepted", "refused", "retryable", "unknown"):
+            metrics.counter("items", route, result)
+
+    def started(self, items: int, size: int, *, resent: bool) -> None:
+        """Count a request that starts; `resent` tells that its events are in doubt."""
+        self._metrics.gauge("requests_in_flight", self._route).inc()
+        self._metrics.histogram("request_items", self._route).observe(items)
+        self._metrics.histogram("request_bytes", self._route).observe(size)
+        if resent:
+            self._metrics.counter("items_resent", self._route).inc(items)
+
+    def finished(self) -> None:
+        """Count a request that is no longer in flight."""
+        self._metrics.gauge("requests_in_flight", self._route).dec()
+
+    def responded(self, reply: Reply, seconds: float, found: Assessment, limit: int) -> None:
+        """Count a reply, the events it leaves to be sent again, and the limit of concurrency."""
+        result = "moved" if found.any_settled else next(iter(found.retry)).action.value
+        self._metrics.counter("requests", self._route, code_of(reply)).inc()
+        self._metrics.histogram("request_duration_seconds", self._route, result).observe(seconds)
+        self._metrics.gauge("requests_in_flight_limit", self._route).set(limit)
+        for verdict, indexes in found.retry.items():
+            items = "unknown" if verdict.in_doubt else "retryable"
+            self._metrics.counter("items", self._route, items).inc(len(indexes))
+
+    def accepted(self, events: Sequence[ScoreEvent]) -> None:
+        """Count accepted events, their delay since Kafka and their age since the score date.
+
+        A record without a Kafka time has no delay.
+        """
+        now = self._clock.now_ms()
+        written = [event.record.timestamp_ms for event in events]
+        delays = [(now - ms) / 1000 for ms in written if ms > 0]
+        ages = [(now - event.scored_at_ms) / 1000 for event in events]
+        self._metrics.counter("items", self._route, "accepted").inc(len(events))
+        self._metrics.observe_all(delays, "delivery_delay_seconds", self._route)
+        self._metrics.observe_all(ages, "event_age_seconds", self._route)
+
+    def refused(self, rejects: Sequence[Reject]) -> None:
+        """Count refused events by reason."""
+        self._metrics.counter("items", self._route, "refused").inc(len(rejects))
+        for reason, count in Counter(reject.reason.value for reject in rejects).items():
+            self._metrics.counter("item_refusals", self._route, reason).inc(count)
+
+    def in_doubt(self, items: int, cause: Cause) -> None:
+        """Count events that were sent and whose answer is unknown."""
+        self._metrics.counter("items_in_doubt", self._route, cause.value).inc(items)
+
+    def retried(self, cause: Cause) -> None:
+        """Count a request that will be sent again."""
+        self._metrics.counter("retries", self._route, cause.value).inc()
+
+    def paused(self, cause: Cause | None) -> None:
+        """Set why the route is paused, or that it is not."""
+        if self._paused is not None:
+            self._metrics.gauge("circuit_open", self._route, self._paused.value).set(0)
+        if cause is not None:
+            self._metrics.gauge("circuit_open", self._route, cause.value).set(1)
+        self._paused = cause
+
+    def quota(self, requests: float, messages: float) -> None:
+        """Set the ratios of the inlet's rates in use."""
+        self._metrics.gauge("quota_used_ratio", self._route, "requests").set(requests)
+        self._metrics.gauge("quota_used_ratio", self._route, "messages").set(messages)

@@ -1,0 +1,305 @@
+"""The offsets of the group: polled records are tracked, settled ones committed, lost ones reset.
+
+`StartOffsets` is the one place that decides where reading of a partition begins.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from processor.domain.clock import Clock
+from processor.domain.errors import StopError
+from processor.domain.record import Partition, Record
+from processor.domain.retry import Retry, RetryPolicy
+from processor.kafka.admin import KafkaAdmin
+from processor.kafka.consumer import KafkaConsumer
+from processor.kafka.messages import KafkaFault
+from processor.kafka.offset_tracker import OffsetTracker, PartitionOffsets
+from processor.kafka.topics import Topics
+from processor.settings import KafkaSettings
+from processor.source.partition_status import PlacementCheck
+from processor.source.waiting import PartitionRecords
+from processor.telemetry.log_limiter import LogLimiter
+from processor.telemetry.metrics import Metrics
+
+OFFSET_RESET: Final = RetryPolicy(first_seconds=0.2, max_seconds=5.0)
+"""Between queries for the beginning or end of partitions without a valid offset."""
+
+_RESET_QUERY_SECONDS: Final = 1.0
+_IDLE_SECONDS: Final = 86_400.0
+"""Kafka deletes offsets that were not committed for `offsets.retention.minutes` (7 days)."""
+_COMMIT_RESULT_SECONDS: Final = 60.0
+"""A commit without a result for so long no longer blocks the next one."""
+
+log = structlog.get_logger()
+
+
+class PollTracker:
+    """Tracks polled records, and counts and logs offsets that Kafka skipped.
+
+    Gaps are never waited for: deleted, compacted and control records leave the same gaps as lost
+    records, so only the operator can tell them apart, with `gaps_expected`.
+    """
+
+    def __init__(
+        self,
+        tracker: OffsetTracker,
+        topics: Topics,
+        placement: PlacementCheck,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._tracker = tracker
+        self._topics = topics
+        self._placement = placement
+        self._metrics = metrics
+        self._limiter = LogLimiter(clock)
+
+    def track(self, records: list[Record]) -> PartitionRecords | None:
+        """Track records of one partition; None where it is no longer assigned."""
+        first, last = records[0], records[-1]
+        partition = Partition(first.topic, first.partition)
+        if partition not in self._tracker:
+            return None
+        skipped = self._tracker.advance(partition, first.offset)
+        offsets = range(first.offset, last.offset + 1)
+        self._report_gap(partition, skipped + len(offsets) - len(records), first.offset)
+        self._metrics.counter("records_consumed", partition.topic).inc(len(records))
+        if self._topics.keyed_by_person(partition.topic):
+            self._placement.check(first)
+        tracked = self._tracker.track(partition, offsets, len(records), last.timestamp_ms)
+        return PartitionRecords(tracked, records)
+
+    def reached_end(self, partition: Partition, offset: int | None) -> None:
+        """Note that a partition was read to its end, which control records may have moved."""
+        if partition in self._tracker and offset is not None:
+            self._report_gap(partition, self._tracker.advance(partition, offset), offset)
+
+    def _report_gap(self, partition: Partition, skipped: int, near: int) -> None:
+        if skipped <= 0 or self._topics.gaps_expected(partition.topic):
+            return
+        self._metrics.counter("offset_gap_records", partition.topic).inc(skipped)
+        suppressed = self._limiter.due(f"gap {partition.topic}")
+        if suppressed is not None:
+            log.warning(
+                "Kafka skipped offsets. Unless the topic is compacted or written in transactions, "
+                "records were lost.",
+                code="offset_gap",
+                partition=f"{partition.topic}/{partition.number}",
+                near=near,
+                skipped=skipped,
+                suppressed=suppressed,
+            )
+
+
+class OffsetCommitter:
+    """Commits settled prefixes from time to time, without waiting for the result."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        tracker: OffsetTracker,
+        consumer: KafkaConsumer,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._kafka = kafka
+        self._tracker = tracker
+        self._consumer = consumer
+        self._metrics = metrics
+        self._clock = clock
+        self._in_progress_since: float | None = None
+        self._last_sent = clock.monotonic() - kafka.commit_seconds
+
+    @property
+    def overdue_reason(self) -> str | None:
+        """Return why sending must stop: settled records were not committed for too long."""
+        limit = self._kafka.commit_age_limit_seconds
+        if not self._tracker.commit_due_before(self._clock.monotonic() - limit):
+            return None
+        return f"settled records could not be committed for {limit:g} seconds"
+
+    def send(self, *, force: bool) -> None:
+        """Commit what is settled when it is time to, or now; at most one commit is in progress."""
+        now, since = self._clock.monotonic(), self._in_progress_since
+        if since is not None and now - since < _COMMIT_RESULT_SECONDS:
+            return
+        if now - self._last_sent < self._kafka.commit_seconds and not force:
+            return
+        idle = self._tracker.idle_commits(now - _IDLE_SECONDS)
+        offsets = idle | self._tracker.pending_commits()
+        if not offsets:
+            return
+        self._last_sent = now
+        if self._consumer.commit(offsets):
+            self._in_progress_since = now
+        else:
+            self._metrics.counter("commits", "failed").inc()
+
+    def commit_confirmed(self, partitions: Iterable[Partition], seconds: float) -> bool:
+        """Commit the prefixes of these partitions; return whether Kafka confirms all in time."""
+        pending = self._tracker.pending_commits()
+        offsets = {partition: pending[partition] for partition in pending.keys() & set(partitions)}
+        if not offsets:
+            return True
+        sent = self._clock.monotonic()
+        confirmed = self._consumer.commit_confirmed(offsets, seconds)
+        self._metrics.counter("commits", "ok" if confirmed else "failed").inc()
+        if confirmed:
+            self._note_stored(offsets, sent)
+        return confirmed
+
+    def completed(self, offsets: Mapping[Partition, int], fault: KafkaFault | None) -> None:
+        """Note the result of a commit; what failed is sent with the next."""
+        since, self._in_progress_since = self._in_progress_since, None
+        if fault is not None:
+            self._consumer.report(fault, "commit")
+        self._metrics.counter("commits", "failed" if fault else "ok").inc()
+        self._note_stored(offsets, self._clock.monotonic() if since is None else since)
+
+    def _note_stored(self, offsets: Mapping[Partition, int], sent: float) -> None:
+        for partition, offset in offsets.items():
+            self._tracker.acknowledge(partition, offset, sent)
+        if offsets:
+            now_seconds = self._clock.now_ms() / 1000
+            self._metrics.gauge("last_commit_timestamp_seconds").set(now_seconds)
+
+
+class NoOffsetCommitter:
+    """Commits nothing, not even where reading began: for dry runs."""
+
+    overdue_reason: str | None = None
+
+    def send(self, *, force: bool) -> None:
+        """Send nothing."""
+
+    def commit_confirmed(self, partitions: Iterable[Partition], seconds: float) -> bool:
+        """Return True: there is nothing to commit."""
+        del partitions, seconds
+        return True
+
+    def completed(self, offsets: Mapping[Partition, int], fault: KafkaFault | None) -> None:
+        """Do nothing: nothing was sent."""
+
+
+class StartOffsets:
+    """Decides where reading of a partition begins, and begins there.
+
+    A group without a committed offset begins at `kafka.start`, and that offset is committed at
+    once: otherwise a restart before the first record would begin somewhere else. Where Kafka no
+    longer has the committed offset, `kafka.on_gap` decides.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        consumer: KafkaConsumer,
+        admin: KafkaAdmin,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._kafka = kafka
+        self._consumer = consumer
+        self._admin = admin
+        self._metrics = metrics
+        self._clock = clock
+        self._retry = Retry(OFFSET_RESET, clock)
+        self._invalid: dict[Partition, int | None] = {}
+
+    def assign(self, partitions: Sequence[Partition], tracker: OffsetTracker) -> None:
+        """Begin at the group's committed offsets; what has none is reported as invalid."""
+        committed = self._consumer.committed(partitions)
+        for partition in partitions:
+            tracker.assign(partition, committed.get(partition), self._clock.monotonic())
+        self._consumer.assign({each: committed.get(each) for each in partitions})
+
+    def mark_invalid(self, partition: Partition, wanted: int | None) -> None:
+        """Note a partition without a valid offset; `wanted` is one that Kafka does not have."""
+        self._invalid[partition] = wanted
+
+    def reset_invalid(self, tracker: OffsetTracker) -> bool:
+        """Reset partitions without a valid offset, as far as Kafka answers; True where any was.
+
+        Raises StopError where records were deleted and `kafka.on_gap` is `stop`.
+        """
+        self._invalid = {each: at for each, at in self._invalid.items() if each in tracker}
+        if not self._invalid or not self._retry.due:
+            return False
+        wanted = {each: at for each, at in self._invalid.items() if at is not None}
+        starts = self._without_commit() | self._after_deletion(wanted)
+        for partition, offset in starts.items():
+            released = tracker.reset(partition, offset, self._clock.monotonic())
+            self._metrics.counter("records_released", partition.topic, "rewound").inc(released)
+            del self._invalid[partition]
+        if self._invalid:
+            self._retry.failed()
+        else:
+            self._retry.succeeded()
+        if starts:
+            others = {each: offsets.next_read for each, offsets in tracker.partitions.items()}
+            self._consumer.reassign(starts, others)
+        return bool(starts)
+
+    def _without_commit(self) -> dict[Partition, int]:
+        new = [each for each, wanted in self._invalid.items() if wanted is None]
+        if self._kafka.start == "earliest":
+            return self._admin.starts_within(new, _RESET_QUERY_SECONDS)
+        return self._admin.ends_within(new, _RESET_QUERY_SECONDS)
+
+    def _after_deletion(self, wanted: Mapping[Partition, int]) -> dict[Partition, int]:
+        oldest = self._admin.starts_within(wanted, _RESET_QUERY_SECONDS)
+        for partition, start in oldest.items():
+            missing = max(0, start - wanted[partition])
+            self._metrics.counter("retention_overrun_records", partition.topic).inc(missing)
+            log.error(
+                "Kafka deleted records before they were read.",
+                code="records_deleted_unread",
+                topic=partition.topic,
+                partition=partition.number,
+                wanted=wanted[partition],
+                oldest=start,
+                on_gap=self._kafka.on_gap,
+            )
+        if oldest and self._kafka.on_gap == "stop":
+            names = ", ".join(partition_names(oldest))
+            raise StopError(
+                f"Kafka has deleted records of {names} that were not read yet. To go on with the "
+                "oldest that are left, set kafka.on_gap to continue."
+            )
+        return oldest
+
+
+def partition_names(partitions: Iterable[Partition]) -> list[str]:
+    """Return partitions as logs name them."""
+    return [f"{topic}/{number}" for topic, number in sorted(partitions)]
+
+
+def release_partitions(
+    tracker: OffsetTracker, partitions: Iterable[Partition], cause: str, *, metrics: Metrics
+) -> None:
+    """End the epochs of these partitions, and report every record that may be read again.
+
+    Unsettled ones are counted as released. Settled ones whose commit Kafka did not confirm are
+    logged: those with stored state are merged when they are read again, the others sent twice.
+    """
+    for partition in partitions:
+        offsets = tracker.partitions.get(partition)
+        if offsets is not None:
+            _log_unconfirmed(partition, offsets, cause)
+        metrics.counter("records_released", partition.topic, cause).inc(tracker.release(partition))
+
+
+def _log_unconfirmed(partition: Partition, offsets: PartitionOffsets, cause: str) -> None:
+    first, end = offsets.committed or 0, offsets.next_commit or 0
+    if first < end and offsets.settled_until_ms:
+        log.warning(
+            "The commit of settled records was not confirmed; they may be read again.",
+            code="commit_unconfirmed",
+            records=f"{partition.topic}/{partition.number}/{first}-{end - 1}",
+            cause=cause,
+            always=True,
+        )
