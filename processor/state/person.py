@@ -207,10 +207,10 @@ def _union(one: Person, other: Person, cut: bytes) -> list[bytes]:
 def _bounded(person: Person, facts: list[bytes], weight: int, limits: PersonLimits) -> Person:
     """Return the person with these facts, the oldest dropped until every limit holds.
 
-    A fact dropped for its age needs no cut: with the same or a newer newest fact it is dropped
-    again. One dropped for space moves the cut, else it would come back by a merge with an older
-    state, and what is left would depend on the order of merges. A cut that is itself older than
-    `keep_ms` is cleared, so that equal sets of facts are equal states.
+    A fact dropped for its age needs no cut: its age drops it again in every merge. One dropped for
+    space moves the cut, else a merge with an older state would bring it back, and the result would
+    depend on the order of merges. A cut older than `keep_ms` is cleared: age alone drops all facts
+    up to it, and equal sets of facts are then equal states.
     """
     cut, drop = person.cut, 0
     oldest_ms = time_of(facts[-1]) - limits.keep_ms if facts else 0

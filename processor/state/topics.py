@@ -113,8 +113,8 @@ def _check_compaction(admin: KafkaAdmin, topic: str) -> None:
         policy = admin.topic_config(topic, "cleanup.policy")
     except UnavailableError as error:
         log.warning(
-            "Whether the changelog topic is compacted cannot be checked.",
-            code="changelog_compaction_unknown",
+            "The cleanup policy of the changelog topic cannot be checked.",
+            code="changelog_policy_unknown",
             topic=topic,
             error=error.detail,
         )

@@ -42,21 +42,21 @@ def read(broker: EmbeddedBroker, count: int, topic: str = "scores") -> list[byte
 
 
 def test_topics_have_the_partitions_asked_for(broker: EmbeddedBroker) -> None:
-    broker.create_topic("letters", 3)
+    broker.create_topic("dead-letters", 3)
 
     topics = Producer({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10).topics
 
     counts = {name: len(topic.partitions) for name, topic in topics.items()}
-    assert counts == {"scores": 6, "events": 2, "letters": 3}
+    assert counts == {"scores": 6, "events": 2, "dead-letters": 3}
 
 
-def test_what_was_produced_is_consumed_in_order(broker: EmbeddedBroker) -> None:
+def test_produced_records_are_consumed_in_order(broker: EmbeddedBroker) -> None:
     assert produce(broker, b"one", b"two", b"three") == [0, 1, 2]
 
     assert read(broker, 3) == [b"one", b"two", b"three"]
 
 
-def test_a_group_gets_its_partitions_within_a_second(broker: EmbeddedBroker) -> None:
+def test_group_is_assigned_its_partitions_within_a_second(broker: EmbeddedBroker) -> None:
     produce(broker, b"one")
     consumer = Consumer(
         {
@@ -80,7 +80,9 @@ def test_a_group_gets_its_partitions_within_a_second(broker: EmbeddedBroker) -> 
     assert [mark.offset for mark in committed] == [1]
 
 
-def test_a_produce_error_is_retried_and_a_final_one_is_reported(broker: EmbeddedBroker) -> None:
+def test_transient_produce_error_is_retried_and_a_permanent_one_is_reported(
+    broker: EmbeddedBroker,
+) -> None:
     broker.fail_requests(Api.PRODUCE, KafkaError.REQUEST_TIMED_OUT, KafkaError._TRANSPORT)  # noqa: SLF001  the client's own name
 
     assert produce(broker, b"one") == [0]
@@ -90,14 +92,14 @@ def test_a_produce_error_is_retried_and_a_final_one_is_reported(broker: Embedded
         produce(broker, b"two")
 
 
-def test_a_healed_request_does_not_fail(broker: EmbeddedBroker) -> None:
+def test_request_does_not_fail_after_its_errors_are_cleared(broker: EmbeddedBroker) -> None:
     broker.fail_requests(Api.PRODUCE, KafkaError.MSG_SIZE_TOO_LARGE)
     broker.heal_requests(Api.PRODUCE)
 
     assert produce(broker, b"one") == [0]
 
 
-def test_a_broker_that_is_down_answers_nothing_and_keeps_its_records(
+def test_broker_that_is_down_answers_nothing_and_keeps_its_records(
     broker: EmbeddedBroker,
 ) -> None:
     produce(broker, b"one")
@@ -120,7 +122,7 @@ def test_deleted_records_raise_the_low_watermark(broker: EmbeddedBroker) -> None
     consumer.close()
 
 
-def test_a_leader_moves_to_another_broker() -> None:
+def test_leader_moves_to_another_broker() -> None:
     with EmbeddedBroker({"scores": 1}, brokers=3) as broker:
         broker.move_leader("scores", 0, 3)
 
@@ -130,7 +132,7 @@ def test_a_leader_moves_to_another_broker() -> None:
         assert metadata.topics["scores"].partitions[0].leader == 3
 
 
-def test_a_coordinator_moves_and_commits_go_on() -> None:
+def test_commits_continue_after_the_coordinator_moves() -> None:
     with EmbeddedBroker({"scores": 1}, brokers=3) as broker:
         consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "group"})
         for number in (1, 2):
@@ -144,7 +146,7 @@ def test_a_coordinator_moves_and_commits_go_on() -> None:
         assert committed[0].offset == 2
 
 
-def test_a_deleted_topic_forgets_its_records(broker: EmbeddedBroker) -> None:
+def test_deleted_topic_loses_its_records(broker: EmbeddedBroker) -> None:
     produce(broker, b"one")
     broker.delete_topic("scores")
     broker.create_topic("scores", 6)
@@ -152,7 +154,7 @@ def test_a_deleted_topic_forgets_its_records(broker: EmbeddedBroker) -> None:
     assert produce(broker, b"two") == [0]
 
 
-def test_requests_are_tracked_by_kind_and_broker(broker: EmbeddedBroker) -> None:
+def test_requests_are_counted_by_kind_and_broker(broker: EmbeddedBroker) -> None:
     broker.track_requests()
 
     produce(broker, b"one")
@@ -162,7 +164,7 @@ def test_requests_are_tracked_by_kind_and_broker(broker: EmbeddedBroker) -> None
     assert broker.requests() == []
 
 
-def test_a_round_trip_takes_as_long_as_was_set(broker: EmbeddedBroker) -> None:
+def test_round_trip_takes_as_long_as_set(broker: EmbeddedBroker) -> None:
     produce(broker, b"one")
     broker.rtt(300)
     clock = SystemClock()
@@ -173,7 +175,7 @@ def test_a_round_trip_takes_as_long_as_was_set(broker: EmbeddedBroker) -> None:
     assert clock.monotonic() - started >= 0.3
 
 
-def test_a_closed_broker_says_so(broker: EmbeddedBroker) -> None:
+def test_closed_broker_raises(broker: EmbeddedBroker) -> None:
     broker.close()
     broker.close()
 
@@ -181,6 +183,6 @@ def test_a_closed_broker_says_so(broker: EmbeddedBroker) -> None:
         broker.create_topic("more", 1)
 
 
-def test_an_unknown_broker_is_refused(broker: EmbeddedBroker) -> None:
+def test_unknown_broker_is_refused(broker: EmbeddedBroker) -> None:
     with pytest.raises(UnavailableError, match="broker 9"):
         broker.broker_down(9)

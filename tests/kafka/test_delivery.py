@@ -1,4 +1,4 @@
-"""The main job on a real broker: what goes in, what is accepted, and what a restart repeats."""
+"""Delivery on a real broker: what is read, what is accepted, and what a restart repeats."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from tests.support.workload import History
 _STOP_SECONDS = 25
 
 
-def test_every_score_becomes_the_event_the_reference_computes(
+def test_every_score_becomes_the_event_of_the_reference(
     job: Callable[..., Job], past: History, aep: AepSimulator
 ) -> None:
     one = job()
@@ -34,7 +34,7 @@ def test_every_score_becomes_the_event_the_reference_computes(
     assert aep.failed_rows() == []
 
 
-def test_poison_reaches_the_dead_letter_topic_with_its_bytes_untouched(
+def test_bad_records_are_dead_lettered_with_their_bytes_unchanged(
     job: Callable[..., Job], past: History
 ) -> None:
     one = job()
@@ -56,7 +56,7 @@ def test_poison_reaches_the_dead_letter_topic_with_its_bytes_untouched(
     assert judge(wanted, one.accepted()).clean
 
 
-def test_a_restart_repeats_nothing(job: Callable[..., Job], past: History) -> None:
+def test_restart_repeats_nothing(job: Callable[..., Job], past: History) -> None:
     one = job()
     half = len(past.scores) // 2
     events, scores = one.feed_events(past.events), one.feed_scores(past.scores[:half])
@@ -76,7 +76,7 @@ def test_a_restart_repeats_nothing(job: Callable[..., Job], past: History) -> No
     assert not judgement.repeated
 
 
-def test_a_second_copy_of_every_score_is_merged(job: Callable[..., Job], past: History) -> None:
+def test_second_copy_of_every_score_is_a_duplicate(job: Callable[..., Job], past: History) -> None:
     one = job()
     events, scores = one.feed_events(past.events), one.feed_scores(past.scores)
     replica = one.replica()

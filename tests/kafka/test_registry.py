@@ -1,4 +1,4 @@
-"""Writer schemas from a registry: the honest fake and a real Apicurio under the same checks."""
+"""Writer schemas from a registry: the fake and a real Apicurio under the same checks."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ def either(request: pytest.FixtureRequest) -> Iterator[Registry]:
         yield fake
 
 
-def test_a_registered_schema_is_learned(either: Registry) -> None:
+def test_registered_schema_is_fetched(either: Registry) -> None:
     number = _register(either, "learned-value", {"schema": SCORE_ROW})
     schemas = _schemas(either)
 
@@ -49,7 +49,7 @@ def test_a_registered_schema_is_learned(either: Registry) -> None:
     assert schemas.get(number) is not None
 
 
-def test_references_are_followed(either: Registry) -> None:
+def test_references_are_resolved(either: Registry) -> None:
     _register(either, "money", {"schema": _MONEY})
     reference = {"name": "Money", "subject": "money", "version": 1}
     number = _register(either, "order-value", {"schema": _ORDER, "references": [reference]})
@@ -60,7 +60,7 @@ def test_references_are_followed(either: Registry) -> None:
     assert schemas.get(number) is not None
 
 
-def test_an_unknown_id_is_waited_for_and_then_given_up(either: Registry) -> None:
+def test_unknown_id_is_retried_and_then_rejected(either: Registry) -> None:
     with pytest.raises(UnavailableError, match=str(_NO_SUCH_ID)):
         _schemas(either, unknown_id_seconds=30).fetch_schemas({_NO_SUCH_ID})
 
@@ -69,7 +69,7 @@ def test_an_unknown_id_is_waited_for_and_then_given_up(either: Registry) -> None
     assert impatient.get(_NO_SUCH_ID) is None
 
 
-def test_a_registry_that_fails_is_an_outage_and_credentials_are_sent() -> None:
+def test_failing_registry_is_an_outage_and_gets_the_credentials() -> None:
     with FakeRegistry() as fake:
         number = fake.register("s", SCORE_ROW)
         fake.credentials = ("reader", "opens-it")
@@ -84,7 +84,7 @@ def test_a_registry_that_fails_is_an_outage_and_credentials_are_sent() -> None:
         assert known.get(number) is not None
 
 
-def test_framed_avro_is_delivered_and_an_unknown_schema_is_quarantined(
+def test_framed_avro_is_delivered_and_an_unknown_schema_is_dead_lettered(
     job: Callable[..., Job], registry: Registry
 ) -> None:
     one = job(registry={"url": registry.url, "unknown_id_seconds": 0})

@@ -1,4 +1,4 @@
-"""Experience events keyed in any way, on a real broker: contexts equal those of the reference."""
+"""Experience events with any key, on a real broker: contexts equal those of the reference."""
 
 from collections.abc import Callable
 from uuid import uuid4
@@ -24,7 +24,7 @@ _SLOW = ScriptedFault(FaultAction.LATENCY, delay=0.2)
 
 @pytest.fixture
 def repartitioned(kafka: RealKafka, job: Callable[..., Job]) -> Callable[..., Job]:
-    """Make jobs whose experience events have a topic of another size; facts get to be forwarded."""
+    """Make jobs whose events topic has another partition count, so that facts are repartitioned."""
 
     def make(**kafka_page: object) -> Job:
         topic = f"facts-{uuid4().hex[:6]}"
@@ -60,7 +60,7 @@ def started(one: Job, name: str) -> Replica:
     return replica
 
 
-def shares(replica: Replica) -> bool:
+def has_half(replica: Replica) -> bool:
     return replica.metric("cai_assigned_partitions") > 0
 
 
@@ -69,13 +69,13 @@ def repartitioned_records(replica: Replica) -> float:
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_a_replica_that_is_killed_loses_no_fact_and_no_context(
+def test_killed_replica_loses_no_fact_and_no_context(
     repartitioned: Callable[..., Job], past: History, aep: AepSimulator, protocol: str
 ) -> None:
     one = repartitioned(group_protocol=protocol)
     aep.faults.add(_SLOW)
     replicas = [started(one, "one"), started(one, "two")]
-    until(lambda: all(map(shares, replicas)), seconds=30, what="they share", tell=one.story)
+    until(lambda: all(map(has_half, replicas)), seconds=30, what="each has half", tell=one.story)
 
     rows = [row._replace(key=row.content["_id"]) for row in past.events]
     events, scores = one.feed_events(rows), one.feed_scores(past.scores)
@@ -91,7 +91,7 @@ def test_a_replica_that_is_killed_loses_no_fact_and_no_context(
     assert judgement.repetitions <= _UNCOMMITTED
 
 
-def test_scores_wait_for_events_of_other_replicas_in_transactions_too(
+def test_scores_wait_for_transactional_events_of_other_replicas(
     repartitioned: Callable[..., Job], past: History
 ) -> None:
     one = repartitioned()

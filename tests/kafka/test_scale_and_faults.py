@@ -1,4 +1,4 @@
-"""Several replicas, and what they do when one of them, the broker or the inlet is gone."""
+"""Several replicas, and what they do when one of them, the broker or the inlet fails."""
 
 from collections.abc import Callable
 
@@ -19,21 +19,26 @@ from tests.support.workload import History
 _UNCOMMITTED = 1_000
 _SLOW = ScriptedFault(FaultAction.LATENCY, delay=0.2)
 _SMALL = {"limits": {"max_in_flight": 1, "request_bytes": 50_000}}
-"""Together they make the work last for some seconds, so that a fault strikes in the middle."""
+"""Together they make the work last for some seconds, so that a fault happens in the middle."""
 _SHORT_STOP = {"drain_seconds": 2, "commit_seconds": 1, "close_seconds": 2}
 _STOP_SECONDS = 8
 _EXIT_UNSETTLED = 4
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_a_replica_that_is_killed_loses_nothing_and_its_share_is_taken_over(
+def test_killed_replica_loses_nothing_and_its_partitions_are_reassigned(
     job: Callable[..., Job], past: History, aep: AepSimulator, protocol: str
 ) -> None:
     settings = {"group_protocol": protocol, "max_uncommitted_records": _UNCOMMITTED}
     one = job(kafka={**settings, "poll_records": 50}, aep=_SMALL)
     aep.faults.add(_SLOW)
     replicas = [_started(one, "one"), _started(one, "two")]
-    until(lambda: all(map(_shares, replicas)), seconds=30, what="they share", tell=one.story)
+    until(
+        lambda: all(map(_has_half, replicas)),
+        seconds=30,
+        what="each has half of the partitions",
+        tell=one.story,
+    )
 
     events, scores = one.feed_events(past.events), one.feed_scores(past.scores)
     _midway(one, scores)
@@ -44,7 +49,7 @@ def test_a_replica_that_is_killed_loses_nothing_and_its_share_is_taken_over(
     assert judgement.repetitions <= _UNCOMMITTED
 
 
-def test_replicas_that_come_and_go_politely_repeat_nothing(
+def test_replicas_that_start_and_stop_in_order_repeat_nothing(
     job: Callable[..., Job], past: History, aep: AepSimulator
 ) -> None:
     one = job(kafka={"poll_records": 50}, aep=_SMALL)
@@ -58,7 +63,7 @@ def test_replicas_that_come_and_go_politely_repeat_nothing(
     assert first.terminate() == 0
     first.start()
     first.wait_ready()
-    until(lambda: _shares(first), seconds=30, what="it is back", tell=one.story)
+    until(lambda: _has_half(first), seconds=30, what="it has half again", tell=one.story)
     assert second.terminate() == 0
 
     judgement = _settled(one, events, scores)
@@ -66,7 +71,7 @@ def test_replicas_that_come_and_go_politely_repeat_nothing(
     assert not judgement.repeated
 
 
-def test_a_broker_that_is_killed_and_comes_back_costs_nothing(
+def test_killed_and_restarted_broker_loses_nothing(
     job: Callable[..., Job], past: History, aep: AepSimulator, kafka: RealKafka
 ) -> None:
     one = job(kafka={"poll_records": 50, "max_uncommitted_records": _UNCOMMITTED}, aep=_SMALL)
@@ -84,7 +89,7 @@ def test_a_broker_that_is_killed_and_comes_back_costs_nothing(
     assert replica.running
 
 
-def test_a_stop_is_over_in_time_although_the_inlet_hangs(
+def test_stop_ends_in_time_although_the_inlet_hangs(
     job: Callable[..., Job], past: History, aep: AepSimulator
 ) -> None:
     one = job(stop=_SHORT_STOP)
@@ -101,7 +106,7 @@ def test_a_stop_is_over_in_time_although_the_inlet_hangs(
     assert _settled(one, [], scores).clean
 
 
-def test_a_stop_is_over_in_time_although_the_broker_is_dead(
+def test_stop_ends_in_time_although_the_broker_is_down(
     job: Callable[..., Job], past: History, kafka: RealKafka
 ) -> None:
     one = job(stop=_SHORT_STOP)
@@ -122,7 +127,7 @@ def test_a_stop_is_over_in_time_although_the_broker_is_dead(
     assert not judgement.repeated
 
 
-def test_a_listener_with_tls_and_a_password_is_read_with_settings_passed_through(
+def test_broker_with_tls_and_a_password_is_read(
     job: Callable[..., Job], past: History, kafka: RealKafka
 ) -> None:
     secure = {"bootstrap_servers": kafka.secure_bootstrap, "client": kafka.secure_client}
@@ -146,10 +151,10 @@ def _midway(one: Job, scores: list[bytes]) -> None:
     """Return when some events were accepted and most were not."""
     accepted = one.aep.ledger.distinct
     until(lambda: accepted() > 20, seconds=30, what="some events", tell=one.story, every=0.01)
-    assert accepted() < len(scores) // 2, "it was too fast to strike in the middle"
+    assert accepted() < len(scores) // 2, "it was too fast for a fault in the middle"
 
 
-def _shares(replica: Replica) -> bool:
+def _has_half(replica: Replica) -> bool:
     return replica.metric("cai_assigned_partitions") == 4  # half of two topics' four each
 
 

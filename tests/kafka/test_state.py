@@ -1,4 +1,4 @@
-"""The changelog topic on a real broker: created as it must be, refused as it must not."""
+"""The changelog topic on a real broker: created with its configuration, refused with another."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ def config_of(kafka: RealKafka, topic: str) -> dict[str, str]:
     return {name: entry.value for name, entry in found.items()}
 
 
-def test_a_missing_changelog_is_created_compacted_and_numbered_like_the_inputs(
+def test_missing_changelog_is_created_compacted_with_the_partitions_of_the_inputs(
     kafka: RealKafka, opened: Callable[..., ChangelogStateStore]
 ) -> None:
     opened().close(5)
@@ -56,7 +56,7 @@ def test_a_missing_changelog_is_created_compacted_and_numbered_like_the_inputs(
     assert len(kafka.admin().list_topics(timeout=10).topics[topic].partitions) == 4
 
 
-def test_a_missing_repartition_topic_is_created_and_numbered_like_the_scores(
+def test_missing_repartition_topic_is_created_with_the_partitions_of_the_scores(
     kafka: RealKafka, opened: Callable[..., ChangelogStateStore]
 ) -> None:
     changelog: str = opened.name  # type: ignore[attr-defined]
@@ -69,7 +69,7 @@ def test_a_missing_repartition_topic_is_created_and_numbered_like_the_scores(
     assert len(layout[topic].partitions) == len(layout[changelog].partitions) == 4
 
 
-def test_a_repartition_topic_of_another_size_is_refused(
+def test_repartition_topic_with_another_partition_count_is_refused(
     kafka: RealKafka, opened: Callable[..., ChangelogStateStore]
 ) -> None:
     kafka.create_topics({"odd-facts": 3})
@@ -91,7 +91,7 @@ def test_stored_state_is_restored_with_and_without_the_disk(
         state_store.close(5)
 
 
-def test_a_changelog_that_is_not_to_be_created_must_exist(
+def test_changelog_that_must_not_be_created_has_to_exist(
     opened: Callable[..., ChangelogStateStore],
 ) -> None:
     with pytest.raises(UnavailableError, match="does not exist"):
@@ -99,7 +99,7 @@ def test_a_changelog_that_is_not_to_be_created_must_exist(
 
 
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])
-def test_a_changelog_that_deletes_old_records_is_refused(
+def test_changelog_that_deletes_by_time_is_refused(
     kafka: RealKafka, opened: Callable[..., ChangelogStateStore], policy: str
 ) -> None:
     kafka.create_topics({opened.name: 4}, {"cleanup.policy": policy})  # type: ignore[attr-defined]
@@ -108,7 +108,7 @@ def test_a_changelog_that_deletes_old_records_is_refused(
         opened()
 
 
-def test_the_store_of_a_changelog_that_was_created_again_is_not_used(
+def test_store_of_a_recreated_changelog_is_not_used(
     kafka: RealKafka, opened: Callable[..., ChangelogStateStore]
 ) -> None:
     state_store = restored(opened(), *ALL)

@@ -1,4 +1,4 @@
-"""One replica of the processor as its users run it: a process of its own, on a file of settings."""
+"""One replica of the processor as its users run it: a process with a settings file."""
 
 import os
 import subprocess
@@ -20,9 +20,9 @@ _READY_SECONDS = 30
 
 
 class Replica:
-    """`python -m processor run` under a name, in a folder of its own.
+    """`python -m processor run` with a name and a folder of its own.
 
-    A replica that is started again keeps its folder, and with it its state.
+    A replica that is restarted keeps its folder, and with it its state.
     """
 
     def __init__(self, name: str, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -35,13 +35,13 @@ class Replica:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """Return the process id."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """True while the process lives."""
+        """Return True while the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, env: Mapping[str, str] | None = None) -> None:
@@ -56,17 +56,17 @@ class Replica:
             )
 
     def wait_ready(self, seconds: float = _READY_SECONDS) -> None:
-        """Return once `/readyz` says so; fail with the log where the process ends instead."""
+        """Return once `/readyz` is 200; fail with the log where the process ends instead."""
         until(self._ready, seconds=seconds, what=f"{self.name} is ready", tell=self.log_tail)
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Kill the process with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
 
     def terminate(self, seconds: float = 30) -> int:
-        """Ask it to stop (SIGTERM) and return its exit code; kill it and fail where it does not."""
+        """Stop it with SIGTERM and return its exit code; kill it and fail where it runs on."""
         assert self._process is not None
         self._process.terminate()
         try:
@@ -88,14 +88,14 @@ class Replica:
         return total
 
     def fetch(self, path: str) -> str:
-        """Return what the little server says; raises URLError where it is not there or says no."""
+        """Return a page of its HTTP server; raises URLError where it does not answer with 200."""
         with urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
             content: bytes = answer.read()
         return content.decode()
 
     @property
     def log_path(self) -> Path:
-        """Where the process writes its log."""
+        """Return where the process writes its log."""
         return self.folder / "log"
 
     def log_tail(self) -> str:
