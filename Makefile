@@ -69,7 +69,7 @@ chaos: $(READY) ## inject faults into a running system, and check that nothing i
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 
 generated: $(READY) ## write the generated files again
-	$(BIN)/python -m tests.project.generated
+	$(BIN)/python -m processor.cli.generated
 
 constraints: ## pin the newest package versions that pyproject.toml allows, with hashes
 	$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip install --quiet uv

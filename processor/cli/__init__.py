@@ -1,1 +1,1 @@
-"""The command line: names, options and help; what a command does is in `commands`."""
+"""The command line: one module per group of commands."""

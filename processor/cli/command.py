@@ -1,60 +1,127 @@
-"""How commands begin and end: settings read, problems said plainly, exit codes.
-
-Options that several commands share.
-"""
+"""What the commands share: settings from a file, options, errors in plain text, exit codes."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from enum import IntEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn, ParamSpec
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.outcome import Reason, Stage
 from processor.settings import Settings
 from processor.settings.load import load_settings
 
-Config = Annotated[
-    Path, typer.Option("--config", "-c", envvar="CAI_CONFIG", help="The settings file.")
+_P = ParamSpec("_P")
+
+
+class ExitCode(IntEnum):
+    """The exit codes of all commands; `MEANINGS` explains them."""
+
+    OK = 0
+    PROBLEMS = 1
+    WRONG_SETTINGS = 2
+    STOPPED_ITSELF = 3
+    UNSETTLED = 4
+    PROGRAM_ERROR = 70
+    INTERRUPTED = 130
+
+
+MEANINGS: dict[ExitCode, str] = {
+    ExitCode.OK: "success; `run` was stopped and all its records are settled and committed",
+    ExitCode.PROBLEMS: "the command found problems, or something it needs is unavailable",
+    ExitCode.WRONG_SETTINGS: "settings or arguments are wrong",
+    ExitCode.STOPPED_ITSELF: "`run` stopped itself: too many rejects, or records deleted unread",
+    ExitCode.UNSETTLED: "`run` was stopped before all its records were settled; they are not "
+    "committed and will be read again",
+    ExitCode.PROGRAM_ERROR: "`run` failed with a program error; nothing more was committed",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C, or `run` by a second signal",
+}
+
+
+def _load(path: str) -> Settings:
+    try:
+        return load_settings(Path(path))
+    except SettingsError as error:
+        exit_with(f"{path} cannot be used:", error)
+
+
+DEFAULT_FILE = Path("settings.yaml")
+DEFAULT: Any = str(DEFAULT_FILE)
+"""Default of a `FromFile` parameter: typer loads it like a value from the command line."""
+FromFile = Annotated[
+    Settings,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="CAI_CONFIG",
+        parser=_load,
+        metavar="FILE",
+        help="The settings file.",
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Reveal = Annotated[bool, typer.Option("--reveal", help="Show persons and payloads.")]
-Reasons = Annotated[list[Reason] | None, typer.Option("--reason", help="May be repeated.")]
-Stages = Annotated[list[Stage] | None, typer.Option("--stage", help="May be repeated.")]
-Since = Annotated[datetime | None, typer.Option(help="Rejected at or after (UTC).")]
-Until = Annotated[datetime | None, typer.Option(help="Rejected before (UTC).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reveal = Annotated[
+    bool, typer.Option("--reveal", help="Show personal data, which is redacted otherwise.")
+]
+Reasons = Annotated[
+    list[Reason] | None, typer.Option("--reason", help="Only this reason; may be repeated.")
+]
+Stages = Annotated[
+    list[Stage] | None, typer.Option("--stage", help="Only this stage; may be repeated.")
+]
+Since = Annotated[datetime | None, typer.Option(help="Only rejected at or after this time (UTC).")]
+Until = Annotated[datetime | None, typer.Option(help="Only rejected before this time (UTC).")]
 Origin = Annotated[
     str | None,
-    typer.Option(help="topic, topic/partition or topic/partition/first-last."),
+    typer.Option(
+        help="Only from this topic, topic/partition or topic/partition/first-last.",
+        metavar="POSITION",
+    ),
 ]
-DEFAULT = Path("settings.yaml")
 
 
-def settings_from(path: Path) -> Settings:
-    """Return the settings, or say in plain sentences what is wrong with them and exit with 2."""
-    try:
-        return load_settings(path)
-    except SettingsError as error:
-        wrong(str(path), error)
+def command(group: typer.Typer, name: str) -> Callable[[Callable[_P, int]], Callable[_P, int]]:
+    """Add the decorated function to a group of commands, under a name.
+
+    The function returns the exit code. SettingsError exits with 2 and UnavailableError with 1, each
+    with a message on standard error. The function itself is returned unchanged.
+    """
+
+    def add(function: Callable[_P, int]) -> Callable[_P, int]:
+        @wraps(function)
+        def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
+            try:
+                code = function(*args, **kwargs)
+            except SettingsError as error:
+                exit_with("The command cannot run:", error)
+            except UnavailableError as error:
+                print(f"Not available: {error}.", file=sys.stderr)  # noqa: T201  command output
+                code = ExitCode.PROBLEMS
+            raise typer.Exit(code)
+
+        group.command(name)(run)
+        return function
+
+    return add
 
 
-def wrong(subject: str, error: SettingsError) -> NoReturn:
-    """Say what is wrong with settings or arguments, and exit with 2."""
-    print(f"{subject} cannot be used:", file=sys.stderr)  # noqa: T201  the face of the command
-    for problem in error.problems:
-        print(f"  - {problem}", file=sys.stderr)  # noqa: T201
-    raise typer.Exit(2)
+def exit_with(headline: str, error: SettingsError) -> NoReturn:
+    """Print what is wrong with settings or arguments to standard error, and exit with 2."""
+    lines = [headline, *(f"  - {problem}" for problem in error.problems)]
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201  command output
+    raise typer.Exit(ExitCode.WRONG_SETTINGS)
 
 
-def finish(command: Callable[[], int]) -> NoReturn:
-    """Run a command and exit with its code; what the world denies it is said in one line."""
-    try:
-        code = command()
-    except SettingsError as error:
-        wrong("What was asked for", error)
-    except UnavailableError as error:
-        print(f"Not available: {error}.", file=sys.stderr)  # noqa: T201
-        code = 1
-    raise typer.Exit(code)
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on standard error; yields a function that takes done and total."""
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,227 +1,98 @@
-"""`demo`: broker, AEP simulator and processor on this machine, and a scoring history through them.
+"""`demo`: broker, AEP simulator and processor on this machine, and a scoring history for them.
 
-The processor runs as anybody runs it, a process of its own with a settings file; what is shown is
-read from its metrics page and from the simulator, which is the judge of what arrived.
-
-What the demo shows: a table while it runs, and a summary a newcomer understands.
+The processor runs as users run it, in a process of its own with a settings file. What is shown is
+read from its metrics page and from the simulator.
 """
 
-import json
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import chain, takewhile
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Self
 
+import typer
 import yaml
-from rich.columns import Columns
-from rich.console import Console, Group, RenderableType
-from rich.json import JSON
+from rich.console import Console
 from rich.live import Live
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 
+from processor.cli.command import ExitCode
+from processor.cli.demo_view import Snapshot, live_view, summary_view
+from processor.cli.signals import stop_requested
 from processor.domain.clock import Clock, Deadline, SystemClock
 from processor.domain.errors import ProcessorError, UnavailableError
 from processor.simulator.aep.process import AepProcess
-from processor.simulator.environment import (
-    GROUP_ID,
-    EnvironmentSettings,
-    SimulatedEnvironment,
-    slug,
-)
-from processor.simulator.feed import Feed
-from processor.simulator.history.figures import WEEK_MS, Figures
+from processor.simulator.environment import EnvironmentSettings, SimulatedEnvironment
+from processor.simulator.history.customers import SCORING_WINDOW_MS
 from processor.simulator.history.history import history
-from processor.simulator.history.sent import Sent
-from processor.simulator.history.visits import QUIET_MS
+from processor.simulator.history.settings import WEEK_MS, HistorySettings, InputRecord
 from processor.telemetry.scrape import MetricSamples, scrape
 
-_BUCKETS = ("low", "medium", "high")
-
-
-class Moment(NamedTuple):
-    """What was seen at one moment: by us, on the metrics page, and by the simulator."""
-
-    seconds: float
-    sent: dict[str, int]
-    now: MetricSamples
-    before_last: MetricSamples | None
-    judge: dict[str, Any]
-    sample: dict[str, Any] | None
-
-    @property
-    def all_accounted(self) -> bool:
-        """Return whether every record that was sent has its fate."""
-        return self.now.total("records_settled_total") == sum(self.sent.values())
-
-
-def live_view(figures: Figures, moment: Moment) -> RenderableType:
-    """Return the table that is shown while the history plays."""
-    now = moment.now
-    table = Table.grid(padding=(0, 2))
-    table.add_row("sent to Kafka", _count(sum(moment.sent.values())), _topics(moment))
-    settled = now.total("records_settled_total")
-    table.add_row("settled", _count(settled), _rate(settled, moment.seconds))
-    for prediction in figures.predictions:
-        done = now.total("items_total", route=slug(prediction), result="accepted")
-        bar = ProgressBar(total=figures.customers * figures.runs, completed=done, width=30)
-        table.add_row(prediction.name, _count(done), bar)
-    dead = now.by("reason", "dead_letters_total")
-    table.add_row("dead letters", _count(sum(dead.values())), ", ".join(sorted(dead)))
-    return Panel(table, title=f"{moment.seconds:.0f} s", title_align="left")
-
-
-def summary_view(figures: Figures, moment: Moment, page: str, aep: str) -> RenderableType:
-    """Return what there is to say when all is played."""
-    parts: list[RenderableType] = [
-        _account(figures, moment),
-        Columns([_refused(moment), _movements(figures, moment)], padding=(0, 2)),
-    ]
-    if moment.sample is not None:
-        title = "One event, as the dataset has it (the last that arrived)"
-        parts.append(Panel(JSON(json.dumps(moment.sample)), title=title, title_align="left"))
-    parts.append(
-        f"Metrics [link={page}]{page}[/link] (`/metrics`, `/readyz`), the simulated AEP "
-        f"[link={aep}]{aep}[/link]; both end with the demo, `make demo KEEP=1` leaves them up."
-    )
-    return Group(*parts)
-
-
-def _account(figures: Figures, moment: Moment) -> Table:
-    now = moment.now
-    table = Table(title="What went in, and what became of it", title_justify="left")
-    table.add_column("")
-    table.add_column("records", justify="right")
-    table.add_column("")
-    for topic, count in sorted(moment.sent.items()):
-        table.add_row(f"sent to `{topic}`", _count(count))
-    table.add_section()
-    for outcome, meaning in _FATES.items():
-        table.add_row(outcome, _count(now.total("records_settled_total", outcome=outcome)), meaning)
-    table.add_row("unaccounted for", _count(now.total("unaccounted_records")), "has to be 0")
-    table.add_section()
-    datasets = moment.judge["datasets"].values()
-    accepted = sum(each["accepted"] for each in datasets)
-    repeated = sum(each["repeated"] for each in datasets)
-    routes = len(figures.predictions)
-    table.add_row("events in AEP", _count(accepted), f"in {routes} datasets, one a prediction")
-    table.add_row("of these twice", _count(repeated), "the same `_id` again; has to be 0")
-    table.add_row("failed AEP's validation", _count(moment.judge["failedRows"]), "has to be 0")
-    table.add_section()
-    settled = now.total("records_settled_total")
-    cpu = now.total_of("process_cpu_seconds_total")
-    table.add_row("records a second", _count(settled / moment.seconds), f"{moment.seconds:.1f} s")
-    table.add_row("processor time", f"{cpu:.1f} s", f"{_count(settled / cpu)} records a CPU second")
-    return table
-
-
-_FATES = {
-    "delivered": "score records whose events AEP accepted",
-    "stored": "experience events, kept as context",
-    "duplicate": "came a second time, unchanged: not sent again",
-    "filtered": "by a named rule",
-    "dead_lettered": "rejected, with their original bytes, to the dead-letter topic",
-}
-
-
-def _refused(moment: Moment) -> Table:
-    table = Table(title="Dead letters, and why", title_justify="left")
-    table.add_column("reason")
-    table.add_column("letters", justify="right")
-    for reason, count in sorted(moment.now.by("reason", "dead_letters_total").items()):
-        table.add_row(reason, _count(count))
-    return table
-
-
-def _movements(figures: Figures, moment: Moment) -> Table:
-    """Return how people moved between buckets from the run before to the last one."""
-    title = f"{figures.predictions[0].name}: moves between the last two runs"
-    table = Table(title=title, title_justify="left")
-    table.add_column("from \\ to")
-    for bucket in _BUCKETS:
-        table.add_column(bucket, justify="right")
-    route = slug(figures.predictions[0])
-    now = moment.now.by("movement", "score_movements_total", route=route)
-    before = moment.before_last
-    then = before.by("movement", "score_movements_total", route=route) if before else {}
-    for old in _BUCKETS:
-        names = [f"stayed {old}" if old == new else f"{old} to {new}" for new in _BUCKETS]
-        table.add_row(old, *(_count(now.get(each, 0) - then.get(each, 0)) for each in names))
-    return table
-
-
-def _topics(moment: Moment) -> str:
-    return ", ".join(f"{_count(count)} {topic}" for topic, count in sorted(moment.sent.items()))
-
-
-def _rate(count: float, seconds: float) -> str:
-    return f"{_count(count / seconds)} a second" if seconds else ""
-
-
-def _count(number: float) -> str:
-    return f"{number:,.0f}"
-
-
 _PARTITIONS = 12
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 40.0
-_INTERRUPTED = 130
 
 
-def run_demo(*, customers: int, runs: int, keep: bool, port: int) -> int:
-    """Run the demo and return its exit code: 0 when everything that was sent had its fate."""
+def demo(
+    *,
+    customers: Annotated[int, typer.Option(min=100, help="Customers in the history.")] = 20_000,
+    runs: Annotated[int, typer.Option(min=2, help="Weekly scoring runs in the history.")] = 6,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep everything running until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Port of the metrics page.")] = 9400,
+) -> int:
+    """Run broker, AEP simulator, processor and a scoring history on this machine."""
     console, clock = Console(), SystemClock()
-    last_run_ms = Figures.last_monday(clock.now_ms())
-    figures = Figures(last_run_ms=last_run_ms, customers=customers, runs=runs)
     console.print("[bold]Customer AI scores → Kafka → XDM events → AEP[/bold], on this machine\n")
-    with _interruptible() as interrupted, ExitStack() as stack:
+    with stop_requested() as stopped, ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="customer-ai-")))
-        stage = stack.enter_context(_Stage(folder, port, clock))
+        systems = stack.enter_context(_Systems(folder, port, clock))
+        settings = systems.environment.history_settings(
+            clock.now_ms(), customers=customers, runs=runs
+        )
         try:
-            stage.wait_until_ready(interrupted)
-            last = _play(stage, figures, console, interrupted)
-            console.print(summary_view(figures, last, stage.url, stage.aep.url))
+            systems.wait_until_ready(stopped)
+            last = _send_history(systems, settings, console, stopped)
+            console.print(summary_view(settings, last, systems.url, systems.aep.url))
             if keep:
-                console.print("It stays up until Ctrl-C.")
-                interrupted.wait()
+                console.print("Everything keeps running until Ctrl-C.")
+                stopped.wait()
         except UnavailableError as error:
-            console.print(f"[red]The demo ended early:[/red] {error}\n{stage.log_tail()}")
-            return 1
-    if interrupted.is_set() and not keep:
-        return _INTERRUPTED
-    return 0 if last.all_accounted else 1
+            console.print(f"[red]The demo failed:[/red] {error}\n{systems.log_tail()}")
+            return ExitCode.PROBLEMS
+    if stopped.is_set() and not keep:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK if last.complete else ExitCode.PROBLEMS
 
 
-class _Stage:
-    """SimulatedEnvironment and processor, up together and down together."""
+class _Systems:
+    """Broker, simulator and processor, started and stopped together."""
 
     def __init__(self, folder: Path, port: int, clock: Clock) -> None:
         self.clock = clock
         self.aep = AepProcess()
-        self.sandbox = SimulatedEnvironment(self.aep, EnvironmentSettings(partitions=_PARTITIONS))
+        self.environment = SimulatedEnvironment(
+            self.aep, EnvironmentSettings(partitions=_PARTITIONS)
+        )
         self.url = f"http://127.0.0.1:{port}"
         self._folder = folder
         self._port = port
+        self._log = folder / "processor.log"
         self._processor: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.sandbox.start()
-        settings = self.sandbox.settings(self._folder / "state")
+        self.environment.start()
+        settings = self.environment.settings(self._folder / "state")
         settings["telemetry"] = {"port": self._port}
         file = self._folder / "settings.yaml"
         file.write_text(yaml.safe_dump(settings))
         command = [sys.executable, "-m", "processor", "run", "--config", str(file)]
         with self._log.open("wb") as log:
-            # A group of its own: Ctrl-C is for the demo, which then stops it in order.
+            # In its own process group: Ctrl-C goes to the demo only, which stops it in order.
             self._processor = subprocess.Popen(  # noqa: S603  our own command
                 command, stdout=log, stderr=log, start_new_session=True
             )
@@ -234,20 +105,16 @@ class _Stage:
                 self._processor.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._processor.kill()
-        self.sandbox.close()
-
-    @property
-    def _log(self) -> Path:
-        return self._folder / "processor.log"
+        self.environment.close()
 
     def log_tail(self) -> str:
-        """Return the last lines the processor logged."""
+        """Return the last lines of the processor's log."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-12:])
 
-    def wait_until_ready(self, interrupted: threading.Event) -> None:
-        """Wait for the metrics page; UnavailableError where the processor does not come up."""
+    def wait_until_ready(self, stopped: threading.Event) -> None:
+        """Wait for the processor; UnavailableError if it does not get ready in time."""
         deadline = Deadline(self.clock, _READY_SECONDS)
-        while not interrupted.wait(_LOOK_SECONDS):
+        while not stopped.wait(_POLL_SECONDS):
             self.check()
             try:
                 if self.metrics().total("ready", reason="ready"):
@@ -257,98 +124,74 @@ class _Stage:
                     raise
 
     def check(self) -> None:
-        """Raise UnavailableError where the processor has ended."""
+        """Raise UnavailableError if the processor has ended."""
         if self._processor is not None and self._processor.poll() is not None:
             code = self._processor.returncode
             raise UnavailableError("processor", f"it ended with exit code {code}")
 
     def metrics(self) -> MetricSamples:
-        """Return the processor's metrics as they are now."""
+        """Return the current metrics of the processor."""
         return scrape(self.url)
 
 
-class _Player(threading.Thread):
-    """Sends a history while the main thread watches, run by run: the last one is told apart."""
+class _Sender(threading.Thread):
+    """Sends a history on its own thread; takes the metrics before the last run."""
 
-    def __init__(self, stage: _Stage, figures: Figures) -> None:
+    def __init__(self, systems: _Systems, settings: HistorySettings) -> None:
         super().__init__(name="history", daemon=True)
-        self.feed = Feed(stage.sandbox.broker.bootstrap, GROUP_ID)
-        self.problem: ProcessorError | None = None
-        self.before_last: MetricSamples | None = None
-        self._stage = stage
-        self._figures = figures
+        self.feed = systems.environment.feed()
+        self.error: ProcessorError | None = None
+        self.before_last_run: MetricSamples | None = None
+        self._systems = systems
+        self._settings = settings
 
     def run(self) -> None:
-        """Send all; a problem is left for the main thread."""
-        last_week_ms = self._figures.last_run_ms - WEEK_MS + QUIET_MS
-        records = history(self._figures)
-        first_later: list[Sent] = []
+        """Send all records; an error is left in `error`."""
+        last_week_ms = self._settings.last_run_ms - WEEK_MS + SCORING_WINDOW_MS
+        records = history(self._settings)
+        first_of_last_week: list[InputRecord] = []
 
-        def earlier(record: Sent) -> bool:
+        def is_earlier(record: InputRecord) -> bool:
             if record.timestamp_ms <= last_week_ms:
                 return True
-            first_later.append(record)
+            first_of_last_week.append(record)
             return False
 
         try:
-            self.feed.send(takewhile(earlier, records))
-            if self._drained():
-                self.before_last = self._stage.metrics()
-                self.feed.send(chain(first_later, records))
+            self.feed.send(takewhile(is_earlier, records))
+            while self.feed.lag() and not self.feed.stopped:
+                self._systems.clock.wait(_POLL_SECONDS)
+            if not self.feed.stopped:
+                self.before_last_run = self._systems.metrics()
+                self.feed.send(chain(first_of_last_week, records))
         except ProcessorError as error:
-            self.problem = error
-
-    def _drained(self) -> bool:
-        while self.feed.lag() and not self.feed.stopped:
-            self._stage.clock.wait(_LOOK_SECONDS)
-        return not self.feed.stopped
+            self.error = error
 
 
-def _play(
-    stage: _Stage, figures: Figures, console: Console, interrupted: threading.Event
-) -> Moment:
-    """Play a history and show how it goes; returns the last moment."""
-    player, began = _Player(stage, figures), stage.clock.monotonic()
-    player.start()
+def _send_history(
+    systems: _Systems, settings: HistorySettings, console: Console, stopped: threading.Event
+) -> Snapshot:
+    """Send a history and show the progress; returns the last snapshot."""
+    sender, start = _Sender(systems, settings), systems.clock.monotonic()
+    sender.start()
     with Live(console=console, refresh_per_second=4) as live:
         while True:
-            over = not player.is_alive() and not player.feed.lag()
-            moment = _moment(stage, player, stage.clock.monotonic() - began)
-            live.update(live_view(figures, moment))
-            if player.problem is not None:
-                raise player.problem
-            if over or interrupted.wait(_LOOK_SECONDS):
+            over = not sender.is_alive() and not sender.feed.lag()
+            snapshot = Snapshot(
+                seconds=systems.clock.monotonic() - start,
+                sent=dict(sender.feed.sent),
+                metrics=systems.metrics(),
+                before_last_run=sender.before_last_run,
+                accepted=systems.aep.summary(),
+                last_event=next(iter(systems.aep.events(last=1)), None),
+            )
+            live.update(live_view(settings, snapshot))
+            if sender.error is not None:
+                raise sender.error
+            if over or stopped.wait(_POLL_SECONDS):
                 break
-            stage.check()
-    player.feed.stop()
-    player.join()
-    player.feed.close()
-    return moment
-
-
-def _moment(stage: _Stage, player: _Player, seconds: float) -> Moment:
-    return Moment(
-        seconds=seconds,
-        sent=dict(player.feed.sent),
-        now=stage.metrics(),
-        before_last=player.before_last,
-        judge=stage.aep.summary(),
-        sample=next(iter(stage.aep.events(last=1)), None),
-    )
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and SIGTERM into an event, so that everything is taken down in order."""
-    asked = threading.Event()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        asked.set()
-
-    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+            systems.check()
+    sender.feed.stop()
+    sender.join()
+    sender.feed.close()
+    return snapshot

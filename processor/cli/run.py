@@ -1,21 +1,19 @@
-"""`run --dry-run`: all but the POST; events as JSON lines, rejects told, no trace left in Kafka.
-
-`run`: the processor itself, until a signal ends it.
-"""
+"""`run`: the processor itself, or with `--dry-run` everything but sending and committing."""
 
 import gc
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import structlog
+import typer
 
 from processor.app import Processor, Telemetry, build_dry_run, build_processor
+from processor.cli.command import DEFAULT, ExitCode, FromFile
+from processor.cli.signals import StopSignal, stop_signal
 from processor.domain.clock import SystemClock
 from processor.domain.errors import SettingsError, StopError, UnavailableError
 from processor.domain.outcome import Reject
@@ -26,10 +24,7 @@ from processor.settings import Settings, TelemetrySettings
 from processor.settings.secrets import secret_texts
 from processor.telemetry.health import State
 from processor.telemetry.logs import configure_logs
-from processor.telemetry.metrics import Metrics
 from processor.telemetry.server import TelemetryServer
-
-ALL_SETTLED, STOPPED_ITSELF, UNSETTLED, OUR_FAULT, NOW = 0, 3, 4, 70, 130
 
 _NEW_OBJECTS = 200_000
 _START_RETRY = RetryPolicy(first_seconds=2.0, max_seconds=5.0)
@@ -37,75 +32,86 @@ _START_RETRY = RetryPolicy(first_seconds=2.0, max_seconds=5.0)
 log = structlog.get_logger()
 
 
-class Ending:
-    """Whether a signal asked for the end, and whom to tell of it.
-
-    It only sets flags: a signal handler that raises inside the Kafka client loses records.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._stop: Callable[[], None] | None = None
-
-    def tell(self, stop: Callable[[], None]) -> None:
-        """Name who is to be told; at once, where the end was asked for already."""
-        self._stop = stop
-        if self.asked:
-            stop()
-
-    def ask(self, number: int, frame: FrameType | None) -> None:
-        """Hear a signal; a second one ends the process at once."""
-        del number, frame
-        if self.asked:
-            os._exit(NOW)
-        self.asked = True
-        if self._stop is not None:
-            self._stop()
+def run(
+    settings: FromFile = DEFAULT,
+    *,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Send and commit nothing; print events as JSON lines."),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="With --dry-run: write the events to this file.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="With --dry-run: stop after this many events.")
+    ] = None,
+) -> NoReturn:
+    """Read scores and experience events from Kafka and stream score events to AEP."""
+    if dry_run:
+        dry_run_processor(settings, output, limit)
+    run_processor(settings)
 
 
 def run_processor(settings: Settings) -> NoReturn:
-    """Run until SIGTERM or SIGINT, then end the process with a code that says how it went."""
+    """Run until SIGTERM or SIGINT, then end the process with the exit code."""
     clock = SystemClock()
     configure_logs(settings.telemetry, clock, secrets=secret_texts(settings))
     telemetry = Telemetry.create(settings, clock)
     server = _server(settings.telemetry, telemetry)
-    with signalled() as ending:
-        processor = _assembled(settings, telemetry, ending)
+    with stop_signal() as stop:
+        processor = _built(settings, telemetry, stop)
         if processor is None:
-            leave(ALL_SETTLED)
-        calm_collector()
-        log.info("The processor is up.", page=server.url, group=settings.kafka.group_id)
-        ending.tell(processor.stream.stop)
-        leave(_run(processor))
+            _exit_now(ExitCode.OK)
+        _tune_garbage_collection()
+        log.info(
+            "The processor is running.",
+            code="processor_running",
+            page=server.url,
+            group=settings.kafka.group_id,
+        )
+        stop.on_request(processor.stream.stop)
+        _exit_now(_run(processor))
 
 
-def calm_collector() -> None:
-    """Let the cycle collector look seldom, and never at what start-up made.
+def dry_run_processor(settings: Settings, output: Path | None, limit: int | None) -> NoReturn:
+    """Run from the oldest records until a signal, or until `limit` events are written.
 
-    Records, scores and events form no cycles; looking for some took a tenth of the time.
+    Ends the process with 0, or with 1 if any record was rejected.
+    """
+    clock, rejects = SystemClock(), _PrintedRejects()
+    configure_logs(settings.telemetry, clock, secrets=secret_texts(settings))
+    telemetry = Telemetry.create(settings, clock)
+    metrics = telemetry.metrics
+    with ExitStack() as stack:
+        lines = stack.enter_context(output.open("w")) if output else sys.stdout
+        processor = build_dry_run(settings, telemetry, lines, rejects)
+        with stop_signal() as stop:
+            stop.on_request(processor.stream.stop)
+            processor.run(
+                until=lambda: limit is not None and metrics.total("score_run_records") >= limit
+            )
+    settled, events = metrics.total("records_settled"), metrics.total("score_run_records")
+    _print(
+        f"{settled:.0f} records read, {events:.0f} events, {rejects.count} rejects; nothing sent."
+    )
+    _exit_now(ExitCode.PROBLEMS if rejects.count else ExitCode.OK)
+
+
+def _tune_garbage_collection() -> None:
+    """Collect cycles rarely, and never among the objects of the start.
+
+    Records, scores and events form no cycles; searching for cycles took a tenth of the time.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS, 20, 50)
 
 
-def leave(code: int) -> NoReturn:
-    """End the process at once: a Kafka client that cannot say goodbye must not keep it."""
+def _exit_now(code: ExitCode) -> NoReturn:
+    """End the process at once: a Kafka client that cannot close must not delay it."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-@contextmanager
-def signalled() -> Iterator[Ending]:
-    """Let SIGTERM and SIGINT ask for the end, in order; a second one ends the process at once."""
-    ending = Ending()
-    before = {each: signal.signal(each, ending.ask) for each in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield ending
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _server(settings: TelemetrySettings, telemetry: Telemetry) -> TelemetryServer:
@@ -113,78 +119,58 @@ def _server(settings: TelemetrySettings, telemetry: Telemetry) -> TelemetryServe
     try:
         return TelemetryServer(host, port, telemetry.metrics, telemetry.health)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        sentence = f"telemetry: the metrics page cannot be served at {host}:{port}: {why}."
+        cause = (error.strerror or str(error)).lower()
+        sentence = f"telemetry: the metrics page cannot be served at {host}:{port}: {cause}."
         raise SettingsError([sentence]) from error
 
 
-def _assembled(settings: Settings, telemetry: Telemetry, ending: Ending) -> Processor | None:
-    """Return the house; while the world does not answer, try again until the end is asked for."""
+def _built(settings: Settings, telemetry: Telemetry, stop: StopSignal) -> Processor | None:
+    """Return the processor; while something is unavailable, retry until a stop is requested."""
     retry = Retry(_START_RETRY, telemetry.clock)
-    while not ending.asked:
+    while not stop.requested:
         try:
             return build_processor(settings, telemetry)
         except UnavailableError as error:
-            log.warning("The processor can not start yet; trying again.", reason=str(error))
+            log.warning(
+                "The processor cannot start yet; retrying.", code="start_delayed", error=str(error)
+            )
             telemetry.health.set_state(State.STARTING, f"Waiting for {error}.")
             telemetry.health.beat()
             telemetry.clock.wait(retry.failed())
     return None
 
 
-def _run(processor: Processor) -> int:
-    """Return the exit code; what is not settled was not committed, however this ends."""
+def _run(processor: Processor) -> ExitCode:
+    """Return the exit code; what is not settled is not committed, however the run ends."""
     try:
         settled = processor.run()
     except StopError as error:
-        log.error("The processor stopped itself.", reason=str(error))  # noqa: TRY400  no fault of ours
-        return STOPPED_ITSELF
+        log.error(  # noqa: TRY400  not a program error
+            "The processor stopped itself.", code="processor_stopped_itself", error=str(error)
+        )
+        return ExitCode.STOPPED_ITSELF
     except Exception:
-        log.exception("The processor crashed; nothing that was under way is committed.")
-        return OUR_FAULT
-    log.info("The processor has stopped.", settled=settled)
-    return ALL_SETTLED if settled else UNSETTLED
+        log.exception(
+            "The processor failed; nothing that was in progress is committed.",
+            code="processor_failed",
+        )
+        return ExitCode.PROGRAM_ERROR
+    log.info("The processor has stopped.", code="processor_stopped", settled=settled)
+    return ExitCode.OK if settled else ExitCode.UNSETTLED
 
 
-_REJECTED = 1
-
-
-def dry_run_processor(settings: Settings, output: Path | None, limit: int | None) -> NoReturn:
-    """Run from the oldest records on until a signal, or until `limit` events are written.
-
-    Ends the process with 0, or with 1 where any record was rejected.
-    """
-    clock, told = SystemClock(), _Told()
-    configure_logs(settings.telemetry, clock, secrets=secret_texts(settings))
-    telemetry = Telemetry.create(settings, clock)
-    with ExitStack() as stack:
-        lines = stack.enter_context(output.open("w")) if output else sys.stdout
-        processor = build_dry_run(settings, telemetry, lines, told)
-        with signalled() as ending:
-            ending.tell(processor.stream.stop)
-            processor.run(until=_enough(telemetry.metrics, limit))
-    settled = telemetry.metrics.total("records_settled")
-    events = telemetry.metrics.total("score_run_records")
-    _say(f"{settled:.0f} records read, {events:.0f} events, {told.count} rejects; nothing sent.")
-    leave(_REJECTED if told.count else 0)
-
-
-def _enough(metrics: Metrics, limit: int | None) -> Callable[[], bool]:
-    return lambda: limit is not None and metrics.total("score_run_records") >= limit
-
-
-class _Told(CollectedDeadLetters):
-    """Letters that are told on stderr in place of being written."""
+class _PrintedRejects(CollectedDeadLetters):
+    """Dead letters that are printed to standard error instead of written to Kafka."""
 
     count = 0
 
-    def send(self, dead_letters: Sequence[tuple[Record, Reject]]) -> "_Told":
-        """Tell of letters, without a word of what is in them."""
+    def send(self, dead_letters: Sequence[tuple[Record, Reject]]) -> "_PrintedRejects":
+        """Print position and reason of dead letters, never their content."""
         for record, reject in dead_letters:
-            _say(f"rejected {record.origin}: {reject.stage}/{reject.reason} {reject.detail}")
+            _print(f"rejected {record.origin}: {reject.stage}/{reject.reason} {reject.detail}")
         self.count += len(dead_letters)
         return self
 
 
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)  # noqa: T201  the face of the command
+def _print(sentence: str) -> None:
+    print(sentence, file=sys.stderr)  # noqa: T201  command output

@@ -1,13 +1,14 @@
-"""`sandbox`: an embedded broker and an AEP simulator to play with, until Ctrl-C."""
+"""`simulator`: an embedded Kafka broker and an AEP simulator, until Ctrl-C."""
 
-import signal
 import tempfile
-import threading
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+import typer
 from rich.console import Console
 
+from processor.cli.signals import stop_requested
 from processor.domain.clock import SystemClock
 from processor.domain.errors import SettingsError
 from processor.simulator.aep.faults import ScriptedFault, read_script
@@ -15,92 +16,72 @@ from processor.simulator.aep.simulator import AepSimulator, SimulatorSettings
 from processor.simulator.environment import EnvironmentSettings, SimulatedEnvironment
 from processor.simulator.history.history import history
 
-_CUSTOMERS_A_PARTITION = 600
-"""Histories of so many customers stay whole in what the broker keeps of a partition."""
+_CUSTOMERS_PER_PARTITION = 600
+"""Customers whose history fits into what the broker retains of a partition."""
 
 
-class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command can be told."""
-
-    port: int = 8480
-    """Of the simulator; Kafka's is random."""
-    partitions: int = 4
-    customers: int = 0
-    """Put a history of so many customers into the topics first."""
-    faults: Path | None = None
-    """A fault script for the simulator, as JSON."""
-    settings_file: Path | None = None
-    """Where the processor's settings are written; else into a folder that goes with the sandbox."""
-
-
-def run_simulator(options: SimulatorOptions, console: Console) -> None:
-    """Run broker and simulator until SIGINT or SIGTERM, and say where they are.
-
-    Raises `UnavailableError` where the port is taken, `SettingsError` for options that can not be.
-    """
-    script = _script(options)
-    simulator = AepSimulator(settings=SimulatorSettings(port=options.port))
-    settings = EnvironmentSettings(partitions=options.partitions)
-    with (
-        tempfile.TemporaryDirectory(prefix="sandbox-") as folder,
-        SimulatedEnvironment(simulator, settings) as sandbox,
-    ):
-        simulator.faults.add(*script)
-        if options.customers:
-            _fill(sandbox, options.customers, console)
-        place = options.settings_file or Path(folder) / "settings.yaml"
-        sandbox.write_settings(place, Path(folder) / "state")
-        _say_where(sandbox, place, console)
-        _wait_for_signal()
-    console.print("The sandbox is gone, with everything in it.")
-
-
-def _script(options: SimulatorOptions) -> list[ScriptedFault]:
-    most = options.partitions * _CUSTOMERS_A_PARTITION
-    if options.customers > most:
-        sentence = f"{options.partitions} partitions keep the history of {most} customers at most."
+def simulator(
+    *,
+    port: Annotated[int, typer.Option(help="Port of the AEP simulator; 0 picks one.")] = 8480,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of each input topic.")] = 4,
+    customers: Annotated[
+        int, typer.Option(min=0, help="First write a history of this many customers.")
+    ] = 0,
+    faults: Annotated[Path | None, typer.Option(help="A fault script, as JSON.")] = None,
+    settings_file: Annotated[
+        Path | None, typer.Option(help="Write settings for the processor to this file.")
+    ] = None,
+) -> int:
+    """Run a Kafka broker and an AEP simulator, to use the processor without an Adobe account."""
+    console, script = Console(), _script(faults)
+    limit = partitions * _CUSTOMERS_PER_PARTITION
+    if customers > limit:
+        sentence = f"{partitions} partitions retain the history of at most {limit} customers."
         raise SettingsError([sentence])
-    if options.faults is None:
-        return []
+    aep = AepSimulator(settings=SimulatorSettings(port=port))
+    with (
+        tempfile.TemporaryDirectory(prefix="simulator-") as folder,
+        SimulatedEnvironment(aep, EnvironmentSettings(partitions=partitions)) as environment,
+        stop_requested() as stopped,
+    ):
+        aep.faults.add(*script)
+        if customers:
+            _write_history(environment, customers, console)
+        path = settings_file or Path(folder) / "settings.yaml"
+        environment.write_settings(path, Path(folder) / "state")
+        _print_addresses(environment, path, console)
+        stopped.wait()
+    console.print("The simulator has stopped; its data is deleted.")
+    return 0
+
+
+def _script(path: Path | None) -> list[ScriptedFault]:
     try:
-        return read_script(options.faults.read_bytes())
+        return read_script(path.read_bytes()) if path else []
     except (OSError, msgspec.DecodeError) as error:
-        raise SettingsError(
-            [f"The fault script {options.faults} can not be read: {error}"]
-        ) from error
+        raise SettingsError([f"The fault script {path} cannot be read: {error}"]) from error
 
 
-def _fill(sandbox: SimulatedEnvironment[AepSimulator], customers: int, console: Console) -> None:
-    feed = sandbox.feed(wait_for_group=False)
-    figures = sandbox.figures(SystemClock().now_ms(), customers=customers)
+def _write_history(
+    environment: SimulatedEnvironment[AepSimulator], customers: int, console: Console
+) -> None:
+    feed = environment.feed(wait_for_group=False)
+    settings = environment.history_settings(SystemClock().now_ms(), customers=customers)
     with console.status("Writing a scoring history ..."):
-        sent = feed.send(history(figures))
+        sent = feed.send(history(settings))
     feed.close()
     console.print(f"{sent:,} records of {customers:,} customers are in the topics.")
 
 
-def _say_where(
-    sandbox: SimulatedEnvironment[AepSimulator], settings_file: Path, console: Console
+def _print_addresses(
+    environment: SimulatedEnvironment[AepSimulator], settings_file: Path, console: Console
 ) -> None:
-    console.print("[bold]The sandbox is up.[/] Ctrl-C ends it.\n")
-    console.print(f"  Kafka       {sandbox.broker.bootstrap}")
-    console.print(f"  AEP         {sandbox.simulator.url}   (a page for people, too)")
+    url, fault = environment.simulator.url, '{"action": "status", "status": 503, "count": 3}'
+    console.print("[bold]The simulator is running.[/] Ctrl-C stops it.\n")
+    console.print(f"  Kafka       {environment.broker.bootstrap}")
+    console.print(f"  AEP         {url}   (with a status page)")
     console.print(f"  settings    {settings_file}\n", soft_wrap=True)
     console.print("Run the processor against it, in another terminal:\n")
     console.print(f"  customer-ai-events run --config {settings_file}\n", soft_wrap=True)
-    console.print("Make trouble, for three requests:\n")
-    fault = '{"act": "status", "status": 503, "count": 3}'
-    console.print(f"  curl {sandbox.simulator.url}/_sandbox/faults -d '{fault}'\n", soft_wrap=True)
-
-
-def _wait_for_signal() -> None:
-    done = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: done.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        done.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    console.print("Inject a fault into three requests:\n")
+    console.print(f"  curl {url}/_simulator/faults -d '{fault}'\n", soft_wrap=True)

@@ -17,7 +17,7 @@ from processor.kafka.admin import KafkaAdmin
 from processor.kafka.topic_reader import TopicReader
 from processor.kafka.topics import Topics
 from processor.settings import Settings
-from processor.settings.kafka import means
+from processor.settings.kafka import matches_topic
 
 _SAMPLE: Final = 200
 """Records read of each partition's end at most."""
@@ -62,7 +62,7 @@ class KafkaCheck:
         return {
             topic: count
             for topic, count in self._counts.items()
-            if any(means(wanted, topic) for wanted in self._topics.subscription)
+            if any(matches_topic(wanted, topic) for wanted in self._topics.subscription)
         }
 
     def sample(self) -> list[Record]:
@@ -96,7 +96,9 @@ class KafkaCheck:
     def _inputs(self) -> Iterator[CheckResult]:
         for wanted in self._topics.subscription:
             name = f"topic {wanted}"
-            found = sum(count for topic, count in self._counts.items() if means(wanted, topic))
+            found = sum(
+                count for topic, count in self._counts.items() if matches_topic(wanted, topic)
+            )
             if wanted == self._settings.join.repartition_topic:
                 yield self._internal(wanted)
             elif found:

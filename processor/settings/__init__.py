@@ -1,4 +1,4 @@
-"""Everything that can be set: the pages, and how a file and the environment become them."""
+"""The settings: their sections, and how they are loaded from a file and the environment."""
 
 from processor.settings.aep import (
     AepSettings,

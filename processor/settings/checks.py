@@ -1,6 +1,6 @@
-"""What no single key can say: settings that contradict one another, in plain sentences.
+"""Checks across several settings: contradictions, which are refused, and doubtful values.
 
-`processor.sink.address` judges addresses, `processor.enrich.event_schema` XDM schemas.
+`processor.sink.address` checks addresses, `processor.enrich.event_schema` XDM schemas.
 """
 
 import re
@@ -10,24 +10,42 @@ from itertools import combinations
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
-from processor.settings.aep import RouteSettings
-from processor.settings.kafka import InputSettings, means
+from processor.settings.kafka import InputSettings, matches_topic
 from processor.settings.kafka_client import RESERVED
-from processor.settings.messages import meant
 from processor.settings.score import ReadingSettings
+from processor.settings.section import closest
 from processor.settings.settings import Settings
 
 ENVELOPE_BYTES = 2_048
 """What the inlet's envelope adds to one event at most: header, schema reference, brackets."""
 
-_LEAVES = tuple(ReadingSettings().aliases)
+_SCORE_FIELDS = tuple(ReadingSettings().aliases)
+_GRACE_SECONDS = 30.0
+"""Kubernetes' default grace period; Docker's is shorter."""
+_INLET_REQUESTS, _INLET_MESSAGES = 1_000, 10_000
 
 Check: TypeAlias = Callable[[Settings], Iterator[str]]
 
 
 def contradictions(settings: Settings) -> list[str]:
-    """Return one sentence for each contradiction; nothing starts while there is one."""
+    """Return one sentence for each contradiction; the settings are refused if there is one."""
     return [sentence for check in CHECKS for sentence in check(settings)]
+
+
+def advice(settings: Settings) -> Iterator[str]:
+    """Yield one sentence for each value that is allowed but doubtful; `check` prints them."""
+    stop, limits = settings.stop, settings.aep.limits
+    total = stop.drain_seconds + stop.commit_seconds + stop.close_seconds
+    if total > _GRACE_SECONDS:
+        yield f"A stop may take {total:g} s: give the container a grace period above that."
+    if settings.kafka.group_instance_id and settings.kafka.session_timeout_seconds < total:
+        yield "A static member that stops for longer than its session loses its partitions."
+    if limits.requests_per_second > _INLET_REQUESTS or limits.messages_per_second > _INLET_MESSAGES:
+        yield "aep.limits is above the limits of one inlet (1,000 requests, 10,000 messages per s)."
+    if settings.aep.auth is None:
+        yield "aep.auth is not set: the inlets must accept events without a token."
+    if settings.telemetry.host not in {"127.0.0.1", "::1", "localhost"}:
+        yield "telemetry.host is open to the network: metrics have no access control."
 
 
 def _group(settings: Settings) -> Iterator[str]:
@@ -42,23 +60,23 @@ def _group(settings: Settings) -> Iterator[str]:
     if kafka.commit_seconds >= kafka.commit_age_limit_seconds:
         yield "kafka.commit_seconds must be less than kafka.commit_age_limit_seconds."
     if kafka.group_instance_id is not None and not kafka.group_instance_id.strip():
-        yield "kafka.group_instance_id is blank; leave it out, or name this replica."
+        yield "kafka.group_instance_id is blank; remove it, or name this replica."
 
 
 def _client(settings: Settings) -> Iterator[str]:
-    for group, client in (
+    for section, client in (
         ("kafka", settings.kafka.client),
         ("dead_letter", settings.dead_letter.client),
     ):
         for name in sorted(RESERVED & client.keys()):
-            yield f"{group}.client: `{name}` is set by the processor and cannot be overridden."
+            yield f"{section}.client: `{name}` is set by the processor and cannot be overridden."
 
 
 def _patterns(settings: Settings) -> Iterator[str]:
-    for name, page in _inputs(settings):
-        for topic in page.topics:
+    for name, topics in _inputs(settings):
+        for topic in topics.topics:
             if topic.startswith("^") and not _compiles(topic):
-                yield f"kafka.{name}.topics: `{topic}` is no regular expression."
+                yield f"kafka.{name}.topics: `{topic}` is not a regular expression."
 
 
 def _topics(settings: Settings) -> Iterator[str]:
@@ -75,39 +93,39 @@ def _outputs(settings: Settings) -> Iterator[str]:
     if settings.join.repartition_topic is not None:
         outputs["join.repartition_topic"] = settings.join.repartition_topic
     for key, topic in outputs.items():
-        for name, page in _inputs(settings):
-            if any(_same(topic, read) for read in page.topics):
-                yield f"{key} is `{topic}`, which kafka.{name} reads: it would feed itself."
+        for name, topics in _inputs(settings):
+            if any(_same(topic, read) for read in topics.topics):
+                yield f"{key} is `{topic}`, which kafka.{name} reads: an output cannot be an input."
     for (left, one), (right, other) in combinations(outputs.items(), 2):
         if one == other:
             yield f"{left} and {right} are the same topic."
 
 
 def _formats(settings: Settings) -> Iterator[str]:
-    for name, page in _inputs(settings):
-        if page.format == "avro-plain" and not page.schema_name:
+    for name, topics in _inputs(settings):
+        if topics.format == "avro-plain" and not topics.schema_name:
             yield f"kafka.{name}.format is avro-plain, so kafka.{name}.schema_name is required."
-        if page.format != "avro-plain" and page.schema_name:
-            yield f"kafka.{name}.schema_name has no meaning unless the format is avro-plain."
+        if topics.format != "avro-plain" and topics.schema_name:
+            yield f"kafka.{name}.schema_name is only used with the format avro-plain."
 
 
 def _routes(settings: Settings) -> Iterator[str]:
     routes = settings.routes
-    for key, of in (("name", _name), ("dataset_id", _dataset)):
-        for value, count in Counter(of(route) for route in routes).items():
+    for key in ("name", "dataset_id"):
+        for value, count in Counter(getattr(route, key) for route in routes).items():
             if count > 1:
                 yield f"{count} routes have the {key} `{value}`; each needs its own."
     for earlier, later in combinations(routes, 2):
-        taken = {_fold(model) for model in earlier.models}
+        earlier_models = {_fold(model) for model in earlier.models}
         for model in later.models:
-            if _fold(model) in taken:
-                yield f"The routes `{earlier.name}` and `{later.name}` both claim `{model}`."
+            if _fold(model) in earlier_models:
+                yield f"The routes `{earlier.name}` and `{later.name}` both list `{model}`."
 
 
 def _event(settings: Settings) -> Iterator[str]:
     low, high = settings.event.bucket_bounds
     if not 0 < low < high <= 100:  # noqa: PLR2004  scores end at 100
-        yield f"event.bucket_bounds must rise within 0 to 100, unlike {low} and {high}."
+        yield f"event.bucket_bounds must be ascending and within 0 to 100, not {low} and {high}."
     needed = settings.event.max_event_bytes + ENVELOPE_BYTES
     if settings.aep.limits.request_bytes < needed:
         yield f"aep.limits.request_bytes must be at least event.max_event_bytes + {ENVELOPE_BYTES}."
@@ -115,12 +133,13 @@ def _event(settings: Settings) -> Iterator[str]:
 
 def _reading(settings: Settings) -> Iterator[str]:
     if not _zone_exists(settings.reading.zone):
-        yield f"reading.zone: `{settings.reading.zone}` is no time zone this machine knows."
-    for leaf in settings.reading.aliases:
-        if leaf not in _LEAVES:
-            near = meant(leaf, [name.lower() for name in _LEAVES])
-            hint = next((name for name in _LEAVES if name.lower() == near), ", ".join(_LEAVES))
-            yield f"reading.aliases.{leaf} is no leaf of a score; did you mean {hint}?"
+        yield f"reading.zone: `{settings.reading.zone}` is not a time zone known on this machine."
+    by_lower_case = {name.lower(): name for name in _SCORE_FIELDS}
+    for field in settings.reading.aliases:
+        if field not in _SCORE_FIELDS:
+            near = closest(field, by_lower_case)
+            hint = by_lower_case[near] if near else ", ".join(_SCORE_FIELDS)
+            yield f"reading.aliases.{field} is not a field of a score; did you mean {hint}?"
     folded = [namespace.lower() for namespace in settings.identity.order]
     if len(set(folded)) < len(folded):
         yield "identity.order names a namespace twice; letter case makes no difference."
@@ -135,9 +154,9 @@ def _join(settings: Settings) -> Iterator[str]:
 
 def _repartition(settings: Settings) -> Iterator[str]:
     if not settings.join.enabled or settings.kafka.events is None:
-        yield "join.repartition_topic has no meaning without join.enabled and kafka.events."
+        yield "join.repartition_topic requires join.enabled and kafka.events."
     if settings.kafka.partitioner == "any":
-        yield "join.repartition_topic must know the scores' partitioner; kafka.partitioner is any."
+        yield "join.repartition_topic requires a known partitioner; kafka.partitioner is any."
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
@@ -154,7 +173,7 @@ def _secrets(settings: Settings) -> Iterator[str]:
 
 def _proxy(settings: Settings) -> Iterator[str]:
     if settings.aep.proxy and re.search(r"//[^/]*@", settings.aep.proxy):
-        yield "aep.proxy holds a user name or password; they have keys of their own."
+        yield "aep.proxy contains a user name or password; use the keys for them."
 
 
 def _retry(settings: Settings) -> Iterator[str]:
@@ -199,11 +218,11 @@ def _compiles(pattern: str) -> bool:
 
 
 def _same(one: str, other: str) -> bool:
-    """Tell whether two topics, of which one may be a pattern, are the same one."""
+    """Return whether two topics, of which one may be a pattern, are the same."""
     if one == other:
         return True
     topic, pattern = (other, one) if one.startswith("^") else (one, other)
-    return _compiles(pattern) and means(pattern, topic)
+    return _compiles(pattern) and matches_topic(pattern, topic)
 
 
 def _zone_exists(zone: str) -> bool:
@@ -212,14 +231,6 @@ def _zone_exists(zone: str) -> bool:
     except (KeyError, OSError, ValueError):
         return False
     return True
-
-
-def _name(route: RouteSettings) -> str:
-    return route.name
-
-
-def _dataset(route: RouteSettings) -> str:
-    return route.dataset_id
 
 
 def _fold(model: str) -> str:

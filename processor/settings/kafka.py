@@ -1,4 +1,4 @@
-"""Settings: the left door."""
+"""Settings: Kafka consumer, input topics, schema registry and dead letters."""
 
 import re
 from pathlib import Path
@@ -10,112 +10,113 @@ from processor.settings.kafka_client import Client
 from processor.settings.section import Section
 
 
-def means(entry: str, topic: str) -> bool:
-    """Return True where an entry of `topics`, a name or a pattern, means this topic."""
+def matches_topic(entry: str, topic: str) -> bool:
+    """Return whether an entry of `topics`, a name or a pattern, matches this topic."""
     return re.match(entry, topic) is not None if entry.startswith("^") else entry == topic
 
 
 class InputSettings(Section):
-    """One kind of input: where its records are and how their values are written."""
+    """One kind of input: its topics and the format of the record values."""
 
     topics: Annotated[list[str], Field(min_length=1)]
-    """Topic names; a name that begins with `^` is a pattern."""
+    """Topic names; a name that starts with `^` is a regular expression."""
     format: Literal["auto", "json", "avro", "avro-plain", "json-schema"] = "auto"
-    """`auto` reads JSON and Confluent-framed Avro and JSON Schema, told apart by the first byte.
-    `avro` and `json-schema` insist on the frame, `avro-plain` has none and needs
+    """`auto` reads JSON and Confluent-framed Avro and JSON Schema, distinguished by the first byte.
+    `avro` and `json-schema` require the frame; `avro-plain` has no frame and needs
     `schema_name`."""
     schema_name: str | None = None
     """`avro-plain` only: the writer's schema, a file under `schemas/avro/` (or that of
     `registry.folder`) without its suffix."""
     gaps_expected: bool = False
-    """The topics are compacted or written in transactions, so that their offsets have holes; where
-    they are not, every hole is counted and warned of."""
+    """Set it if the topics are compacted or written in transactions, so that offsets are missing;
+    otherwise every gap is counted and logged as a warning."""
 
     def takes(self, topic: str) -> bool:
         """Return whether a topic is one of these, by name or by pattern."""
-        return any(means(entry, topic) for entry in self.topics)
+        return any(matches_topic(entry, topic) for entry in self.topics)
 
 
 class RegistrySettings(Section):
-    """Where writer schemas of framed records are looked up."""
+    """Where the writer schemas of framed records are looked up."""
 
     url: str | None = None
-    """A Confluent-compatible registry. Without one, ids come from `avro/ids.json` in `folder`."""
+    """A Confluent-compatible registry; by default ids are read from `avro/ids.json` in `folder`."""
     folder: Path | None = None
-    """A folder laid out like the `schemas/` that ships with the processor, in place of it."""
+    """A folder with the layout of the packaged `schemas/`, to use instead of it."""
     username: str | None = None
-    """For HTTP basic authentication."""
+    """User name for HTTP basic authentication."""
     password: SecretStr | None = None
-    """Better in a file or in `CAI__REGISTRY__PASSWORD`."""
+    """The password; better set in a file or in `CAI__REGISTRY__PASSWORD`."""
     password_file: Path | None = None
-    """Read at start, in place of `password`."""
+    """File with the password, read at start, instead of `password`."""
     ca_file: Path | None = None
-    """Certificates to trust in place of the system's."""
+    """Certificates to trust instead of the system's."""
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
-    """Time for one answer."""
+    """Time limit for one response."""
     unknown_id_seconds: Annotated[float, Field(ge=0)] = 30.0
-    """How long an id the registry does not know is asked for again before its records are
-    dead-lettered; producers may be ahead of a registry's replicas."""
+    """How long the lookup of an unknown schema id is repeated before its records are dead-lettered;
+    producers may be ahead of a registry's replicas."""
 
 
 class KafkaSettings(Section):
-    """The consumer."""
+    """The Kafka consumer."""
 
     bootstrap_servers: Annotated[str, Field(min_length=1, examples=["kafka-1:9092,kafka-2:9092"])]
-    """Brokers to begin with, as `host:port` with commas between them."""
+    """Brokers to connect to first, as `host:port`, separated by commas."""
     group_id: Annotated[str, Field(min_length=1)] = "customer-ai-scores"
     """The consumer group; all replicas are members of it."""
     group_protocol: Literal["classic", "consumer"] = "classic"
-    """`consumer` is KIP-848 and needs brokers from 4.0 on."""
+    """`consumer` is the protocol of KIP-848 and needs brokers 4.0 or later."""
     group_instance_id: str | None = None
-    """Static membership: a stable name of this replica; a restart then moves no partition."""
+    """Static membership: a stable name of this replica; a restart then moves no partitions."""
     session_timeout_seconds: Annotated[float, Field(ge=6, le=1800)] = 45.0
-    """A silent replica loses its partitions after so long. `classic` only: a KIP-848 group has the
-    broker's setting."""
+    """A replica without heartbeats loses its partitions after this time. `classic` only: a KIP-848
+    group uses the broker's setting."""
     max_poll_interval_seconds: Annotated[float, Field(ge=10)] = 300.0
-    """A replica that does not poll for so long loses its partitions."""
+    """A replica that does not poll for this long loses its partitions."""
     start: Literal["earliest", "latest"] = "earliest"
-    """Where a group without a committed offset begins."""
+    """Where a group without a committed offset starts."""
     on_gap: Literal["stop", "continue"] = "stop"
-    """What to do where Kafka deleted records before they were read. `continue` counts them and goes
-    on with the oldest record that is left."""
+    """What to do if Kafka deleted records before they were read. `continue` counts them and goes on
+    with the oldest remaining record."""
     poll_records: Annotated[int, Field(ge=1, le=20_000)] = 500
-    """Records in one batch at most."""
+    """Maximum number of records in one batch."""
     poll_seconds: Annotated[float, Field(gt=0, le=5)] = 0.1
-    """How long a poll waits for a batch to fill."""
+    """How long a poll waits until a batch is full."""
     max_uncommitted_records: Annotated[int, Field(ge=1_000)] = 20_000
-    """Intake stops at so many records that are polled and not yet committed."""
+    """Intake is paused at this number of records that are polled and not yet committed."""
     partitioner: Literal["murmur2", "crc32", "any"] = "murmur2"
-    """How producers place keys; a record that is elsewhere is counted and warned of. Java clients
-    use `murmur2`; librdkafka uses `crc32` unless told otherwise. `any` looks at none."""
+    """How producers choose the partition of a key; a record on another partition is counted and
+    logged as a warning. Java clients use `murmur2`, librdkafka by default `crc32`. `any` checks
+    nothing."""
     commit_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
-    """Commits of a partition are at least so far apart."""
+    """Minimum time between two commits of a partition."""
     commit_age_limit_seconds: Annotated[float, Field(gt=0)] = 30.0
-    """Sending stops when nothing could be committed for so long although work is settled."""
+    """Sending is paused if nothing could be committed for this long although work is settled."""
     scores: InputSettings = InputSettings(topics=["customer-ai-scores"])
     """The Customer AI scores."""
     events: InputSettings | None = InputSettings(topics=["experience-events"])
-    """The experience events; null where there are none to read."""
+    """The experience events; null if there are none to read."""
     client: Client = {}
-    """Passed to librdkafka as it stands: `security.protocol`, `sasl.*`, `ssl.*` and the like. With
-    `.file` after its name a value is read from that file, as in
+    """Passed to librdkafka unchanged: `security.protocol`, `sasl.*`, `ssl.*` and so on. With
+    `.file` appended to its name, a value is read from that file, as in
     `sasl.password.file: /run/secrets/kafka_password`."""
 
 
 class DeadLetterSettings(Section):
-    """Where rejected records go, and when too many of them stop the house."""
+    """Where rejected records go, and how many of them stop the processor."""
 
     topic: str = "customer-ai-dead-letters"
-    """Where letters go; it must exist, and hold personal data no longer than you may."""
+    """The dead-letter topic. It must exist; it contains personal data, so set its retention."""
     stop_after_consecutive: Annotated[int, Field(ge=0)] = 10_000
-    """Stop when so many records in a row were rejected, or refused by the inlet in batches of which
-    it took nothing; 0 = never."""
+    """Stop if this many records in a row were rejected, or refused by the inlet in requests of
+    which it accepted nothing; 0 = never."""
     stop_ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Stop when more than this share of the last `stop_window` records was rejected or refused;
+    """Stop if more than this share of the last `stop_window` records was rejected or refused;
     0 = never."""
     stop_window: Annotated[int, Field(ge=100)] = 50_000
-    """Records over which the ratio is taken."""
+    """Number of records over which `stop_ratio` is computed."""
     delivery_timeout_seconds: Annotated[float, Field(gt=0)] = 30.0
-    """After so long an unacknowledged letter is written again; intake is held meanwhile."""
+    """A dead letter not acknowledged in this time is written again; intake is paused meanwhile."""
     client: Client = {}
-    """Added to `kafka.client` for the dead-letter producer."""
+    """Added to `kafka.client` for the producer of dead letters."""

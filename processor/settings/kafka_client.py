@@ -1,4 +1,4 @@
-"""Settings that are handed to librdkafka as they stand, with the secrets among them hidden."""
+"""Settings that are passed to librdkafka unchanged, with the secrets among them hidden."""
 
 import re
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ RESERVED = frozenset(
         "transactional.id",
     }
 )
-"""Properties the delivery guarantee rests on: set by the processor, never by a user."""
+"""Properties the delivery guarantee depends on: set by the processor, never by a user."""
 
 _SECRET = re.compile(
     r"password|secret|token|credential|\.pem$|jaas|oauthbearer\.config", re.IGNORECASE
@@ -44,14 +44,16 @@ _SECRET = re.compile(
 _ADDRESS = re.compile(r"\.(url|location|file)$", re.IGNORECASE)
 
 
-def hides(name: str) -> bool:
-    """Return True where a librdkafka property of this name holds a secret."""
+def is_secret(name: str) -> bool:
+    """Return whether the librdkafka property of this name contains a secret."""
     return bool(_SECRET.search(name)) and not _ADDRESS.search(name)
 
 
 def _hide(client: dict[str, Property | SecretStr]) -> dict[str, Property | SecretStr]:
     return {
-        name: SecretStr(str(value)) if hides(name) and not isinstance(value, SecretStr) else value
+        name: SecretStr(str(value))
+        if is_secret(name) and not isinstance(value, SecretStr)
+        else value
         for name, value in client.items()
     }
 
@@ -60,7 +62,7 @@ Client: TypeAlias = Annotated[dict[str, Property | SecretStr], AfterValidator(_h
 
 
 def reveal(client: Mapping[str, Property | SecretStr]) -> dict[str, Property]:
-    """Return the properties with their secrets in clear, for the Kafka client and nobody else."""
+    """Return the properties with secrets in clear text, only for the Kafka client."""
     return {
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
         for name, value in client.items()
@@ -70,7 +72,7 @@ def reveal(client: Mapping[str, Property | SecretStr]) -> dict[str, Property]:
 def connection(
     servers: str, name: str, *clients: Mapping[str, Property | SecretStr]
 ) -> dict[str, Property]:
-    """Return what every Kafka client of the house is made with, secrets in clear.
+    """Return the properties of every Kafka client of the processor, secrets in clear text.
 
     Later `clients` win over earlier ones. Raises SettingsError for properties of `RESERVED`.
     """
@@ -79,7 +81,7 @@ def connection(
     if refused:
         raise SettingsError(
             [
-                f"kafka client property `{key}` is the processor's own; take it out."
+                f"kafka client property `{key}` is set by the processor; remove it."
                 for key in refused
             ]
         )

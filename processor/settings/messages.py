@@ -1,16 +1,22 @@
-"""What pydantic found, said in plain sentences with the key, its place, and what was meant."""
+"""Validation errors as plain sentences: the key, its line, and a similar key that exists."""
 
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from processor.settings.keys import KeyPath, bare, dotted, known, names, step
+from processor.settings.section import (
+    KeyPath,
+    closest,
+    dotted,
+    key_names,
+    known_part,
+    type_below,
+)
 from processor.settings.settings import Settings
 
-_ANYTHING = {
+_EXPECTED = {
     "bool": "true or false",
     "int": "a whole number",
     "float": "a number",
@@ -29,52 +35,48 @@ _BOUNDS = {
 }
 
 
-def sentences(error: ValidationError, places: dict[KeyPath, str]) -> list[str]:
-    """Return one sentence for each key that is wrong, in the order of the pages."""
+def error_messages(error: ValidationError, origins: dict[KeyPath, str]) -> list[str]:
+    """Return one sentence for each wrong key, in the order of the sections."""
     first: dict[KeyPath, str] = {}
     for found in error.errors():
-        path = _place(found)
-        first.setdefault(path, f"{dotted(path) or 'The file'}{_where(path, places)} {_say(found)}")
+        path = _path(found)
+        first.setdefault(
+            path, f"{dotted(path) or 'The file'}{_origin(path, origins)} {_message(found)}"
+        )
     return list(first.values())
 
 
 def unknown_keys(error: ValidationError) -> list[KeyPath]:
-    """Return the paths of the keys that no page has."""
+    """Return the paths of the keys that no section has."""
     return [found["loc"] for found in error.errors() if found["type"] == "extra_forbidden"]
 
 
-def meant(key: str, among: Iterable[str]) -> str | None:
-    """Return the word that was probably meant, if one comes near."""
-    near = difflib.get_close_matches(key.lower(), list(among), n=1, cutoff=0.6)
-    return near[0] if near else None
-
-
-def _place(found: ErrorDetails) -> KeyPath:
+def _path(found: ErrorDetails) -> KeyPath:
     """Return the key path without the branches of a union that pydantic appends."""
     path: KeyPath = found["loc"]
-    return path if found["type"] == "extra_forbidden" else known(Settings, path)
+    return path if found["type"] == "extra_forbidden" else known_part(Settings, path)
 
 
-def _where(path: KeyPath, places: dict[KeyPath, str]) -> str:
-    place = places.get(path)
-    if place is None and path and isinstance(path[-1], int):
-        place = places.get(path[:-1])
-    return f" ({place})" if place else ""
+def _origin(path: KeyPath, origins: dict[KeyPath, str]) -> str:
+    origin = origins.get(path)
+    if origin is None and path and isinstance(path[-1], int):
+        origin = origins.get(path[:-1])
+    return f" ({origin})" if origin else ""
 
 
-def _say(found: ErrorDetails) -> str:
+def _message(found: ErrorDetails) -> str:
     kind, context = found["type"], found.get("ctx", {})
     if kind == "missing":
         return "is required."
     if kind == "extra_forbidden":
-        return _extra(found["loc"])
+        return _unknown(found["loc"])
     if kind == "literal_error":
         return f"must be one of {str(context['expected']).replace(' or ', ', ')}."
     if kind == "string_pattern_mismatch":
-        return f"does not look right: it must match `{context['pattern']}`."
+        return f"is not valid: it must match `{context['pattern']}`."
     if kind in _BOUNDS:
-        words, bound = _BOUNDS[kind]
-        return f"must be {words} {context[bound]}."
+        comparison, bound = _BOUNDS[kind]
+        return f"must be {comparison} {context[bound]}."
     return _wrong(kind, found["msg"])
 
 
@@ -82,30 +84,30 @@ def _wrong(kind: str, message: str) -> str:
     if kind in {"too_short", "string_too_short"}:
         return "must not be empty."
     if kind == "finite_number":
-        return "must be a number that ends."
-    words = _ANYTHING.get(kind.partition("_")[0])
-    return f"must be {words}." if words else f"is wrong: {message[:1].lower()}{message[1:]}."
+        return "must be a finite number."
+    expected = _EXPECTED.get(kind.partition("_")[0])
+    return f"must be {expected}." if expected else f"is wrong: {message[:1].lower()}{message[1:]}."
 
 
-def _extra(path: KeyPath) -> str:
+def _unknown(path: KeyPath) -> str:
     key = str(path[-1])
     shape: Any = Settings
     for part in path[:-1]:
-        shape = step(shape, part)
-    near = meant(key, names(shape))
+        shape = type_below(shape, part)
+    near = closest(key, key_names(shape))
     if near:
         return f"is not a setting; did you mean {dotted((*path[:-1], near))}?"
-    elsewhere = next((at for at in _paths(Settings) if at[-1] == key), None)
+    elsewhere = next((path for path in _paths(Settings) if path[-1] == key), None)
     if elsewhere:
         return f"is not a setting; did you mean {dotted(elsewhere)}?"
     return "is not a setting."
 
 
 def _paths(shape: Any, path: KeyPath = ()) -> Iterator[KeyPath]:  # noqa: ANN401
-    """Yield the path of every key on every page."""
-    for name in names(shape):
-        below = step(shape, name)
+    """Yield the path of every key in every section."""
+    for name in key_names(shape):
+        below = type_below(shape, name)
         yield (*path, name)
         yield from _paths(below, (*path, name))
-        if isinstance(item := step(below, 0), type) and issubclass(bare(item), BaseModel):
+        if key_names(item := type_below(below, 0)):
             yield from _paths(item, (*path, name, 0))

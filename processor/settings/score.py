@@ -1,4 +1,4 @@
-"""Settings: how scores and experience events are read, and what a score event looks like."""
+"""Settings: how scores and experience events are read, person state, and the score event."""
 
 from typing import Annotated, Literal
 
@@ -8,10 +8,10 @@ from processor.settings.section import Section
 
 
 class ReadingSettings(Section):
-    """How a score record is read: names and forms vary in the wild."""
+    """How a score record is read: field names and date formats differ between producers."""
 
     containers: list[str] = ["CustomerAI"]
-    """Names of the object that holds the models, under a `_tenant` key; letter case is ignored."""
+    """Names of the object with the models, under a `_tenant` key; letter case is ignored."""
     aliases: dict[str, list[str]] = {
         "score": ["score", "propensityScore"],
         "probability": ["probability", "propensity"],
@@ -21,30 +21,31 @@ class ReadingSettings(Section):
         "influentialFactors": ["influentialFactors", "influential_factors", "factors"],
         "prediction": ["prediction", "predictionName", "modelName", "model"],
     }
-    """Accepted spellings of each leaf, in order of preference; letter case is ignored.
-    `prediction` is the leaf by which a flat record names its model."""
+    """Accepted names of each score field, in order of preference; letter case is ignored.
+    `prediction` is the field with the model name in a flat record."""
     zone: str = "UTC"
-    """IANA zone of a scoreDate that names none."""
+    """IANA time zone of a scoreDate without a zone."""
     max_record_bytes: Annotated[int, Field(ge=1_024)] = 1_048_576
-    """A larger record is rejected before anything reads it."""
+    """A larger record is rejected without being decoded."""
     max_depth: Annotated[int, Field(ge=8, le=500)] = 64
-    """A record that nests deeper is rejected."""
+    """A record with deeper nesting is rejected."""
     max_factors: Annotated[int, Field(ge=0, le=100)] = 20
-    """Influential factors beyond so many are left out of the event."""
+    """Maximum number of influential factors in the event; the rest is omitted."""
     future_tolerance_seconds: Annotated[int, Field(ge=0, le=2_678_400)] = 300
-    """How far ahead of our clock a score date may be; XDM wants timestamps in the past."""
+    """How far in the future a score date may be; XDM requires timestamps in the past."""
     max_age_days: Annotated[int, Field(ge=1)] = 3_650
-    """Older score dates are rejected."""
+    """Scores with an older date are rejected."""
 
 
 class IdentitySettings(Section):
-    """Who a record is about."""
+    """The identities of a person."""
 
     order: Annotated[list[str], Field(min_length=1)] = ["ECID", "CRMID", "Email", "AAID"]
-    """Namespace symbols, best first, spelled as AEP has them. The first one present is primary and
-    names the person; letter case on input is ignored, other namespaces are passed through after."""
+    """Namespace symbols as in AEP, the preferred one first. The first one present is the primary
+    identity and identifies the person. Letter case in the input is ignored; other namespaces are
+    passed through."""
     aliases: dict[str, str] = {"MCID": "ECID"}
-    """Other names a namespace goes by on input."""
+    """Other names of a namespace in the input."""
     placeholders: list[str] = [
         "null",
         "none",
@@ -54,11 +55,12 @@ class IdentitySettings(Section):
         "invalid",
         "unknown",
     ]
-    """Ids that name nobody, letter case ignored. Blank, all-zero and NIL-UUID ids always do."""
+    """Ids that identify no person; letter case is ignored. Blank, all-zero and NIL-UUID ids are
+    always placeholders."""
 
 
 class EventSettings(Section):
-    """The score event."""
+    """The score event that is sent to AEP."""
 
     tenant: Annotated[str, Field(pattern=r"^_?[A-Za-z0-9]+$", examples=["acme"])]
     """AEP tenant id, with or without the leading underscore."""
@@ -67,53 +69,55 @@ class EventSettings(Section):
     bucket_bounds: tuple[int, int] = (25, 75)
     """Scores below the first are `low`, from the second on `high`, between them `medium`."""
     max_event_bytes: Annotated[int, Field(ge=1_024)] = 10_240
-    """AEP drops larger events from Profile; factors are left out from the end until it fits."""
+    """AEP drops larger events from Profile; the last factors are omitted until the event fits."""
 
 
 class JoinSettings(Section):
-    """What is remembered of a person, and how a score waits for it."""
+    """Person state: what is stored, where, and how long a score waits for it."""
 
     enabled: bool = True
-    """Without it a score event says only what its own record says."""
+    """Without it a score event has no context of earlier events and scores."""
     directory: str = "var/state"
-    """Folder of the local store, a cache of the changelog; one replica each."""
+    """Folder of the local store, a cache of the changelog; each replica needs its own."""
     changelog_topic: str = "customer-ai-scores-state"
-    """Compacted topic from which a new owner of a partition restores the store."""
+    """Compacted topic from which the new owner of a partition restores its person state."""
     changelog_replication: Annotated[int, Field(ge=1)] = 3
-    """Replicas of that topic, where it is created."""
+    """Replication factor of the topics that the processor creates."""
     create_changelog: bool = True
-    """Create the changelog topic, compacted and co-partitioned, where it is missing; and the
-    repartition topic, where one is named."""
+    """Create the changelog topic, compacted and co-partitioned, if it is missing; also the
+    repartition topic, if `repartition_topic` is set."""
     repartition_topic: str | None = None
-    """For experience events that are keyed otherwise than scores, or have other partition counts:
-    an internal topic with as many partitions as the scores topics, through which what is kept of
-    an event gets to its person's partition. Scores must then be keyed as `repartition_key` says."""
+    """Set it if experience events have other keys or another partition count than scores: an
+    internal topic with as many partitions as the scores topics, which brings the stored part of an
+    event to the partition of its person. Scores must then be keyed according to
+    `repartition_key`."""
     repartition_key: Literal["id", "namespaced"] = "id"
-    """How scores are keyed, and so the repartition topic: by the id of the primary identity (see
-    `identity.order`) as text in UTF-8, or by `Namespace|id`."""
+    """Key of the scores, and so of the repartition topic: the id of the primary identity (see
+    `identity.order`) as UTF-8 text, or `Namespace|id`."""
     lookback_days: Annotated[int, Field(ge=1)] = 45
-    """A context counts and repeats experience events at most so old at the score date."""
+    """Maximum age at the score date of the experience events in a context."""
     keep_days: Annotated[int, Field(ge=1)] = 90
-    """Facts so much older than a person's newest are forgotten; leaves room for late scores."""
+    """Facts this much older than the newest fact of a person are deleted; more than
+    `lookback_days`, so that late scores still have a complete context."""
     max_facts: Annotated[int, Field(ge=1)] = 256
-    """Facts remembered per person; the oldest go first, and contexts say so."""
+    """Maximum number of facts stored per person; the oldest are deleted, and contexts say so."""
     max_person_bytes: Annotated[int, Field(ge=8_192, le=900_000)] = 65_536
-    """Bytes remembered per person: one half for facts, the other for delivered scores. A fact
-    larger than a sixteenth of it is not remembered."""
+    """Maximum number of bytes stored per person: one half for facts, the other for delivered
+    scores. A fact larger than a sixteenth of it is not stored."""
     max_scores: Annotated[int, Field(ge=2)] = 128
-    """Delivered scores remembered per person and model, 41 bytes each. A score that comes again is
-    recognised, and an earlier one found, among these only."""
+    """Maximum number of delivered scores stored per person and model, 41 bytes each. Duplicates and
+    previous scores are found only among these."""
     max_wait_seconds: Annotated[float, Field(ge=0)] = 300.0
-    """How long a score waits for experience events that were in Kafka before it was read."""
+    """How long a score waits for experience events that were in Kafka before the score was read."""
     max_store_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 30
-    """Upper bound of the local store; the file is sparse."""
+    """Maximum size of the local store; the file is sparse."""
     corrections: Literal["send", "suppress"] = "send"
-    """A delivered score that comes again with other content."""
+    """What to do with a delivered score that comes again with other content."""
     cohort: str | None = None
     """Path of the cohort attribute in experience events, such as `_acme.loyalty.tier`."""
     success_types: list[str] = ["purchases", "order"]
-    """Standard event types, own ones, or values of `eventType`, that count as success events."""
+    """Standard event types, names in `own_types`, or values of `eventType`: the success events."""
     own_types: dict[str, str] = {}
-    """Event types of your own, by name: an event is of one where the path, such as
-    `_acme.redemptions`, holds text, a true value, or a measure above zero. They can be success
-    types, and the last types of a context; its `eventCounts` are of standard types only."""
+    """Your own event types: a name and a path such as `_acme.redemptions`. An event has the type if
+    the value at the path is text, true, or a measure above zero. Own types can be success types
+    and the last types of a context; `eventCounts` contains standard types only."""

@@ -1,4 +1,4 @@
-"""Settings: the whole page."""
+"""Settings: all of them; telemetry and the stop."""
 
 from typing import Annotated, Literal
 
@@ -16,33 +16,33 @@ from processor.settings.section import Section
 
 
 class TelemetrySettings(Section):
-    """What SREs see."""
+    """Metrics, probes and logs."""
 
     host: str = "127.0.0.1"
-    """Address of the little server; `0.0.0.0` in a container."""
+    """Address of the metrics server; `0.0.0.0` in a container."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 9400
-    """Serves `/metrics`, `/livez` and `/readyz`; 0 picks a free port and logs it."""
+    """Serves `/metrics`, `/livez` and `/readyz`; 0 picks a free port, which is logged."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least level that is written."""
+    """The lowest level that is written."""
     log_format: Literal["json", "console"] = "json"
     """JSON lines for machines, `console` for people."""
     live_seconds: Annotated[float, Field(gt=0)] = 60.0
-    """`/livez` fails when the main loop has not turned for so long."""
+    """`/livez` fails if the main loop made no progress for this long."""
 
 
 class StopSettings(Section):
-    """A clean stop is over in the sum of these, whatever is dead."""
+    """Time limits of a clean stop: it takes at most their sum, whatever is unavailable."""
 
     drain_seconds: Annotated[float, Field(ge=0)] = 15.0
-    """For the batches under way to settle."""
+    """Time for the batches in progress to settle."""
     commit_seconds: Annotated[float, Field(ge=0)] = 3.0
-    """For their last commit to be acknowledged."""
+    """Time for the last commit to be acknowledged."""
     close_seconds: Annotated[float, Field(ge=0)] = 5.0
-    """For the clients to say goodbye."""
+    """Time to close the Kafka clients."""
 
 
 class Settings(Section):
-    """Everything that can be set, on one page."""
+    """All settings of the processor."""
 
     kafka: KafkaSettings
     registry: RegistrySettings = RegistrySettings()

@@ -1,1 +1,1 @@
-"""A place to try it all without an account: an embedded Kafka broker and an AEP simulator."""
+"""An embedded Kafka broker and an AEP simulator, to run the processor without an Adobe account."""

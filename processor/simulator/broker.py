@@ -1,8 +1,8 @@
-"""An embedded Kafka: librdkafka's mock cluster, with the partitions asked for and faults on call.
+"""An embedded Kafka broker: librdkafka's mock cluster, with partitions and faults as requested.
 
-Anything that speaks Kafka can connect, on loopback. What it does not do: it keeps 5 MiB per
-partition and silently drops what is older, it has no compaction, no admin API beyond listing, no
-TLS or SASL, and its transactions are a facade. Nothing survives `close`.
+Any Kafka client can connect, on loopback. Limits: it retains 5 MiB per partition and silently
+drops older records, it has no compaction, no admin API but listing, no TLS or SASL, and its
+transactions have no effect. `close` deletes everything.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from processor.domain.errors import UnavailableError
 from processor.simulator.librdkafka import open_library
 
 RETAINED_BYTES = 5 << 20
-"""What one partition keeps (librdkafka, `rdkafka_mock.c`; not a setting)."""
+"""What one partition retains (librdkafka, `rdkafka_mock.c`; not a setting)."""
 EVERY_BROKER = -1
 _PRODUCER = 0
 _INITIAL_REBALANCE_DELAY_MS = 100
@@ -40,7 +40,7 @@ class Api(IntEnum):
 
 
 class Request(NamedTuple):
-    """One request that a broker saw; `api` is a plain number where `Api` does not list it."""
+    """One request to a broker; `api` is a plain number if `Api` does not contain it."""
 
     broker: int
     api: int
@@ -49,17 +49,17 @@ class Request(NamedTuple):
 class EmbeddedBroker:
     """A Kafka cluster inside this process.
 
-    `topics` maps names to partition counts; a topic nobody created appears with four partitions
-    when it is first asked for. Broker ids count from 1. Error codes are those of
+    `topics` maps names to partition counts; any other topic is created with four partitions when
+    it is first requested. Broker ids count from 1. Error codes are those of
     `confluent_kafka.KafkaError`; `KafkaError._TRANSPORT` drops the client's connection.
-    Raises `UnavailableError` where this librdkafka can not do it.
+    Raises `UnavailableError` if this librdkafka does not support it.
     """
 
     def __init__(self, topics: Mapping[str, int] | None = None, brokers: int = 1) -> None:
         self._library = open_library()
         reason = ctypes.create_string_buffer(512)
         settings = self._library.rd_kafka_conf_new()
-        # The client inside the cluster has nobody to connect to and would complain about it.
+        # The client inside the cluster has no broker to connect to and would log warnings.
         self._library.rd_kafka_conf_set(settings, b"log_level", b"3", reason, len(reason))
         self._client = self._library.rd_kafka_new(_PRODUCER, settings, reason, len(reason))
         if not self._client:
@@ -87,7 +87,7 @@ class EmbeddedBroker:
         self.close()
 
     def close(self) -> None:
-        """Take the cluster down and forget everything in it; calling it twice is fine."""
+        """Stop the cluster and delete everything in it; may be called twice."""
         if self._cluster:
             self._library.rd_kafka_mock_cluster_destroy(self._cluster)
             self._library.rd_kafka_destroy(self._client)
@@ -105,11 +105,11 @@ class EmbeddedBroker:
         self._check(create(self._running(), name.encode(), partitions, self.brokers), name)
 
     def delete_topic(self, name: str) -> None:
-        """Delete a topic and its records; it comes back empty when a client asks for it."""
+        """Delete a topic and its records; it is created again, empty, when a client requests it."""
         self._check(self._library.rd_kafka_mock_topic_delete(self._running(), name.encode()), name)
 
     def fail_topic(self, name: str, error: int) -> None:
-        """Answer every metadata request for the topic with `error`; 0 ends it."""
+        """Respond to every metadata request for the topic with `error`; 0 ends it."""
         self._library.rd_kafka_mock_topic_set_error(self._running(), name.encode(), error)
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
@@ -128,34 +128,34 @@ class EmbeddedBroker:
         self._check(move(self._running(), b"group", group.encode(), broker), group)
 
     def broker_down(self, broker: int = EVERY_BROKER) -> None:
-        """Close a broker's connections and refuse new ones, keeping its records."""
+        """Close a broker's connections and refuse new ones; its records are retained."""
         for number in self._numbers(broker):
             down = self._library.rd_kafka_mock_broker_set_down(self._running(), number)
             self._check(down, f"broker {number}")
 
     def broker_up(self, broker: int = EVERY_BROKER) -> None:
-        """Let a broker answer again."""
+        """Accept connections to a broker again."""
         for number in self._numbers(broker):
             up = self._library.rd_kafka_mock_broker_set_up(self._running(), number)
             self._check(up, f"broker {number}")
 
     def rtt(self, milliseconds: int, broker: int = EVERY_BROKER) -> None:
-        """Answer so much later from now on; 0 ends it."""
+        """Delay every response by this time; 0 ends it."""
         slow = self._library.rd_kafka_mock_broker_set_rtt(self._running(), broker, milliseconds)
         self._check(slow, f"broker {broker}")
 
     def fail_requests(self, api: Api, *errors: int) -> None:
-        """Answer the next requests of this kind with these errors, one each; 0 lets one pass."""
+        """Respond to the next requests of this kind with these errors, one each; 0 is no error."""
         self._library.rd_kafka_mock_push_request_errors_array(
             self._running(), api, len(errors), (ctypes.c_int * len(errors))(*errors)
         )
 
     def heal_requests(self, api: Api) -> None:
-        """Forget the errors that `fail_requests` still holds for this kind."""
+        """Remove the remaining errors of `fail_requests` for this kind."""
         self._library.rd_kafka_mock_clear_request_errors(self._running(), api)
 
     def track_requests(self) -> None:
-        """Record every request from here on, forgetting what was recorded before."""
+        """Record every request from now on, and delete those recorded before."""
         self._library.rd_kafka_mock_start_request_tracking(self._running())
         self._library.rd_kafka_mock_clear_requests(self._running())
 
@@ -187,5 +187,5 @@ class EmbeddedBroker:
 
     def _check(self, code: int, subject: str) -> None:
         if code:
-            words: bytes = self._library.rd_kafka_err2str(code)
-            raise UnavailableError("embedded broker", f"{subject}: {words.decode()}")
+            error: bytes = self._library.rd_kafka_err2str(code)
+            raise UnavailableError("embedded broker", f"{subject}: {error.decode()}")

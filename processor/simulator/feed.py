@@ -1,4 +1,4 @@
-"""Records into Kafka, no faster than they are read: the embedded broker forgets what piles up."""
+"""Sends records to the embedded broker, no faster than they are read: it drops older records."""
 
 import threading
 from collections import Counter, defaultdict, deque
@@ -19,11 +19,11 @@ from processor.domain.clock import Clock, Deadline, SystemClock
 from processor.domain.errors import UnavailableError
 from processor.domain.record import Partition
 from processor.simulator.broker import RETAINED_BYTES
-from processor.simulator.history.sent import Sent
+from processor.simulator.history.settings import InputRecord
 
 _CHUNK = 500
 _OVERHEAD_BYTES = 80
-"""What a record takes in a partition beside its value, at most."""
+"""Maximum size of a record in a partition without its value."""
 _LARGEST_RECORD = 16 << 20
 _WAIT_SECONDS = 0.05
 _TIMEOUT_SECONDS = 10.0
@@ -34,10 +34,10 @@ Progress = Callable[[int], None]
 class Feed:
     """Sends records, at most `partition_bytes` a partition ahead of what `group_id` committed.
 
-    Keys choose partitions as Java clients do (murmur2). With `group_id` None nothing holds it back.
-    Raises `UnavailableError` when the broker refuses or forgets records, or when the group commits
-    nothing for `stall_seconds` while the feed waits for it. One thread sends; any may ask for `lag`
-    and `sent`, and `stop` it.
+    The partition of a key is that of Java clients (murmur2). With `group_id` None it never waits.
+    Raises `UnavailableError` if the broker refuses or drops records, or if the group commits
+    nothing for `stall_seconds` while the feed waits for it. One thread sends; any thread may call
+    `lag` and `stop`, and read `sent`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Feed:
         self._stall_seconds = stall_seconds
         self._clock = clock or SystemClock()
         self._stopped = threading.Event()
-        self._problem = ""
+        self._error = ""
         self._ahead: dict[Partition, deque[tuple[int, int]]] = defaultdict(deque)
         self._ahead_bytes: Counter[Partition] = Counter()
         self._unacknowledged_bytes = 0
@@ -73,18 +73,18 @@ class Feed:
         )
         self._reader = _reader(bootstrap, group_id) if group_id else None
 
-    def send(self, records: Iterable[Sent], progress: Progress | None = None) -> int:
+    def send(self, records: Iterable[InputRecord], progress: Progress | None = None) -> int:
         """Send all records and return how many were acknowledged; `progress` gets the total so far.
 
         Returns early, with fewer, after `stop`. Records carry Kafka's own time, not theirs.
         """
-        rest, before = iter(records), self.sent.total()
-        while chunk := list(islice(rest, _CHUNK)):
+        remaining, before = iter(records), self.sent.total()
+        while chunk := list(islice(remaining, _CHUNK)):
             if self._stopped.is_set():
                 break
             for record in chunk:
                 self._produce(record)
-            self._hold_back()
+            self._wait_for_group()
             if progress:
                 progress(self.sent.total() - before)
         self.flush()
@@ -111,11 +111,11 @@ class Feed:
         return self._stopped.is_set()
 
     def stop(self) -> None:
-        """Let `send` return after the chunk under way; may be called from any thread."""
+        """Make `send` return after the current chunk; may be called from any thread."""
         self._stopped.set()
 
     def close(self) -> None:
-        """Give up what is not acknowledged and let go of the connections."""
+        """Drop what is not acknowledged and close the connections."""
         self._stopped.set()
         self._producer.purge()
         self._producer.flush(_WAIT_SECONDS)
@@ -123,7 +123,7 @@ class Feed:
             self._reader.close()
             self._reader = None
 
-    def _produce(self, record: Sent) -> None:
+    def _produce(self, record: InputRecord) -> None:
         while True:
             try:
                 self._producer.produce(
@@ -140,7 +140,7 @@ class Feed:
         size = _size(message.value())
         self._unacknowledged_bytes -= size
         if error is not None:
-            self._problem = self._problem or f"{message.topic()}: {error.str()}"
+            self._error = self._error or f"{message.topic()}: {error.str()}"
             return
         partition = Partition(message.topic() or "", message.partition() or 0)
         offset = message.offset() or 0
@@ -150,15 +150,15 @@ class Feed:
             self._ahead[partition].append((offset, size))
             self._ahead_bytes[partition] += size
 
-    def _hold_back(self) -> None:
+    def _wait_for_group(self) -> None:
         self._producer.poll(0)
         self._check()
         if self._reader is None or not self._too_far():
             return
-        self.flush()  # only an acknowledgement says which partition a record is in
+        self.flush()  # the partition of a record is only known from its acknowledgement
         deadline = Deadline(self._clock, self._stall_seconds)
         while self._too_far() and not self._stopped.is_set():
-            if self._settle():
+            if self._drop_committed():
                 deadline = Deadline(self._clock, self._stall_seconds)
             elif deadline.over():
                 waited = f"nothing was committed for {self._stall_seconds:.0f} s"
@@ -169,47 +169,49 @@ class Feed:
         most = max(self._ahead_bytes.values(), default=0)
         return most + self._unacknowledged_bytes > self._partition_bytes
 
-    def _settle(self) -> bool:
-        """Forget what the group has committed; return whether that was anything."""
+    def _drop_committed(self) -> bool:
+        """Stop counting what the group has committed; return whether there was any."""
         moved = False
         for partition, next_offset in self._committed().items():
             ahead = self._ahead[partition]
             while ahead and ahead[0][0] < next_offset:
                 self._ahead_bytes[partition] -= ahead.popleft()[1]
                 moved = True
-            self._watch_retention(partition, next_offset)
+            self._check_retention(partition, next_offset)
         return moved
 
     def _committed(self) -> dict[Partition, int]:
         reader = self._reader
         if reader is None:
             return {}
-        asked = [TopicPartition(topic, number) for topic, number in self._ends.copy()]
-        if not asked:
+        partitions = [TopicPartition(topic, number) for topic, number in self._ends.copy()]
+        if not partitions:
             return {}
         try:
-            marks = reader.committed(asked, timeout=_TIMEOUT_SECONDS)
+            found = reader.committed(partitions, timeout=_TIMEOUT_SECONDS)
         except KafkaException as error:
             raise UnavailableError("feed", str(error)) from error
         return {
-            Partition(mark.topic, mark.partition): 0
-            if mark.offset == OFFSET_INVALID
-            else mark.offset
-            for mark in marks
+            Partition(each.topic, each.partition): 0
+            if each.offset == OFFSET_INVALID
+            else each.offset
+            for each in found
         }
 
-    def _watch_retention(self, partition: Partition, next_offset: int) -> None:
+    def _check_retention(self, partition: Partition, next_offset: int) -> None:
         if self._reader is None:
             return
-        place = TopicPartition(partition.topic, partition.number)
-        marks = self._reader.get_watermark_offsets(place, timeout=_TIMEOUT_SECONDS)
-        if marks[0] > next_offset:
-            lost = f"{partition.topic}/{partition.number} forgot {marks[0] - next_offset} records"
+        watermarks = self._reader.get_watermark_offsets(
+            TopicPartition(partition.topic, partition.number), timeout=_TIMEOUT_SECONDS
+        )
+        if watermarks[0] > next_offset:
+            count = watermarks[0] - next_offset
+            lost = f"{partition.topic}/{partition.number} dropped {count} records"
             raise UnavailableError("feed", f"{lost} before they were read")
 
     def _check(self) -> None:
-        if self._problem:
-            raise UnavailableError("feed", self._problem)
+        if self._error:
+            raise UnavailableError("feed", self._error)
 
 
 def _size(value: bytes | None) -> int:

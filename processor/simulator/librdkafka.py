@@ -1,7 +1,7 @@
-"""The C door: librdkafka's mock cluster, as the confluent-kafka wheel carries it.
+"""The C functions of librdkafka's mock cluster, which is in the confluent-kafka wheel.
 
-librdkafka declares its mock API experimental, without an ABI promise: `open_library` looks for
-every function it needs and says which one is missing.
+librdkafka declares its mock API experimental, without a stable ABI: `open_library` checks every
+function and reports which one is missing.
 """
 
 import ctypes
@@ -50,7 +50,7 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
 def open_library() -> ctypes.CDLL:
     """Return librdkafka with its mock functions typed.
 
-    Raises `UnavailableError` where the library is not found or lacks a function.
+    Raises `UnavailableError` if the library is not found or lacks a function.
     """
     library = _load()
     missing = [name for name in _FUNCTIONS if not hasattr(library, name)]

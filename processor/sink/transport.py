@@ -183,7 +183,7 @@ class Transport:
         async with request as response:
             retry_after = response.headers.get("Retry-After")
             try:
-                body, fault = await _read(response, self._settings.retry.max_answer_bytes)
+                body, fault = await _read(response, self._settings.retry.max_response_bytes)
             except _FOREIGN as error:
                 body, fault = b"", _fault(error)
             if fault is not None:

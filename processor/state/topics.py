@@ -11,7 +11,7 @@ import structlog
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.kafka.admin import Cluster, KafkaAdmin
 from processor.settings import JoinSettings, KafkaSettings
-from processor.settings.kafka import means
+from processor.settings.kafka import matches_topic
 
 TOMBSTONE_DAYS: Final = 7
 """How long Kafka keeps a tombstone at least; a local store not written for longer is not used."""
@@ -96,7 +96,7 @@ def _input_partitions(cluster: Cluster, kafka: KafkaSettings, *, repartitioned: 
     counts = {
         topic: count
         for topic, count in cluster.layout.items()
-        if any(means(name, topic) for name in names) and count
+        if any(matches_topic(name, topic) for name in names) and count
     }
     if not counts:
         raise UnavailableError("kafka", f"none of the input topics exists: {', '.join(names)}")

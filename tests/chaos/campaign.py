@@ -141,7 +141,7 @@ def _run(plan: Plan, job: Job, kafka: RealKafka | None) -> CampaignResult:
         len(events_due),
         judge(events_due, job.accepted()),
         nemesis.faults,
-        _bound(nemesis.faults, plan) + len(job.aep.ledger.in_doubt()),
+        _bound(nemesis.faults, plan) + len(job.aep.accepted_events.in_doubt()),
         watch.overshoots,
         watch.looks,
     )

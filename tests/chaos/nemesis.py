@@ -71,8 +71,8 @@ class Nemesis:
     def _fault(self) -> str:
         fault = self._random.choice(_FAULTS)
         self._aep.faults.add(fault)  # beside the constant latency, which goes with any other
-        in_doubt = fault.accept or fault.act in (FaultAction.HALF, FaultAction.SHORT)
-        return f"inlet {fault.act}{' after accepting' if in_doubt else ''}"
+        in_doubt = fault.accept or fault.action in (FaultAction.HALF, FaultAction.SHORT)
+        return f"inlet {fault.action}{' after accepting' if in_doubt else ''}"
 
     def _break(self) -> str:
         assert self._kafka is not None

@@ -48,7 +48,7 @@ class CommitWatch:
 
     def _look(self) -> None:
         committed = self._job.committed()
-        accepted = self._job.aep.ledger.times()
+        accepted = self._job.aep.accepted_events.times()
         for (topic, partition), offset in committed.items():
             if topic == self._job.topics.scores:
                 self._compare(partition, offset, accepted)

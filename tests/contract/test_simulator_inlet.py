@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from processor.simulator.aep.limits import RateLimits
+from processor.simulator.aep.inlet import RateLimits
 from processor.simulator.aep.simulator import AepSimulator, SimulatorSettings
 from tests.support.aep_caller import AepCaller, Json, message, row, with_dataset
 
-NAMED = "inletId: [in] imsOrgId: [SANDBOX0000000000000000@AdobeOrg]"
+NAMED = "inletId: [in] imsOrgId: [SIMULATOR000000000000000@AdobeOrg]"
 OTHER_REF = {"id": "https://ns.adobe.com/acme/schemas/2", "contentType": "application/json"}
 
 
@@ -67,7 +67,10 @@ def test_a_batch_is_answered_with_207_and_one_response_a_message(aep: AepCaller)
             "The 'datasetId' field is mandatory. Provide a valid 'datasetId' value and try again.",
         ),
         (message(datasetId="nowhere"), f"{NAMED} Dataset [nowhere] was not found"),
-        (message(flowId="other"), f"{NAMED} Flow [other] does not lead there"),
+        (
+            message(flowId="other"),
+            f"{NAMED} Flow [other] does not belong to this inlet and dataset",
+        ),
     ],
 )
 def test_only_the_message_with_a_bad_envelope_is_refused(
@@ -79,7 +82,7 @@ def test_only_the_message_with_a_bad_envelope_is_refused(
     assert responses[1]["message"] == error
     assert responses[1]["xactionId"].endswith("-1")
     assert [set(responses[0]), set(responses[2])] == [{"xactionId"}] * 2
-    assert aep.simulator.ledger.accepted("ds") == 2
+    assert aep.simulator.accepted_events.total("ds") == 2
 
 
 def test_a_refused_single_message_is_a_400_with_a_problem_body(aep: AepCaller) -> None:
@@ -100,7 +103,7 @@ def test_a_refused_single_message_is_a_400_with_a_problem_body(aep: AepCaller) -
 )
 def test_a_body_that_is_not_a_batch_is_a_400(aep: AepCaller, body: bytes) -> None:
     assert aep.call("POST", "/collection/batch/in", body).status == 400
-    assert aep.simulator.ledger.accepted() == 0
+    assert aep.simulator.accepted_events.total() == 0
 
 
 def test_a_schema_version_may_have_a_fraction_and_a_blank(aep: AepCaller) -> None:
@@ -143,7 +146,7 @@ def test_an_expired_token_can_be_answered_with_403() -> None:
 
 
 def test_an_inlet_without_authentication_requires_no_token(aep: AepCaller) -> None:
-    dataset = aep.simulator.account.datasets["ds"]
+    dataset = aep.simulator.organisation.datasets["ds"]
     aep.simulator.register(
         inlet_id="in", flow_id="flow", dataset=dataset, authentication_required=False
     )
@@ -174,7 +177,7 @@ def test_more_than_one_megabyte_is_a_413_and_nothing_is_accepted(aep: AepCaller)
     answer = aep.batch(message(), large)
 
     assert (answer.status, answer.json["status"]) == (413, 413)
-    assert aep.simulator.ledger.accepted() == 0
+    assert aep.simulator.accepted_events.total() == 0
 
 
 @pytest.mark.parametrize(
@@ -209,7 +212,7 @@ def test_sync_validation_reports_a_bad_row_and_drops_it(aep: AepCaller) -> None:
     assert found["#/_id", "type"] == "expected type: String, found: Long"
     assert found["#", "additionalProperties"] == "extraneous key [x] is not permitted"
     assert found["#/timestamp", "format"].startswith("[monday] is not a valid date-time. Expected")
-    assert aep.simulator.ledger.accepted() == 0
+    assert aep.simulator.accepted_events.total() == 0
 
 
 def test_sync_validation_stops_after_five_violations(aep: AepCaller) -> None:
@@ -283,4 +286,4 @@ def test_a_permissive_simulator_accepts_unknown_datasets_and_flows() -> None:
         answer = AepCaller(simulator).batch(message(datasetId="any", flowId="any"))
 
         assert [set(item) for item in answer.json["responses"]] == [{"xactionId"}]
-        assert simulator.ledger.accepted("any") == 1
+        assert simulator.accepted_events.total("any") == 1

@@ -12,8 +12,8 @@ from tests.support.aep_caller import CLOSED, AepCaller, message, row, with_datas
 FOUNDATION = "/data/foundation"
 GRANT = {
     "grant_type": "client_credentials",
-    "client_id": "sandbox-client",
-    "client_secret": "sandbox-secret",
+    "client_id": "simulator-client",
+    "client_secret": "simulator-secret",
     "scope": "openid,AdobeID,read_organizations",
 }
 
@@ -29,32 +29,32 @@ def aep(simulator: AepSimulator) -> AepCaller:
     return AepCaller(simulator)
 
 
-def ask_token(aep: AepCaller, **form: str) -> tuple[int, dict[str, object]]:
-    answer = aep.call(
+def request_token(aep: AepCaller, **form: str) -> tuple[int, dict[str, object]]:
+    response = aep.call(
         "POST",
         "/ims/token/v3",
         urlencode({**GRANT, **form}),
         Content_Type="application/x-www-form-urlencoded",
     )
-    return answer.status, answer.json
+    return response.status, response.json
 
 
-def test_a_token_lasts_as_long_as_it_says_in_seconds(aep: AepCaller) -> None:
-    status, token = ask_token(aep)
+def test_a_token_response_has_its_lifetime_in_seconds(aep: AepCaller) -> None:
+    status, token = request_token(aep)
 
     assert status == 200
     assert (token["token_type"], token["expires_in"]) == ("bearer", 86_399)
-    answer = aep.single(message(), Authorization=f"Bearer {token['access_token']}")
-    assert answer.status == 200
+    response = aep.single(message(), Authorization=f"Bearer {token['access_token']}")
+    assert response.status == 200
 
 
-def test_a_token_of_no_time_has_expired() -> None:
+def test_a_token_with_a_lifetime_of_zero_is_expired() -> None:
     with with_dataset(AepSimulator(settings=SimulatorSettings(token_seconds=0))) as simulator:
         assert AepCaller(simulator).single(message()).status == 401
 
 
 @pytest.mark.parametrize(
-    ("wrong", "error", "words"),
+    ("changes", "error", "description"),
     [
         ({"client_secret": "x"}, "invalid_client", "invalid client_secret parameter"),
         ({"client_id": "x"}, "invalid_client", "invalid client_id parameter"),
@@ -63,17 +63,20 @@ def test_a_token_of_no_time_has_expired() -> None:
     ],
 )
 def test_a_wrong_token_request_is_a_400(
-    aep: AepCaller, wrong: dict[str, str], error: str, words: str
+    aep: AepCaller, changes: dict[str, str], error: str, description: str
 ) -> None:
-    assert ask_token(aep, **wrong) == (400, {"error": error, "error_description": words})
+    assert request_token(aep, **changes) == (
+        400,
+        {"error": error, "error_description": description},
+    )
 
 
 def test_a_dataset_is_an_object_keyed_by_its_id(aep: AepCaller) -> None:
-    answer = aep.get(f"{FOUNDATION}/catalog/dataSets/ds")
+    response = aep.get(f"{FOUNDATION}/catalog/dataSets/ds")
 
-    assert answer.status == 200
-    assert answer.json["ds"]["schemaRef"] == message()["header"]["schemaRef"]
-    assert answer.json["ds"]["name"] == "Scores"
+    assert response.status == 200
+    assert response.json["ds"]["schemaRef"] == message()["header"]["schemaRef"]
+    assert response.json["ds"]["name"] == "Scores"
 
 
 def test_a_flow_is_an_item_in_a_list(aep: AepCaller) -> None:
@@ -129,7 +132,7 @@ def test_other_datasets_and_statuses_have_no_failed_batches(aep: AepCaller) -> N
         "schemaregistry/tenant/schemas/x",
     ],
 )
-def test_what_is_not_there_is_a_404(aep: AepCaller, path: str) -> None:
+def test_an_unknown_object_is_a_404(aep: AepCaller, path: str) -> None:
     assert aep.get(f"{FOUNDATION}/{path}").status == 404
 
 
@@ -146,6 +149,6 @@ def test_what_is_not_there_is_a_404(aep: AepCaller, path: str) -> None:
 def test_the_gateway_refuses_with_its_own_codes(
     aep: AepCaller, headers: dict[str, str | None], status: int, code: str
 ) -> None:
-    answer = aep.call("GET", f"{FOUNDATION}/catalog/dataSets/ds", **headers)
+    response = aep.call("GET", f"{FOUNDATION}/catalog/dataSets/ds", **headers)
 
-    assert (answer.status, answer.json["error_code"]) == (status, code)
+    assert (response.status, response.json["error_code"]) == (status, code)

@@ -3,15 +3,16 @@
 import io
 import json
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from confluent_kafka import Producer
-from rich.console import Console
 
-from processor.cli.check import check_settings, sample_results
+from processor.cli.check import check
+from processor.cli.check_sample import sample_results
 from processor.domain.check_result import CheckResult, CheckStatus
 from processor.domain.clock import SystemClock
 from processor.domain.record import Record
@@ -50,11 +51,9 @@ def checked(
         tree.setdefault(group, {})[key] = value
     config = folder / "settings.yaml"
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
-    stream = io.StringIO()
-    code = check_settings(
-        config, online=True, as_json=True, seconds=1, console=Console(file=stream, width=500)
-    )
-    return code, {row["name"]: row for row in json.loads(stream.getvalue())}
+    with redirect_stdout(io.StringIO()) as output:
+        code = check(config, online=True, as_json=True, seconds=1)
+    return code, {row["name"]: row for row in json.loads(output.getvalue())}
 
 
 def test_simulated_environment_passes(environment: Simulated, tmp_path: Path) -> None:
@@ -64,7 +63,7 @@ def test_simulated_environment_passes(environment: Simulated, tmp_path: Path) ->
     assert {row["mark"] for row in rows.values()} <= {"ok", "skip"}
     assert rows["access token"]["mark"] == "ok"
     assert rows["inlet of churn"]["mark"] == "ok"
-    assert environment.simulator.ledger.accepted() == 0
+    assert environment.simulator.accepted_events.total() == 0
 
 
 def test_unavailable_broker_is_reported_in_time(environment: Simulated, tmp_path: Path) -> None:
@@ -122,7 +121,9 @@ def test_registry_is_queried_for_its_subjects(environment: Simulated, tmp_path: 
 
 
 def test_unavailable_inlet_is_a_warning(environment: Simulated, tmp_path: Path) -> None:
-    environment.simulator.faults.add(*read_script(b'{"act": "status", "status": 503, "count": 3}'))
+    environment.simulator.faults.add(
+        *read_script(b'{"action": "status", "status": 503, "count": 3}')
+    )
 
     code, rows = checked(environment, tmp_path)
 

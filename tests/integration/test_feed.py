@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from processor.domain.errors import UnavailableError
 from processor.simulator.broker import Api, EmbeddedBroker
 from processor.simulator.feed import Feed
-from processor.simulator.history.sent import Sent
+from processor.simulator.history.settings import InputRecord
 
 
 @pytest.fixture
@@ -17,21 +17,21 @@ def broker() -> Iterator[EmbeddedBroker]:
         yield running
 
 
-def records(topic: str = "scores", size: int = 100) -> Iterator[Sent]:
+def records(topic: str = "scores", size: int = 100) -> Iterator[InputRecord]:
     for number in range(1_000_000):
-        yield Sent(topic, b"C%d" % (number % 97), b"x" * size, 0)
+        yield InputRecord(topic, b"C%d" % (number % 97), b"x" * size, 0)
 
 
 def commit_all(broker: EmbeddedBroker, group_id: str) -> None:
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group_id})
-    places = [TopicPartition("scores", number) for number in range(3)]
-    ends = [consumer.get_watermark_offsets(place, timeout=5)[1] for place in places]
-    marks = [TopicPartition("scores", number, end) for number, end in enumerate(ends)]
-    consumer.commit(offsets=marks, asynchronous=False)
+    partitions = [TopicPartition("scores", number) for number in range(3)]
+    ends = [consumer.get_watermark_offsets(each, timeout=5)[1] for each in partitions]
+    offsets = [TopicPartition("scores", number, end) for number, end in enumerate(ends)]
+    consumer.commit(offsets=offsets, asynchronous=False)
     consumer.close()
 
 
-def test_everything_is_sent_and_counted(broker: EmbeddedBroker) -> None:
+def test_all_records_are_sent_and_counted(broker: EmbeddedBroker) -> None:
     feed = Feed(broker.bootstrap)
     seen: list[int] = []
 
@@ -59,7 +59,7 @@ def test_a_key_goes_to_the_same_partition_of_both_topics(broker: EmbeddedBroker)
     assert all(len(numbers) == 1 for numbers in placed.values())
 
 
-def test_a_feed_waits_for_the_group_and_gives_up_when_it_stalls(broker: EmbeddedBroker) -> None:
+def test_a_feed_waits_for_the_group_and_fails_when_it_stalls(broker: EmbeddedBroker) -> None:
     feed = Feed(broker.bootstrap, "group", partition_bytes=100_000, stall_seconds=0.5)
 
     with pytest.raises(UnavailableError, match="nothing was committed"):
@@ -70,7 +70,7 @@ def test_a_feed_waits_for_the_group_and_gives_up_when_it_stalls(broker: Embedded
     assert 100 < sent < 1_500
 
 
-def test_a_feed_goes_on_when_the_group_commits(broker: EmbeddedBroker) -> None:
+def test_a_feed_continues_when_the_group_commits(broker: EmbeddedBroker) -> None:
     feed = Feed(broker.bootstrap, "group", partition_bytes=100_000, stall_seconds=5)
 
     sent_all = threading.Event()
@@ -91,17 +91,17 @@ def test_a_feed_goes_on_when_the_group_commits(broker: EmbeddedBroker) -> None:
     assert (sent, lag) == (3_000, 0)
 
 
-def test_a_feed_notices_that_unread_records_are_forgotten(broker: EmbeddedBroker) -> None:
+def test_a_feed_fails_when_unread_records_are_dropped(broker: EmbeddedBroker) -> None:
     feed = Feed(broker.bootstrap, "group", partition_bytes=100_000, stall_seconds=5)
     feed.send(islice(records(size=1_000), 200))
     broker.delete_records("scores", 0, before=20)
 
-    with pytest.raises(UnavailableError, match="scores/0 forgot 20 records"):
+    with pytest.raises(UnavailableError, match="scores/0 dropped 20 records"):
         feed.send(islice(records(size=1_000), 3_000))
     feed.close()
 
 
-def test_a_refused_record_is_said_aloud(broker: EmbeddedBroker) -> None:
+def test_a_refused_record_is_an_error(broker: EmbeddedBroker) -> None:
     broker.fail_requests(Api.PRODUCE, KafkaError.MSG_SIZE_TOO_LARGE)
     feed = Feed(broker.bootstrap)
 
@@ -119,10 +119,10 @@ def test_a_stopped_feed_sends_no_more(broker: EmbeddedBroker) -> None:
     assert 0 < sent < 5_000
 
 
-def test_large_records_pass(broker: EmbeddedBroker) -> None:
+def test_large_records_are_sent(broker: EmbeddedBroker) -> None:
     feed = Feed(broker.bootstrap)
 
-    assert feed.send([Sent("scores", b"k", b"x" * 1_500_000, 0)]) == 1
+    assert feed.send([InputRecord("scores", b"k", b"x" * 1_500_000, 0)]) == 1
     feed.close()
     topics = Producer({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=5).topics
     assert "scores" in topics

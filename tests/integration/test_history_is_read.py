@@ -16,10 +16,8 @@ from processor.enrich.event_schema import compile_schemas
 from processor.settings import Settings
 from processor.simulator.aep.simulator import AepSimulator
 from processor.simulator.environment import SimulatedEnvironment
-from processor.simulator.history.figures import Figures
-from processor.simulator.history.history import history
-from processor.simulator.history.poison import EXPECTED, Poison
-from processor.simulator.history.sent import Sent
+from processor.simulator.history.history import EXPECTED_REASONS, BadRecord, history
+from processor.simulator.history.settings import HistorySettings, InputRecord
 from tests.support.enriching import body_of
 
 
@@ -31,7 +29,7 @@ class CodecAndEnrich:
         self.enricher = Enricher(settings, compile_schemas(settings))
         self.now_ms = now_ms
 
-    def events(self, sent: Sent) -> list[str]:
+    def events(self, sent: InputRecord) -> list[str]:
         """Return the routes of a score record's events; RejectError where anything is bad."""
         record = Record(sent.topic, 0, 0, sent.timestamp_ms, sent.key, sent.value)
         self.reader.fetch_schemas([record])
@@ -45,7 +43,7 @@ class CodecAndEnrich:
             assert body_of(self.enricher, one, None, ContextStatus.OFF)
         return [one.route for one in prepared]
 
-    def person(self, sent: Sent) -> tuple[bytes | None, set[str]]:
+    def person(self, sent: InputRecord) -> tuple[bytes | None, set[str]]:
         """Return the person key of an experience event, and its standard event types."""
         record = Record(sent.topic, 0, 0, sent.timestamp_ms, sent.key, sent.value)
         event = self.reader.read(record).event
@@ -54,9 +52,9 @@ class CodecAndEnrich:
 
 
 @pytest.fixture(scope="module")
-def figures() -> Figures:
-    last_run_ms = Figures.last_monday(SystemClock().now_ms())
-    return Figures(last_run_ms=last_run_ms, customers=60, runs=2)
+def figures() -> HistorySettings:
+    last_run_ms = HistorySettings.last_monday(SystemClock().now_ms())
+    return HistorySettings(last_run_ms=last_run_ms, customers=60, runs=2)
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +65,10 @@ def parts() -> CodecAndEnrich:
 
 
 def test_every_good_score_becomes_an_event_of_its_route(
-    parts: CodecAndEnrich, figures: Figures
+    parts: CodecAndEnrich, figures: HistorySettings
 ) -> None:
-    unrepeated = Figures(
-        last_run_ms=figures.last_run_ms, customers=60, runs=2, repeated=0.0, poison=0
+    unrepeated = HistorySettings(
+        last_run_ms=figures.last_run_ms, customers=60, runs=2, repeated=0.0, bad_records=0
     )
     routes: Counter[str] = Counter()
 
@@ -82,7 +80,7 @@ def test_every_good_score_becomes_an_event_of_its_route(
 
 
 def test_every_experience_event_is_about_the_customer_of_its_key(
-    parts: CodecAndEnrich, figures: Figures
+    parts: CodecAndEnrich, figures: HistorySettings
 ) -> None:
     persons: dict[bytes, set[bytes | None]] = defaultdict(set)
     kinds: set[str] = set()
@@ -96,11 +94,11 @@ def test_every_experience_event_is_about_the_customer_of_its_key(
     assert {"webVisit", "productViews", "search", "webInteraction"} <= kinds
 
 
-@pytest.mark.parametrize("kind", list(Poison))
+@pytest.mark.parametrize("kind", list(BadRecord))
 def test_every_kind_of_bad_record_is_rejected_for_the_expected_reason(
-    parts: CodecAndEnrich, figures: Figures, kind: Poison
+    parts: CodecAndEnrich, figures: HistorySettings, kind: BadRecord
 ) -> None:
-    sent = list(history(figures))[-len(Poison) :][list(Poison).index(kind)]
+    sent = list(history(figures))[-len(BadRecord) :][list(BadRecord).index(kind)]
 
     reason: Reason | None = None
     try:
@@ -110,4 +108,4 @@ def test_every_kind_of_bad_record_is_rejected_for_the_expected_reason(
     except UnavailableError as error:
         pytest.fail(f"{kind} was reported as an outage: {error}")
 
-    assert reason in EXPECTED[kind]
+    assert reason in EXPECTED_REASONS[kind]

@@ -22,9 +22,8 @@ from processor.simulator.environment import (
     EnvironmentSettings,
     SimulatedEnvironment,
 )
-from processor.simulator.history.figures import PREDICTIONS, Figures
 from processor.simulator.history.history import history
-from processor.simulator.history.sent import Sent
+from processor.simulator.history.settings import PREDICTIONS, HistorySettings, InputRecord
 from tests.support.waiting import until
 
 PARTITIONS, EVENT_PARTITIONS, CUSTOMERS, RUNS = 3, 5, 40, 3
@@ -54,7 +53,7 @@ def person_of(value: bytes) -> bytes:
     return str(json.loads(value)["identityMap"]["ECID"][0]["id"]).encode()
 
 
-def rekeyed(sent: Sent) -> Sent:
+def rekeyed(sent: InputRecord) -> InputRecord:
     """Key scores by the primary identity, and experience events by nothing to do with it."""
     assert sent.value is not None
     if sent.topic == SCORES_TOPIC:
@@ -63,25 +62,25 @@ def rekeyed(sent: Sent) -> Sent:
 
 
 def played(
-    records: Sequence[Sent], folder: Path, event_partitions: int | None, replicas: int
+    records: Sequence[InputRecord], folder: Path, event_partitions: int | None, replicas: int
 ) -> tuple[dict[str, bytes], list[Telemetry]]:
     """Return the events accepted, by `_id`, and the watches of the replicas."""
     size = EnvironmentSettings(partitions=PARTITIONS, event_partitions=event_partitions)
-    with SimulatedEnvironment(AepSimulator(), size) as sandbox, ExitStack() as stack:
+    with SimulatedEnvironment(AepSimulator(), size) as environment, ExitStack() as stack:
         watches, houses = [], []
         for number in range(replicas):
-            tree = sandbox.settings(folder / str(number))
+            tree = environment.settings(folder / str(number))
             tree["kafka"] |= {"group_protocol": "consumer", "commit_seconds": 0.1}
             settings = Settings.model_validate(tree)
             watches.append(Telemetry.create(settings, SystemClock()))
             houses.append(stack.enter_context(running(build_processor(settings, watches[-1]))))
         until(lambda: shared(houses), seconds=20, what="all have partitions of every topic")
-        feed = sandbox.feed()
+        feed = environment.feed()
         for _, some in groupby(records, key=lambda sent: sent.topic):
             feed.send(some)
         until(lambda: not feed.lag(), seconds=60, what="all is committed", tell=feed.lag)
         feed.close()
-        accepted = sandbox.simulator.ledger.events()
+        accepted = environment.simulator.accepted_events.events()
         assert len({one.id for one in accepted}) == len(accepted)
         return {
             one.id: json.dumps(one.event(), sort_keys=True).encode() for one in accepted
@@ -89,23 +88,23 @@ def played(
 
 
 @pytest.fixture(scope="module")
-def records() -> list[Sent]:
-    figures = Figures(
-        last_run_ms=Figures.last_monday(SystemClock().now_ms()),
+def records() -> list[InputRecord]:
+    figures = HistorySettings(
+        last_run_ms=HistorySettings.last_monday(SystemClock().now_ms()),
         customers=CUSTOMERS,
         runs=RUNS,
-        poison=0,
+        bad_records=0,
         repeated=0.0,
         scores_topic=SCORES_TOPIC,
         events_topic=EVENTS_TOPIC,
-        tenant="_sandbox",
+        tenant="_acme",
     )
     return list(history(figures))
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_contexts_are_those_of_events_keyed_alike(
-    records: list[Sent], tmp_path: Path, replicas: int
+    records: list[InputRecord], tmp_path: Path, replicas: int
 ) -> None:
     alike, _ = played(records, tmp_path / "alike", None, 1)
     other, watches = played(
@@ -114,7 +113,7 @@ def test_contexts_are_those_of_events_keyed_alike(
 
     assert len(alike) == CUSTOMERS * RUNS * len(PREDICTIONS)
     assert other == alike
-    statuses = [json.loads(body)["_sandbox"]["scoreContext"] for body in alike.values()]
+    statuses = [json.loads(body)["_acme"]["scoreContext"] for body in alike.values()]
     assert sum("lastEventType" in context for context in statuses) > len(alike) // 2
     repartitioned = sum(
         telemetry.metrics.value("records_settled", EVENTS_TOPIC, "repartitioned")
@@ -133,19 +132,19 @@ def test_contexts_are_those_of_events_keyed_alike(
 
 
 def test_a_dry_run_has_the_contexts_of_what_was_forwarded(
-    records: list[Sent], tmp_path: Path
+    records: list[InputRecord], tmp_path: Path
 ) -> None:
     lines = io.StringIO()
     size = EnvironmentSettings(partitions=PARTITIONS, event_partitions=EVENT_PARTITIONS)
-    with SimulatedEnvironment(AepSimulator(), size) as sandbox:
-        settings = Settings.model_validate(sandbox.settings(tmp_path))
+    with SimulatedEnvironment(AepSimulator(), size) as environment:
+        settings = Settings.model_validate(environment.settings(tmp_path))
         with running(build_processor(settings, Telemetry.create(settings, SystemClock()))):
-            feed = sandbox.feed()
+            feed = environment.feed()
             for _, some in groupby(map(rekeyed, records), key=lambda sent: sent.topic):
                 feed.send(some)
             until(lambda: not feed.lag(), seconds=60, what="all is committed", tell=feed.lag)
             feed.close()
-        accepted = {one.id: one.event() for one in sandbox.simulator.ledger.events()}
+        accepted = {one.id: one.event() for one in environment.simulator.accepted_events.events()}
         telemetry = Telemetry.create(settings, SystemClock())
         dry = build_dry_run(settings, telemetry, lines, CollectedDeadLetters())
         assert dry.run(lambda: telemetry.metrics.total("score_run_records") >= len(accepted))

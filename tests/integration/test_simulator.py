@@ -1,4 +1,3 @@
-import io
 import os
 import signal
 import threading
@@ -7,9 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 from confluent_kafka import Producer
-from rich.console import Console
 
-from processor.cli.simulator import SimulatorOptions, run_simulator
+from processor.cli.simulator import simulator
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.settings import Settings
 from processor.simulator.aep.faults import FaultAction, ScriptedFault
@@ -23,23 +21,23 @@ from processor.simulator.environment import (
     inlet_id,
     slug,
 )
-from processor.simulator.history.figures import PREDICTIONS
 from processor.simulator.history.history import history
+from processor.simulator.history.settings import PREDICTIONS
 
 
-def test_the_settings_of_a_sandbox_are_settings(tmp_path: Path) -> None:
-    with SimulatedEnvironment(AepSimulator()) as sandbox:
-        path = sandbox.write_settings(tmp_path / "settings.yaml", tmp_path / "state")
+def test_the_settings_of_an_environment_are_valid(tmp_path: Path) -> None:
+    with SimulatedEnvironment(AepSimulator()) as environment:
+        path = environment.write_settings(tmp_path / "settings.yaml", tmp_path / "state")
         settings = Settings.model_validate(yaml.safe_load(path.read_text()))
-        assert settings.kafka.bootstrap_servers == sandbox.broker.bootstrap
+        assert settings.kafka.bootstrap_servers == environment.broker.bootstrap
 
     assert [route.name for route in settings.routes] == ["upgrade-account", "churn", "purchase"]
     assert settings.aep.allow_http
 
 
-def test_scores_events_and_changelog_have_as_many_partitions() -> None:
-    with SimulatedEnvironment(AepSimulator(), EnvironmentSettings(partitions=7)) as sandbox:
-        client = Producer({"bootstrap.servers": sandbox.broker.bootstrap})
+def test_scores_events_and_changelog_have_equal_partition_counts() -> None:
+    with SimulatedEnvironment(AepSimulator(), EnvironmentSettings(partitions=7)) as environment:
+        client = Producer({"bootstrap.servers": environment.broker.bootstrap})
         topics = client.list_topics(timeout=10).topics
 
     counts = {name: len(topic.partitions) for name, topic in topics.items()}
@@ -51,12 +49,12 @@ def test_scores_events_and_changelog_have_as_many_partitions() -> None:
     }
 
 
-def test_experience_events_may_have_partitions_of_their_own() -> None:
+def test_experience_events_may_have_another_partition_count() -> None:
     size = EnvironmentSettings(partitions=3, event_partitions=5)
-    with SimulatedEnvironment(AepSimulator(), size) as sandbox:
-        client = Producer({"bootstrap.servers": sandbox.broker.bootstrap})
+    with SimulatedEnvironment(AepSimulator(), size) as environment:
+        client = Producer({"bootstrap.servers": environment.broker.bootstrap})
         topics = client.list_topics(timeout=10).topics
-        settings = Settings.model_validate(sandbox.settings(Path("state")))
+        settings = Settings.model_validate(environment.settings(Path("state")))
 
     counts = {name: len(topic.partitions) for name, topic in topics.items()}
     assert counts["experience-events"] == 5
@@ -65,8 +63,8 @@ def test_experience_events_may_have_partitions_of_their_own() -> None:
 
 
 def test_each_prediction_has_a_dataset_with_a_closed_schema() -> None:
-    with SimulatedEnvironment(AepSimulator()) as sandbox:
-        account = sandbox.simulator.account
+    with SimulatedEnvironment(AepSimulator()) as environment:
+        account = environment.simulator.organisation
 
         for prediction in PREDICTIONS:
             flow = account.flows[flow_id(prediction)]
@@ -78,9 +76,9 @@ def test_each_prediction_has_a_dataset_with_a_closed_schema() -> None:
 
 
 def test_a_history_fits_into_the_topics() -> None:
-    with SimulatedEnvironment(AepSimulator()) as sandbox:
-        figures = sandbox.figures(1_795_000_000_000, customers=50, runs=2)
-        feed = sandbox.feed(wait_for_group=False)
+    with SimulatedEnvironment(AepSimulator()) as environment:
+        figures = environment.history_settings(1_795_000_000_000, customers=50, runs=2)
+        feed = environment.feed(wait_for_group=False)
 
         sent = feed.send(history(figures))
         feed.close()
@@ -89,9 +87,9 @@ def test_a_history_fits_into_the_topics() -> None:
     assert feed.sent["customer-ai-scores"] >= 2 * 50
 
 
-def test_a_simulator_in_its_own_process_is_asked_over_http() -> None:
-    with SimulatedEnvironment(AepProcess()) as sandbox:
-        aep = sandbox.simulator
+def test_a_simulator_in_another_process_is_queried_over_http() -> None:
+    with SimulatedEnvironment(AepProcess()) as environment:
+        aep = environment.simulator
         aep.add_faults(ScriptedFault(FaultAction.RESET))
         aep.clear_faults()
         aep.expire_tokens()
@@ -101,7 +99,7 @@ def test_a_simulator_in_its_own_process_is_asked_over_http() -> None:
         assert aep.inlet_url("x").endswith("/collection/x")
 
 
-def test_a_taken_port_is_an_outage() -> None:
+def test_a_port_in_use_is_unavailable() -> None:
     with AepSimulator() as first:
         port = int(first.url.rpartition(":")[2])
 
@@ -109,10 +107,11 @@ def test_a_taken_port_is_an_outage() -> None:
             AepSimulator(settings=SimulatorSettings(port=port)).start()
 
 
-def test_the_command_says_where_everything_is_and_ends_on_a_signal(tmp_path: Path) -> None:
-    said = io.StringIO()
-    place = tmp_path / "settings.yaml"
-    options = SimulatorOptions(port=0, customers=20, settings_file=place)
+def test_the_command_prints_all_addresses_and_ends_on_a_signal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    path = tmp_path / "settings.yaml"
     before = signal.getsignal(signal.SIGINT)
 
     def interrupt() -> None:
@@ -123,23 +122,23 @@ def test_the_command_says_where_everything_is_and_ends_on_a_signal(tmp_path: Pat
 
     threading.Thread(target=interrupt, daemon=True).start()
 
-    run_simulator(options, Console(file=said, width=200))
+    assert simulator(port=0, customers=20, settings_file=path) == 0
 
-    text = said.getvalue()
-    assert yaml.safe_load(place.read_text())["kafka"]["bootstrap_servers"] in text
-    assert str(place) in text
+    text = capsys.readouterr().out
+    assert yaml.safe_load(path.read_text())["kafka"]["bootstrap_servers"] in text
+    assert str(path) in text
     assert "records of 20 customers" in text
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_more_customers_than_the_broker_keeps_are_refused() -> None:
+def test_more_customers_than_the_broker_retains_are_refused() -> None:
     with pytest.raises(SettingsError, match="at most"):
-        run_simulator(SimulatorOptions(customers=1_000_000), Console(file=io.StringIO()))
+        simulator(customers=1_000_000)
 
 
-def test_a_fault_script_that_is_not_one_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_fault_script_is_refused(tmp_path: Path) -> None:
     script = tmp_path / "faults.json"
-    script.write_text('{"act": "explode"}')
+    script.write_text('{"action": "explode"}')
 
     with pytest.raises(SettingsError, match="fault script"):
-        run_simulator(SimulatorOptions(faults=script), Console(file=io.StringIO()))
+        simulator(faults=script)

@@ -1,4 +1,4 @@
-"""Scripted faults as a sender meets them, and what the ledger says of each."""
+"""Scripted faults as a sender sees them, and which events each leaves accepted."""
 
 import http.client
 import json
@@ -25,16 +25,16 @@ def aep(simulator: AepSimulator) -> AepCaller:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 413, 429, 500, 502, 503, 504])
-def test_a_scripted_status_takes_nothing_and_is_over_after_its_count(
+def test_a_scripted_status_accepts_nothing_and_ends_after_its_count(
     aep: AepCaller, status: int
 ) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.STATUS, status=status, count=1))
 
     assert [aep.batch(message()).status for _ in range(2)] == [status, 207]
-    assert aep.simulator.ledger.accepted() == 1
+    assert aep.simulator.accepted_events.total() == 1
 
 
-def test_retry_after_comes_in_seconds_or_as_a_date(aep: AepCaller) -> None:
+def test_retry_after_is_in_seconds_or_a_date(aep: AepCaller) -> None:
     aep.simulator.add_faults(
         ScriptedFault(FaultAction.STATUS, status=429, retry_after="7", count=1),
         ScriptedFault(FaultAction.STATUS, status=503, retry_after="date:30", count=1),
@@ -55,8 +55,8 @@ def test_retry_after_comes_in_seconds_or_as_a_date(aep: AepCaller) -> None:
     ],
 )
 def test_items_are_refused_in_both_shapes(aep: AepCaller, shape: str, keys: set[str]) -> None:
-    fault = {"act": "items", "share": 0.3, "item_shape": shape, "item_status": 429}
-    aep.call("POST", "/_sandbox/faults", json.dumps(fault))
+    fault = {"action": "items", "share": 0.3, "item_shape": shape, "item_status": 429}
+    aep.call("POST", "/_simulator/faults", json.dumps(fault))
 
     responses = aep.batch(*(message(row(number)) for number in range(50))).json["responses"]
 
@@ -66,13 +66,13 @@ def test_items_are_refused_in_both_shapes(aep: AepCaller, shape: str, keys: set[
     assert accepted == {f"{number:064x}" for number in range(50) if number not in refused}
 
 
-def test_a_reset_before_acceptance_leaves_nothing(aep: AepCaller) -> None:
+def test_a_reset_before_acceptance_accepts_nothing(aep: AepCaller) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.RESET, count=1))
 
     with pytest.raises(ConnectionError):
         aep.batch(message())
 
-    assert aep.simulator.ledger.accepted() == 0
+    assert aep.simulator.accepted_events.total() == 0
 
 
 def test_a_reset_after_acceptance_leaves_the_events_in_doubt(aep: AepCaller) -> None:
@@ -81,26 +81,26 @@ def test_a_reset_after_acceptance_leaves_the_events_in_doubt(aep: AepCaller) -> 
     with pytest.raises(ConnectionError):
         aep.batch(message(row(5)))
 
-    assert [event.id for event in aep.simulator.ledger.in_doubt()] == [f"{5:064x}"]
+    assert [event.id for event in aep.simulator.accepted_events.in_doubt()] == [f"{5:064x}"]
 
 
 def test_a_status_after_acceptance_leaves_the_events_in_doubt(aep: AepCaller) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.STATUS, status=504, accept=True, count=1))
 
     assert aep.batch(message()).status == 504
-    assert len(aep.simulator.ledger.in_doubt()) == 1
+    assert len(aep.simulator.accepted_events.in_doubt()) == 1
 
 
-def test_half_an_answer_ends_in_a_broken_read(aep: AepCaller) -> None:
+def test_half_a_response_is_a_broken_read(aep: AepCaller) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.HALF, count=1))
 
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         aep.batch(message())
 
-    assert len(aep.simulator.ledger.in_doubt()) == 1
+    assert len(aep.simulator.accepted_events.in_doubt()) == 1
 
 
-def test_a_hang_says_nothing_and_then_cuts(aep: AepCaller) -> None:
+def test_a_hang_sends_nothing_and_then_resets(aep: AepCaller) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.HANG, delay=0.3, count=1))
     clock = SystemClock()
     started = clock.monotonic()
@@ -111,40 +111,42 @@ def test_a_hang_says_nothing_and_then_cuts(aep: AepCaller) -> None:
     assert clock.monotonic() - started >= 0.3
 
 
-def test_a_dripping_answer_comes_whole_but_late(aep: AepCaller) -> None:
+def test_a_dripping_response_is_complete_but_late(aep: AepCaller) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.DRIP, delay=0.3, count=1))
     clock = SystemClock()
     started = clock.monotonic()
 
-    answer = aep.batch(message())
+    response = aep.batch(message())
 
-    assert len(answer.json["responses"]) == 1
+    assert len(response.json["responses"]) == 1
     assert clock.monotonic() - started >= 0.3
 
 
-def test_a_huge_answer_is_still_the_answer(aep: AepCaller) -> None:
+def test_a_huge_response_is_still_valid(aep: AepCaller) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.HUGE, size=3_000_000, count=1))
 
-    answer = aep.batch(message())
+    response = aep.batch(message())
 
-    assert len(answer.body) > 3_000_000
-    assert len(answer.json["responses"]) == 1
+    assert len(response.body) > 3_000_000
+    assert len(response.json["responses"]) == 1
 
 
-def test_a_short_answer_leaves_out_the_last_message(aep: AepCaller) -> None:
+def test_a_short_response_omits_the_last_message(aep: AepCaller) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.SHORT, count=1))
 
     assert len(aep.batch(message(row(1)), message(row(2))).json["responses"]) == 1
-    assert aep.simulator.ledger.accepted() == 2
+    assert aep.simulator.accepted_events.total() == 2
 
 
-def test_an_answer_may_be_anything(aep: AepCaller) -> None:
-    aep.simulator.add_faults(ScriptedFault(FaultAction.ANSWER, status=207, body="<html>", count=1))
+def test_a_response_can_have_any_body(aep: AepCaller) -> None:
+    aep.simulator.add_faults(
+        ScriptedFault(FaultAction.RESPONSE, status=207, body="<html>", count=1)
+    )
 
     assert aep.batch(message())[::2] == (207, b"<html>")
 
 
-def test_latency_goes_together_with_another_fault(aep: AepCaller) -> None:
+def test_latency_is_combined_with_another_fault(aep: AepCaller) -> None:
     aep.simulator.add_faults(
         ScriptedFault(FaultAction.LATENCY, delay=0.2), ScriptedFault(FaultAction.STATUS, status=500)
     )
@@ -155,14 +157,14 @@ def test_latency_goes_together_with_another_fault(aep: AepCaller) -> None:
     assert clock.monotonic() - started >= 0.2
 
 
-def test_tokens_expire_in_the_middle_of_a_run(aep: AepCaller) -> None:
+def test_tokens_expire_during_a_run(aep: AepCaller) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.EXPIRE, skip=1, count=1))
 
     assert [aep.batch(message()).status for _ in range(3)] == [207, 401, 401]
     assert AepCaller(aep.simulator).batch(message()).status == 207
 
 
-def test_the_token_service_can_be_out(aep: AepCaller) -> None:
+def test_the_token_service_can_be_unavailable(aep: AepCaller) -> None:
     aep.simulator.add_faults(
         ScriptedFault(FaultAction.STATUS, on=Endpoint.IMS, status=503, count=1)
     )
@@ -172,20 +174,20 @@ def test_the_token_service_can_be_out(aep: AepCaller) -> None:
 
 
 def test_a_bad_script_is_refused_with_the_reason(aep: AepCaller) -> None:
-    answer = aep.call("POST", "/_sandbox/faults", '{"act": "explode"}')
+    response = aep.call("POST", "/_simulator/faults", '{"action": "explode"}')
 
-    assert answer.status == 400
-    assert "explode" in answer.json["error"]
+    assert response.status == 400
+    assert "explode" in response.json["error"]
 
 
-def test_the_control_paths_tell_and_forget(aep: AepCaller) -> None:
+def test_the_control_paths_report_and_delete(aep: AepCaller) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.LATENCY, delay=0.0))
     aep.batch(message(row(1)), message(row(1)), {})
 
-    counts = aep.get("/_sandbox/ledger").json
-    faults = aep.get("/_sandbox/faults").json
-    aep.call("DELETE", "/_sandbox/faults")
-    aep.call("DELETE", "/_sandbox/ledger")
+    counts = aep.get("/_simulator/accepted").json
+    faults = aep.get("/_simulator/faults").json
+    aep.call("DELETE", "/_simulator/faults")
+    aep.call("DELETE", "/_simulator/accepted")
 
     assert counts["datasets"] == {"ds": {"accepted": 2, "distinct": 1, "repeated": 1}}
     assert counts["requests"] == {"in 207": 1}
@@ -195,7 +197,7 @@ def test_the_control_paths_tell_and_forget(aep: AepCaller) -> None:
     assert aep.simulator.faults.active() == []
 
 
-def test_the_page_shows_counts_faults_and_events_without_trusting_them(aep: AepCaller) -> None:
+def test_the_page_shows_counts_faults_and_escaped_events(aep: AepCaller) -> None:
     aep.simulator.add_faults(ScriptedFault(FaultAction.LATENCY, delay=0.001))
     aep.batch(message(row(1, note="<script>alert(1)</script>")))
 

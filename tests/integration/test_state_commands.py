@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from processor.cli.state import forget_person, rebuild_state, show_person, verify_state
+from processor.cli.state import forget, rebuild_state, show_person, verify_state
 from processor.dead_letter.dead_letter import DeadLetter, headers
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.event import Fact
@@ -92,7 +92,7 @@ def test_a_person_is_shown_without_personal_data(
 ) -> None:
     changelog = source == "changelog"
 
-    assert show_person(settings, "email", NAME, reveal=False, changelog=changelog) == 0
+    assert show_person(("email", NAME), settings, reveal=False, changelog=changelog) == 0
 
     output = capsys.readouterr().out
     assert '"type": "web"' in output
@@ -105,7 +105,7 @@ def test_a_person_is_shown_without_personal_data(
 def test_a_person_is_shown_whole_on_request(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert show_person(settings, "email", NAME, reveal=True, changelog=False) == 0
+    assert show_person(("email", NAME), settings, reveal=True, changelog=False) == 0
 
     output = capsys.readouterr().out
     assert "secret-page" in output
@@ -116,9 +116,9 @@ def test_a_person_is_shown_whole_on_request(
 def test_a_person_without_state_is_not_shown(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert show_person(settings, "Email", "eve@example.com", reveal=True, changelog=False) == 1
+    assert show_person(("Email", "eve@example.com"), settings, reveal=True, changelog=False) == 1
 
-    assert "Nothing is remembered" in capsys.readouterr().out
+    assert "There is no state of this person" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("stopped")
@@ -170,7 +170,7 @@ def test_a_deleted_store_comes_back_from_the_changelog(
 
     assert rebuild_state(settings) == 0
     with pytest.raises(UnavailableError):
-        show_person(settings, "Email", NAME, reveal=False, changelog=False)
+        show_person(("Email", NAME), settings, reveal=False, changelog=False)
 
     state_store = restored(open_store(broker.bootstrap, folder), *ALL)
     assert state_store.load([ANN]) == {ANN: PERSON}
@@ -180,13 +180,13 @@ def test_a_deleted_store_comes_back_from_the_changelog(
 def test_an_erased_person_is_gone_from_a_running_replica_and_from_the_changelog(
     settings: Settings, state_store: ChangelogStateStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert forget_person(settings, "email", NAME) == 0
+    assert forget(("email", NAME), settings) == 0
 
     store_and_wait(state_store, state_store.stage({BOB: person_with(1, 2)}))
     wait_idle(state_store)
 
     assert set(state_store.load([ANN, BOB])) == {BOB}
-    assert show_person(settings, "Email", NAME, reveal=True, changelog=True) == 1
+    assert show_person(("Email", NAME), settings, reveal=True, changelog=True) == 1
     output = " ".join(capsys.readouterr().out.split())
     assert "0 dead letters" in output
     assert "re-creates the person, and sends the scores again" in output
@@ -208,7 +208,7 @@ def test_dead_letters_that_name_an_erased_person_are_listed(
         )
     assert producer.flush(10) == 0
 
-    assert forget_person(settings, "Email", NAME) == 1
+    assert forget(("Email", NAME), settings) == 1
 
     output = capsys.readouterr().out
     assert "dead letter 1/0" in output

@@ -30,7 +30,7 @@ def test_every_score_becomes_the_event_of_the_reference(
     judgement = judge(wanted, one.accepted())
     assert judgement.clean, judgement
     assert not judgement.repeated
-    assert set(aep.ledger.datasets()) == {"dataset-one", "dataset-two"}
+    assert set(aep.accepted_events.datasets()) == {"dataset-one", "dataset-two"}
     assert aep.failed_rows() == []
 
 

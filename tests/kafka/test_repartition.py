@@ -79,7 +79,12 @@ def test_killed_replica_loses_no_fact_and_no_context(
 
     rows = [row._replace(key=row.content["_id"]) for row in past.events]
     events, scores = one.feed_events(rows), one.feed_scores(past.scores)
-    until(lambda: one.aep.ledger.distinct() > 20, seconds=30, what="some events", tell=one.story)
+    until(
+        lambda: one.aep.accepted_events.distinct() > 20,
+        seconds=30,
+        what="some events",
+        tell=one.story,
+    )
     assert repartitioned_records(replicas[1]) > 0
     replicas[0].kill()
 

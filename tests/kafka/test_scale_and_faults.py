@@ -149,7 +149,7 @@ def _started(one: Job, name: str) -> Replica:
 
 def _midway(one: Job, scores: list[bytes]) -> None:
     """Return when some events were accepted and most were not."""
-    accepted = one.aep.ledger.distinct
+    accepted = one.aep.accepted_events.distinct
     until(lambda: accepted() > 20, seconds=30, what="some events", tell=one.story, every=0.01)
     assert accepted() < len(scores) // 2, "it was too fast for a fault in the middle"
 

@@ -1,4 +1,4 @@
-"""Whatever stands in the file or the environment: settings, or sentences."""
+"""Any file and any environment: the result is settings, or sentences."""
 
 from contextlib import suppress
 from copy import deepcopy
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from processor.domain.errors import SettingsError
 from processor.settings import Settings
 from processor.settings.describe import describe
-from processor.settings.keys import KeyPath, names, step
 from processor.settings.load import parse_settings
+from processor.settings.section import KeyPath, key_names, type_below
 from tests.support.settings import MINIMAL
 
 SCALARS = st.one_of(
@@ -35,39 +35,41 @@ TREES = st.recursive(
 
 def leaves(shape: object, path: KeyPath = ()) -> list[KeyPath]:
     found: list[KeyPath] = [path] if path else []
-    for name in names(shape):
-        found += leaves(step(shape, name), (*path, name))
-    return found + (leaves(step(shape, 0), (*path, 0)) if names(step(shape, 0)) else [])
+    for name in key_names(shape):
+        found += leaves(type_below(shape, name), (*path, name))
+    return found + (
+        leaves(type_below(shape, 0), (*path, 0)) if key_names(type_below(shape, 0)) else []
+    )
 
 
 def changed(path: KeyPath, value: object) -> dict[str, Any]:
     tree: Any = deepcopy(MINIMAL)
-    place = tree
+    group = tree
     for key in path[:-1]:
-        if isinstance(place, dict) and not isinstance(place.get(str(key)), dict | list):
-            place[key] = {}
-        place = place[key]
-    place[path[-1]] = value
+        if isinstance(group, dict) and not isinstance(group.get(str(key)), dict | list):
+            group[key] = {}
+        group = group[key]
+    group[path[-1]] = value
     return dict(tree)
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_settings_or_sentences(text: str) -> None:
+def test_any_text_results_in_settings_or_sentences(text: str) -> None:
     with suppress(SettingsError):
         parse_settings(text, {})
 
 
 @given(st.sampled_from(leaves(Settings)), TREES)
-def test_any_value_anywhere_is_settings_or_sentences(path: KeyPath, value: object) -> None:
+def test_any_value_results_in_settings_or_sentences(path: KeyPath, value: object) -> None:
     text = yaml.safe_dump(changed(path, value))
 
-    said = _said(text)
+    problems = _problems_of(text)
 
-    assert [problem for problem in said if not problem.endswith((".", "?"))] == []
+    assert [problem for problem in problems if not problem.endswith((".", "?"))] == []
 
 
-def _said(text: str) -> list[str]:
-    """Return the problems of a file; where there are none, its settings can be shown."""
+def _problems_of(text: str) -> list[str]:
+    """Return the problems of a file; if there are none, its settings can be described."""
     try:
         describe(parse_settings(text, {}))
     except SettingsError as error:
@@ -76,15 +78,14 @@ def _said(text: str) -> list[str]:
 
 
 @given(st.sampled_from(leaves(Settings)), st.text(max_size=20), st.sampled_from(["", "__X", "__0"]))
-def test_any_variable_is_settings_or_sentences(path: KeyPath, value: str, more: str) -> None:
+def test_any_variable_yields_settings_or_sentences(path: KeyPath, value: str, more: str) -> None:
     name = "CAI__" + "__".join(str(key).upper() for key in path) + more
 
     with suppress(SettingsError):
         parse_settings(yaml.safe_dump(MINIMAL), {name: value})
 
 
-def test_what_is_described_can_be_read_again() -> None:
-    """The settings in force, printed and read once more, are the settings in force."""
+def test_described_settings_can_be_loaded_again() -> None:
     settings = parse_settings(yaml.safe_dump(MINIMAL), {})
 
     again = parse_settings(describe(settings), {})

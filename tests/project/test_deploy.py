@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from processor.settings import Settings
-from processor.settings.load import load_settings
-from processor.settings.overrides import PREFIX
+from processor.settings.load import PREFIX, load_settings
 from tests.support.paths import ROOT
 
 DEPLOY = ROOT / "deploy"

@@ -7,7 +7,7 @@ from processor.telemetry.log_codes import LogLine, log_lines
 from processor.telemetry.logs import SENSITIVE
 
 WITHOUT_CODES = {
-    "cli", "dead_letter", "kafka", "repartition", "sink", "source", "state",
+    "dead_letter", "kafka", "repartition", "sink", "source", "state",
 }  # fmt: skip
 """Packages whose log lines have no codes yet."""
 NOT_FOR_ERRORS = {"words", "trouble", "why", "problem", "problems", "detail", "kept_back"}

@@ -1,13 +1,13 @@
-"""Calls the AEP simulator as a sender would: plain HTTP, one request at a time."""
+"""Calls the AEP simulator as a sender does: plain HTTP, one request at a time."""
 
 import http.client
 import json
 from typing import Any, NamedTuple, TypeAlias
 
-from processor.simulator.aep.account import Dataset
+from processor.simulator.aep.organisation import Dataset
 from processor.simulator.aep.simulator import AepSimulator
 
-__all__ = ["CLOSED", "AepCaller", "Answered", "Json", "message", "row", "with_dataset"]
+__all__ = ["CLOSED", "AepCaller", "AepResponse", "Json", "message", "row", "with_dataset"]
 
 Json: TypeAlias = Any
 
@@ -27,8 +27,8 @@ _REF = {
 }
 
 
-class Answered(NamedTuple):
-    """Status, headers and body of an answer."""
+class AepResponse(NamedTuple):
+    """Status, headers and body of a response."""
 
     status: int
     headers: dict[str, str]
@@ -51,10 +51,10 @@ def row(number: int = 1, **more: Json) -> dict[str, Any]:
 
 
 def message(entity: dict[str, Any] | None = None, **header: Json) -> dict[str, Any]:
-    """Return a good message; header fields given as None are left out."""
+    """Return a valid message; header fields given as None are omitted."""
     fields = {
         "schemaRef": _REF,
-        "imsOrgId": "SANDBOX0000000000000000@AdobeOrg",
+        "imsOrgId": "SIMULATOR000000000000000@AdobeOrg",
         "datasetId": "ds",
         "flowId": "flow",
         "source": {"name": "test"},
@@ -67,7 +67,7 @@ def message(entity: dict[str, Any] | None = None, **header: Json) -> dict[str, A
 
 
 class AepCaller:
-    """One client with a token of its own; each call opens a connection."""
+    """A client with its own token; each call opens a connection."""
 
     def __init__(self, simulator: AepSimulator) -> None:
         self.simulator = simulator
@@ -75,31 +75,31 @@ class AepCaller:
             "Authorization": f"Bearer {simulator.ims.issue()}",
             "x-sandbox-name": "prod",
             "Content-Type": "application/json",
-            "x-api-key": "sandbox-client",
-            "x-gw-ims-org-id": "SANDBOX0000000000000000@AdobeOrg",
+            "x-api-key": "simulator-client",
+            "x-gw-ims-org-id": "SIMULATOR000000000000000@AdobeOrg",
         }
 
     def call(
         self, method: str, path: str, body: bytes | str | None = None, **headers: str | None
-    ) -> Answered:
-        """Call; headers given as None are left out, `_` in their names stands for `-`."""
+    ) -> AepResponse:
+        """Call; headers given as None are omitted, `_` in their names stands for `-`."""
         changed = {name.replace("_", "-"): text for name, text in headers.items()}
         named = {**self.headers, **changed}
         address = self.simulator.url.removeprefix("http://")
         connection = http.client.HTTPConnection(address, timeout=10)
         try:
-            kept = {name: text for name, text in named.items() if text is not None}
-            connection.request(method, path, body, kept)
+            given = {name: text for name, text in named.items() if text is not None}
+            connection.request(method, path, body, given)
             answer = connection.getresponse()
-            return Answered(answer.status, dict(answer.getheaders()), answer.read())
+            return AepResponse(answer.status, dict(answer.getheaders()), answer.read())
         finally:
             connection.close()
 
-    def get(self, path: str) -> Answered:
+    def get(self, path: str) -> AepResponse:
         return self.call("GET", path)
 
-    def single(self, content: Json, query: str = "", /, **headers: str | None) -> Answered:
+    def single(self, content: Json, query: str = "", /, **headers: str | None) -> AepResponse:
         return self.call("POST", f"/collection/in{query}", json.dumps(content), **headers)
 
-    def batch(self, *messages: Json) -> Answered:
+    def batch(self, *messages: Json) -> AepResponse:
         return self.call("POST", "/collection/batch/in", json.dumps({"messages": messages}))

@@ -9,9 +9,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.cimpl import OFFSET_BEGINNING
 
 from processor.enrich.event_schema import closed_event
-from processor.simulator.aep.account import Dataset, Organisation
-from processor.simulator.aep.ledger import Accepted
-from processor.simulator.aep.limits import RateLimits
+from processor.simulator.aep.accepted_events import Accepted
+from processor.simulator.aep.inlet import RateLimits
+from processor.simulator.aep.organisation import Dataset, Organisation
 from processor.simulator.aep.simulator import AepSimulator, SimulatorSettings
 from tests.support.recipe import COHORT, MODELS, ORG, TENANT, laid_over, recipe
 from tests.support.replica import Replica
@@ -95,15 +95,15 @@ class Job:
 
     def accepted(self) -> list[Accepted]:
         """Return every event the inlet took, in order, repetitions included."""
-        return self.aep.ledger.events()
+        return self.aep.accepted_events.events()
 
     def wait_accepted(self, distinct: int, seconds: float = 45) -> None:
         """Return once so many different events were accepted."""
         until(
-            lambda: self._alive() and self.aep.ledger.distinct() >= distinct,
+            lambda: self._alive() and self.aep.accepted_events.distinct() >= distinct,
             seconds=seconds,
             what=f"{distinct} events accepted",
-            tell=lambda: f"({self.aep.ledger.distinct()} were){self.story()}",
+            tell=lambda: f"({self.aep.accepted_events.distinct()} were){self.story()}",
         )
 
     def wait_caught_up(self, seconds: float = 45) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from processor.simulator.aep.ledger import Accepted
+from processor.simulator.aep.accepted_events import Accepted
 
 __all__ = ["Judgement", "judge"]
 

@@ -8,7 +8,7 @@ import yaml
 
 __all__ = ["COHORT", "MODELS", "ORG", "TENANT", "laid_over", "recipe", "written"]
 
-ORG = "SANDBOX0000000000000000@AdobeOrg"
+ORG = "SIMULATOR000000000000000@AdobeOrg"
 TENANT = "acme"
 COHORT = (f"_{TENANT}", "loyalty", "tier")
 MODELS = ("PropensityToBuy", "PropensityToChurn")

@@ -40,7 +40,7 @@ def settings_with(changes: Mapping[str, Any] | None = None) -> Settings:
 def problems_of(
     changes: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Return what the loader says of the minimal settings, so changed; nothing if they are fine."""
+    """Return the problems of the minimal settings with these changes; empty if there are none."""
     try:
         parse_settings(_text(changes or {}), env or {})
     except SettingsError as error:
@@ -52,11 +52,11 @@ def _text(changes: Mapping[str, Any]) -> str:
     tree: Any = deepcopy(MINIMAL)
     for path, value in changes.items():
         *above, last = [int(key) if key.isdigit() else key for key in path.split("/")]
-        place = tree
+        group = tree
         for key in above:
-            place = place.setdefault(key, {}) if isinstance(place, dict) else place[key]
-        if isinstance(place, list) and last == len(place):
-            place.append(value)
+            group = group.setdefault(key, {}) if isinstance(group, dict) else group[key]
+        if isinstance(group, list) and last == len(group):
+            group.append(value)
         else:
-            place[last] = value
+            group[last] = value
     return yaml.safe_dump(tree, sort_keys=False)

@@ -1,5 +1,5 @@
 """A simulator of Adobe Experience Platform: tokens, the streaming inlet, catalog, scripted faults.
 
-It answers as Adobe's documentation and OpenAPI say, keeps a ledger of everything it accepted, and
-misbehaves on request.
+It responds as Adobe's documentation and OpenAPI say, records everything it accepted, and fails on
+request.
 """

@@ -1,4 +1,4 @@
-"""The simulator's own paths, `/_sandbox/`: faults, registrations, ledger; and the page at `/`."""
+"""The simulator's own paths: faults, registration and accepted events below `/_simulator/`; `/`."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from processor.simulator.aep.account import Dataset, Organisation, StreamingConnection
+from processor.simulator.aep.accepted_events import AcceptedEvents
+from processor.simulator.aep.data_lake import DataLake
 from processor.simulator.aep.faults import FaultScript, read_script
 from processor.simulator.aep.ims import Ims
-from processor.simulator.aep.lake import Lake
-from processor.simulator.aep.ledger import AcceptedEvents
-from processor.simulator.aep.page import status_page
-from processor.simulator.aep.platform import as_count
+from processor.simulator.aep.organisation import Dataset, Organisation, StreamingConnection
+from processor.simulator.aep.platform_api import as_count
+from processor.simulator.aep.status_page import status_page
 
 
 class Registration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,41 +26,44 @@ class Registration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def fault_routes(faults: FaultScript, ims: Ims) -> list[web.RouteDef]:
-    """Return the paths that script faults and let tokens expire."""
+    """Return the paths that script faults and make tokens expire."""
     return [
-        web.post("/_sandbox/faults", partial(_add_faults, faults)),
-        web.get("/_sandbox/faults", partial(_list_faults, faults)),
-        web.delete("/_sandbox/faults", partial(_end_faults, faults)),
-        web.post("/_sandbox/expire-tokens", partial(_expire_tokens, ims)),
+        web.post("/_simulator/faults", partial(_add_faults, faults)),
+        web.get("/_simulator/faults", partial(_list_faults, faults)),
+        web.delete("/_simulator/faults", partial(_clear_faults, faults)),
+        web.post("/_simulator/expire-tokens", partial(_expire_tokens, ims)),
     ]
 
 
-def ledger_routes(ledger: AcceptedEvents, lake: Lake) -> list[web.RouteDef]:
-    """Return the paths that show and forget what was accepted."""
+def accepted_routes(accepted_events: AcceptedEvents, data_lake: DataLake) -> list[web.RouteDef]:
+    """Return the paths that show and delete what was accepted."""
     return [
-        web.get("/_sandbox/ledger", partial(_show_ledger, ledger, lake)),
-        web.delete("/_sandbox/ledger", partial(_forget, ledger, lake)),
-        web.get("/_sandbox/events", partial(_show_events, ledger)),
-        web.get("/_sandbox/failed", partial(_show_failed, lake)),
+        web.get("/_simulator/accepted", partial(_show_summary, accepted_events, data_lake)),
+        web.delete("/_simulator/accepted", partial(_delete_accepted, accepted_events, data_lake)),
+        web.get("/_simulator/events", partial(_show_events, accepted_events)),
+        web.get("/_simulator/failed", partial(_show_failed, data_lake)),
     ]
 
 
 def register_route(register: Callable[[Registration], None]) -> web.RouteDef:
     """Return the path that creates an inlet, a flow and a dataset."""
-    return web.post("/_sandbox/register", partial(_register, register))
+    return web.post("/_simulator/register", partial(_register, register))
 
 
 def page_route(
-    account: Organisation, ledger: AcceptedEvents, lake: Lake, faults: FaultScript
+    organisation: Organisation,
+    accepted_events: AcceptedEvents,
+    data_lake: DataLake,
+    faults: FaultScript,
 ) -> web.RouteDef:
-    """Return the path of the page for people."""
+    """Return the path of the status page."""
 
     async def page(request: web.Request) -> web.Response:
         failed: Counter[str] = Counter()
-        for batch in lake.failed():
+        for batch in data_lake.failed():
             failed[batch.dataset_id] += len(batch.lines)
         address = str(request.url.origin())
-        text = status_page(account, ledger, failed, faults.active(), address)
+        text = status_page(organisation, accepted_events, failed, faults.active(), address)
         return web.Response(text=text, content_type="text/html")
 
     return web.get("/", page)
@@ -78,7 +81,7 @@ async def _list_faults(faults: FaultScript, _: web.Request) -> web.Response:
     return _json([{"fault": fault, "hits": hits} for fault, hits in faults.active()])
 
 
-async def _end_faults(faults: FaultScript, _: web.Request) -> web.Response:
+async def _clear_faults(faults: FaultScript, _: web.Request) -> web.Response:
     faults.clear()
     return _json([])
 
@@ -88,43 +91,50 @@ async def _expire_tokens(ims: Ims, _: web.Request) -> web.Response:
     return _json({"issued": ims.issued})
 
 
-def summary(ledger: AcceptedEvents, lake: Lake) -> dict[str, Any]:
+def summary(accepted_events: AcceptedEvents, data_lake: DataLake) -> dict[str, Any]:
     """Return what was accepted, refused and answered, in numbers."""
     datasets = {
         name: {
-            "accepted": ledger.accepted(name),
-            "distinct": ledger.distinct(name),
-            "repeated": sum(times - 1 for times in ledger.duplicates(name).values()),
+            "accepted": accepted_events.total(name),
+            "distinct": accepted_events.distinct(name),
+            "repeated": sum(times - 1 for times in accepted_events.duplicates(name).values()),
         }
-        for name in ledger.datasets()
+        for name in accepted_events.datasets()
     }
     return {
-        "accepted": ledger.accepted(),
-        "cutRequests": ledger.cut_requests(),
-        "failedRows": sum(len(batch.lines) for batch in lake.failed()),
+        "accepted": accepted_events.total(),
+        "cutRequests": accepted_events.cut_requests(),
+        "failedRows": sum(len(batch.lines) for batch in data_lake.failed()),
         "datasets": datasets,
-        "requests": {f"{inlet} {end}": count for (inlet, end), count in ledger.requests.items()},
-        "refusals": dict(ledger.refusals),
+        "requests": {
+            f"{inlet} {result}": count
+            for (inlet, result), count in accepted_events.requests.items()
+        },
+        "refusals": dict(accepted_events.refusals),
     }
 
 
-async def _show_ledger(ledger: AcceptedEvents, lake: Lake, _: web.Request) -> web.Response:
-    return _json(summary(ledger, lake))
+async def _show_summary(
+    accepted_events: AcceptedEvents, data_lake: DataLake, _: web.Request
+) -> web.Response:
+    return _json(summary(accepted_events, data_lake))
 
 
-async def _show_events(ledger: AcceptedEvents, request: web.Request) -> web.Response:
+async def _show_events(accepted_events: AcceptedEvents, request: web.Request) -> web.Response:
     last = as_count(request.query.get("last"), 20)
-    events = ledger.events(request.query.get("dataset"), last)
+    events = accepted_events.events(request.query.get("dataset"), last)
     return _json([msgspec.Raw(event.body) for event in events])
 
 
-async def _show_failed(lake: Lake, request: web.Request) -> web.Response:
-    return _json(lake.failed_rows(request.query.get("dataset")))
+async def _show_failed(data_lake: DataLake, request: web.Request) -> web.Response:
+    return _json(data_lake.failed_rows(request.query.get("dataset")))
 
 
-async def _forget(ledger: AcceptedEvents, lake: Lake, _: web.Request) -> web.Response:
-    ledger.clear()
-    lake.clear()
+async def _delete_accepted(
+    accepted_events: AcceptedEvents, data_lake: DataLake, _: web.Request
+) -> web.Response:
+    accepted_events.clear()
+    data_lake.clear()
     return _json({})
 
 

@@ -1,19 +1,19 @@
-"""The envelope of a streaming message, read and judged as the inlet does. Pure.
+"""The envelope of a streaming message, read and checked as the inlet does. Pure.
 
 Source of the sentences: AEP "streaming multiple messages in a single request", "retrieving failed
-batches", and answers seen by users of Adobe's Kafka sink connector (its issues 62 and 70). Where
-Adobe documents a rule but no sentence for it, the sentence is ours in the same form.
+batches", and responses seen by users of Adobe's Kafka sink connector (its issues 62 and 70). Where
+Adobe documents a rule without a sentence, the sentence here has the same form.
 """
 
 from typing import Any
 
 import msgspec
 
-from processor.simulator.aep.account import Dataset, Organisation
+from processor.simulator.aep.organisation import Dataset, Organisation
 
 NO_RAW = msgspec.Raw(b"")
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What reading a body may raise: it is not JSON, not UTF-8, or nested absurdly deep."""
+"""What decoding a body may raise: it is not JSON, not UTF-8, or nested too deeply."""
 _UNKNOWN_FORMAT = "Message has unknown xdm format"
 _WRONG_ORG = "Message has an absent or wrong ims org in the header"
 _BRACE = ord("{")
@@ -31,7 +31,7 @@ class Body(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    """One message, opened no further than it must be; absent and malformed parts are empty."""
+    """One message, decoded only as far as needed; absent and malformed parts are empty."""
 
     header: msgspec.Raw = NO_RAW
     body: Body = msgspec.field(default_factory=Body)
@@ -65,15 +65,15 @@ class _Header(msgspec.Struct):
 
 
 class MessageVerdict(msgspec.Struct, frozen=True):
-    """What the inlet says of an envelope: refused with a sentence, or accepted for a dataset.
+    """The inlet's verdict on an envelope: refused with a sentence, or accepted for a dataset.
 
-    `doomed` is what the asynchronous validation will write beside an accepted message that it then
+    `async_errors` is what the asynchronous validation writes beside an accepted message that it
     puts into a failed batch.
     """
 
     dataset_id: str = ""
     refusal: str = ""
-    doomed: dict[str, Any] | None = None
+    async_errors: dict[str, Any] | None = None
 
 
 _batch = msgspec.json.Decoder(SimulatedBatch)
@@ -85,7 +85,7 @@ _meta = msgspec.json.Decoder(_Meta)
 
 
 def read_batch(body: bytes) -> list[Message]:
-    """Return the messages of a batch; raises one of `UNREADABLE` where it is none."""
+    """Return the messages of a batch; raises one of `UNREADABLE` if it is not a batch."""
     try:
         return _batch.decode(body).messages
     except msgspec.ValidationError:
@@ -96,9 +96,9 @@ def read_batch(body: bytes) -> list[Message]:
 
 
 def read_message(text: bytes) -> Message:
-    """Return one message; what is not an object reads as a message without parts.
+    """Return one message; anything but an object is returned as a message without parts.
 
-    Raises one of `UNREADABLE` where the text can not be read.
+    Raises one of `UNREADABLE` if the text cannot be decoded.
     """
     try:
         return _message.decode(text)
@@ -109,48 +109,56 @@ def read_message(text: bytes) -> Message:
         return Message(parts.get("header", NO_RAW), Body(meta, entity))
 
 
-def judge(message: Message, account: Organisation, inlet_id: str) -> MessageVerdict:
-    """Return what the inlet says of a message; the entity itself is validated later."""
+def check_message(message: Message, organisation: Organisation, inlet_id: str) -> MessageVerdict:
+    """Return the inlet's verdict on a message; the entity itself is validated later."""
     header = _read_header(message.header)
     if header is None:
         sentence = _mandatory("header")
     else:
-        sentence = _refusal(header, message.body, account, inlet_id)
+        sentence = _refusal(header, message.body, organisation, inlet_id)
     if header is None or sentence:
         return MessageVerdict(refusal=sentence)
     if not has_entity(message):
-        return MessageVerdict(header.dataset_id, doomed=_NO_ENTITY)
-    return MessageVerdict(header.dataset_id, doomed=None if header.source.name else _NO_SOURCE)
+        return MessageVerdict(header.dataset_id, async_errors=_NO_ENTITY)
+    return MessageVerdict(
+        header.dataset_id, async_errors=None if header.source.name else _NO_SOURCE
+    )
 
 
 def has_entity(message: Message) -> bool:
-    """Return whether the message has an entity at all, an object that is."""
+    """Return whether the message has an entity that is an object."""
     entity = memoryview(message.body.entity)
     return len(entity) > 0 and entity[0] == _BRACE
 
 
-def _refusal(header: _Header, body: Body, account: Organisation, inlet_id: str) -> str:
-    if header.org_id != account.org_id:
-        return _named(_WRONG_ORG, account, inlet_id)
+def _refusal(header: _Header, body: Body, organisation: Organisation, inlet_id: str) -> str:
+    if header.org_id != organisation.org_id:
+        return _named(_WRONG_ORG, organisation, inlet_id)
     if header.schema_ref is None or _read_meta(body.meta) != header.schema_ref:
-        return _named(_UNKNOWN_FORMAT, account, inlet_id)
+        return _named(_UNKNOWN_FORMAT, organisation, inlet_id)
     if not header.dataset_id:
         return _mandatory("datasetId")
     if not header.flow_id:
         return _mandatory("flowId")
-    if account.permissive:
+    if organisation.permissive:
         return ""
-    return _stranger(header, header.schema_ref, account, inlet_id)
+    return _target_refusal(header, header.schema_ref, organisation, inlet_id)
 
 
-def _stranger(header: _Header, ref: _SchemaRef, account: Organisation, inlet_id: str) -> str:
-    dataset = account.datasets.get(header.dataset_id)
+def _target_refusal(
+    header: _Header, ref: _SchemaRef, organisation: Organisation, inlet_id: str
+) -> str:
+    dataset = organisation.datasets.get(header.dataset_id)
     if dataset is None:
-        return _named(f"Dataset [{header.dataset_id}] was not found", account, inlet_id)
-    flow = account.flows.get(header.flow_id)
+        return _named(f"Dataset [{header.dataset_id}] was not found", organisation, inlet_id)
+    flow = organisation.flows.get(header.flow_id)
     if flow is None or (flow.inlet_id, flow.dataset_id) != (inlet_id, dataset.id):
-        return _named(f"Flow [{header.flow_id}] does not lead there", account, inlet_id)
-    return "" if _fits(ref, dataset) else _named(_UNKNOWN_FORMAT, account, inlet_id)
+        return _named(
+            f"Flow [{header.flow_id}] does not belong to this inlet and dataset",
+            organisation,
+            inlet_id,
+        )
+    return "" if _fits(ref, dataset) else _named(_UNKNOWN_FORMAT, organisation, inlet_id)
 
 
 def _fits(ref: _SchemaRef, dataset: Dataset) -> bool:
@@ -163,8 +171,8 @@ def _plain(content_type: str) -> str:
     return content_type.replace(" ", "").removesuffix(".0")
 
 
-def _named(sentence: str, account: Organisation, inlet_id: str) -> str:
-    return f"inletId: [{inlet_id}] imsOrgId: [{account.org_id}] {sentence}"
+def _named(sentence: str, organisation: Organisation, inlet_id: str) -> str:
+    return f"inletId: [{inlet_id}] imsOrgId: [{organisation.org_id}] {sentence}"
 
 
 def _mandatory(field: str) -> str:

@@ -1,6 +1,6 @@
-"""Scripted faults: what goes wrong, for which requests, how often and for how long. Pure but dice.
+"""Scripted faults: what fails, for which requests, how often and for how long.
 
-A script is a list of faults, as JSON: `[{"act": "status", "status": 503, "count": 3}]`.
+A script is a list of faults, as JSON: `[{"action": "status", "status": 503, "count": 3}]`.
 """
 
 import random
@@ -13,7 +13,7 @@ from processor.domain.clock import Clock, SystemClock
 
 
 class Endpoint(StrEnum):
-    """Which part of the platform misbehaves."""
+    """The part of AEP that fails."""
 
     INLET = "inlet"
     IMS = "ims"
@@ -24,47 +24,47 @@ class FaultAction(StrEnum):
     """What a fault does to a request."""
 
     LATENCY = "latency"
-    """Answer after `delay` seconds, otherwise as ever; goes together with other faults."""
+    """Respond after `delay` seconds, otherwise normally; can be combined with other faults."""
     STATUS = "status"
-    """Answer `status` with Adobe's problem body, and `retry_after` where set."""
+    """Respond with `status`, Adobe's error body, and `retry_after` if set."""
     ITEMS = "items"
     """Refuse `share` of the batch's messages with `item_status` in the shape `item_shape`."""
-    ANSWER = "answer"
-    """Answer `status` with the text `body`, whatever it is."""
+    RESPONSE = "response"
+    """Respond with `status` and the text `body`."""
     SHORT = "short"
-    """Accept, and answer for all messages but the last."""
+    """Accept, and omit the last message from the response."""
     RESET = "reset"
-    """Cut the connection without an answer."""
+    """Reset the connection without a response."""
     HALF = "half"
-    """Accept, send half of the answer, cut the connection."""
+    """Accept, send half of the response, reset the connection."""
     HANG = "hang"
-    """Say nothing for `delay` seconds (an hour where 0), then cut the connection."""
+    """Send nothing for `delay` seconds (0 = an hour), then reset the connection."""
     DRIP = "drip"
-    """Accept, and spread the answer over `delay` seconds."""
+    """Accept, and send the response in pieces over `delay` seconds."""
     HUGE = "huge"
-    """Accept, and pad the answer with `size` bytes."""
+    """Accept, and pad the response with `size` bytes."""
     EXPIRE = "expire"
-    """Let every token expire, then go on as ever."""
+    """Make every token expire, then handle the request normally."""
 
 
 class ScriptedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One fault; it acts on matching requests until it is used up.
+    """One fault; it applies to matching requests until it is used up.
 
-    `accept` says whether the messages are taken although the sender hears otherwise (STATUS,
-    ANSWER, RESET, HANG); the acts that say "accept" above always take them. `retry_after` is sent
-    as it stands, except `date:N`, which becomes the HTTP date N seconds ahead.
+    `accept` says whether the messages are accepted although the response says otherwise (STATUS,
+    RESPONSE, RESET, HANG); the actions with "accept" above always accept them. `retry_after` is
+    sent unchanged, except `date:N`, which becomes the HTTP date N seconds from now.
     """
 
-    act: FaultAction
+    action: FaultAction
     on: Endpoint = Endpoint.INLET
     inlet_id: str | None = None
     count: int | None = None
-    """Requests it acts on; None = no end."""
+    """Number of requests it applies to; None = unlimited."""
     skip: int = 0
-    """Matching requests it lets pass first."""
+    """Number of matching requests before the first it applies to."""
     probability: float = 1.0
     seconds: float | None = None
-    """How long after it was added it acts; None = no end."""
+    """How long it is active after it was added; None = unlimited."""
     delay: float = 0.0
     status: int = 503
     retry_after: str | None = None
@@ -78,7 +78,7 @@ class ScriptedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FaultPlan(msgspec.Struct, frozen=True):
-    """What happens to one request: a wait, then perhaps a fault."""
+    """What happens to one request: a delay, then perhaps a fault."""
 
     delay: float = 0.0
     fault: ScriptedFault | None = None
@@ -87,7 +87,7 @@ class FaultPlan(msgspec.Struct, frozen=True):
 NO_FAULT = FaultPlan()
 
 
-class _Armed:
+class _ActiveFault:
     __slots__ = ("added_at", "fault", "seen", "used")
 
     def __init__(self, fault: ScriptedFault, now: float) -> None:
@@ -101,58 +101,58 @@ class _Armed:
         spent = fault.count is not None and self.used >= fault.count
         return spent or (fault.seconds is not None and now - self.added_at >= fault.seconds)
 
-    def hits(self, door: Endpoint, inlet_id: str, dice: random.Random) -> bool:
+    def applies_to(self, endpoint: Endpoint, inlet_id: str, rng: random.Random) -> bool:
         fault = self.fault
-        if fault.on is not door or fault.inlet_id not in (None, inlet_id):
+        if fault.on is not endpoint or fault.inlet_id not in (None, inlet_id):
             return False
         self.seen += 1
-        if self.seen <= fault.skip or dice.random() >= fault.probability:
+        if self.seen <= fault.skip or rng.random() >= fault.probability:
             return False
         self.used += 1
         return True
 
 
 class FaultScript:
-    """The faults in force, in the order they were added: the first that matches acts."""
+    """The active faults, in the order they were added: the first that matches applies."""
 
     def __init__(self, clock: Clock | None = None, seed: int = 0) -> None:
         self._clock = clock or SystemClock()
-        self._dice = random.Random(seed)  # noqa: S311  repeatable, not secret
-        self._armed: list[_Armed] = []
+        self._rng = random.Random(seed)  # noqa: S311  repeatable, not secret
+        self._active: list[_ActiveFault] = []
 
     def add(self, *faults: ScriptedFault) -> None:
-        """Put faults in force."""
+        """Activate faults."""
         now = self._clock.monotonic()
-        self._armed = [*self._armed, *(_Armed(fault, now) for fault in faults)]
+        self._active = [*self._active, *(_ActiveFault(fault, now) for fault in faults)]
 
     def clear(self) -> None:
         """End all faults."""
-        self._armed = []
+        self._active = []
 
     def active(self) -> list[tuple[ScriptedFault, int]]:
-        """Return the faults in force, and how many requests each has hit."""
+        """Return the active faults, and to how many requests each has applied."""
         now = self._clock.monotonic()
-        return [(armed.fault, armed.used) for armed in self._armed if not armed.over(now)]
+        return [(active.fault, active.used) for active in self._active if not active.over(now)]
 
-    def plan(self, door: Endpoint, inlet_id: str = "") -> FaultPlan:
-        """Return what happens to the next request through a door."""
-        if not self._armed:
+    def plan(self, endpoint: Endpoint, inlet_id: str = "") -> FaultPlan:
+        """Return what happens to the next request to an endpoint."""
+        if not self._active:
             return NO_FAULT
         now = self._clock.monotonic()
-        self._armed = [armed for armed in self._armed if not armed.over(now)]
+        self._active = [active for active in self._active if not active.over(now)]
         delay = 0.0
-        for armed in self._armed:
-            if not armed.hits(door, inlet_id, self._dice):
+        for active in self._active:
+            if not active.applies_to(endpoint, inlet_id, self._rng):
                 continue
-            if armed.fault.act is not FaultAction.LATENCY:
-                return FaultPlan(delay, armed.fault)
-            delay += armed.fault.delay
+            if active.fault.action is not FaultAction.LATENCY:
+                return FaultPlan(delay, active.fault)
+            delay += active.fault.delay
         return FaultPlan(delay) if delay else NO_FAULT
 
     def refused(self, share: float, count: int) -> set[int]:
-        """Return which of `count` items a fault of this share refuses: at least one."""
-        hit = {index for index in range(count) if self._dice.random() < share}
-        return hit or ({self._dice.randrange(count)} if count and share > 0 else set())
+        """Return the indexes of refused items among `count`: this share, at least one."""
+        refused = {index for index in range(count) if self._rng.random() < share}
+        return refused or ({self._rng.randrange(count)} if count and share > 0 else set())
 
 
 def read_script(text: bytes) -> list[ScriptedFault]:

@@ -1,4 +1,4 @@
-"""Adobe's identity service, as far as a server-to-server client sees it: the token endpoint.
+"""The token endpoint of IMS, Adobe's identity service, for server-to-server clients.
 
 Source: AEP "authenticate and access Experience Platform APIs"; error bodies as Adobe's own clients
 expect them.
@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from processor.domain.clock import Clock
-from processor.simulator.aep.account import Credentials
+from processor.simulator.aep.organisation import Credentials
 
 _NEEDED_SCOPES = {"openid", "AdobeID"}
 
 
 class TokenState(StrEnum):
-    """What a bearer token is worth."""
+    """The state of a bearer token."""
 
     VALID = "valid"
     MISSING = "missing"
@@ -24,7 +24,7 @@ class TokenState(StrEnum):
 
 
 class Ims:
-    """Hands out tokens that last `token_seconds`, and knows which still do."""
+    """Issues tokens that are valid for `token_seconds`, and checks them."""
 
     def __init__(self, credentials: Credentials, clock: Clock, token_seconds: float) -> None:
         self.credentials = credentials
@@ -33,8 +33,8 @@ class Ims:
         self._clock = clock
         self._ends: dict[str, float] = {}
 
-    def answer(self, form: Mapping[str, str]) -> tuple[int, dict[str, object]]:
-        """Return status and body for a token request."""
+    def token_response(self, form: Mapping[str, str]) -> tuple[int, dict[str, object]]:
+        """Return status and body of the response to a token request."""
         refusal = self._refusal(form)
         if refusal:
             return 400, {"error": refusal[0], "error_description": refusal[1]}
@@ -46,17 +46,17 @@ class Ims:
 
     def issue(self) -> str:
         """Return a new token."""
-        token = f"eyJ.{secrets.token_urlsafe(24)}.sandbox"
+        token = f"eyJ.{secrets.token_urlsafe(24)}.simulator"
         self._ends[token] = self._clock.monotonic() + self.token_seconds
         self.issued += 1
         return token
 
     def expire_all(self) -> None:
-        """End every token now."""
+        """Make every token expire now."""
         self._ends = dict.fromkeys(self._ends, self._clock.monotonic())
 
     def state(self, authorization: str | None) -> TokenState:
-        """Return what an `Authorization` header is worth."""
+        """Return the state of the token in an `Authorization` header."""
         scheme, _, token = (authorization or "").partition(" ")
         if not token or scheme.lower() != "bearer":
             return TokenState.MISSING

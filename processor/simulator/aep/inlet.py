@@ -1,143 +1,207 @@
-"""The inlet's HTTP door: guard, size, faults, then the collection."""
+"""The streaming inlet without HTTP: request bodies in, responses out, accepted events recorded.
 
-import asyncio
-import secrets
-from collections.abc import Callable, Mapping
+Source: AEP Streaming Ingestion API (OpenAPI), "streaming multiple messages in a single request" and
+the streaming ingestion limits.
+"""
 
-from aiohttp import web
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
 
 from processor.domain.clock import Clock
-from processor.simulator.aep.account import Organisation
-from processor.simulator.aep.answers import SimulatedResponse, item, problem, unauthorized
-from processor.simulator.aep.collection import Collection, Spoil
-from processor.simulator.aep.connection import deliver, retry_after
-from processor.simulator.aep.faults import Endpoint, FaultAction, FaultScript, ScriptedFault
-from processor.simulator.aep.ims import Ims, TokenState
-from processor.simulator.aep.ledger import AcceptedEvents
-
-_SCRIPTED = {FaultAction.STATUS, FaultAction.ANSWER, FaultAction.RESET, FaultAction.HANG}
-_Take = Callable[[str, bytes, str, Spoil | None], SimulatedResponse]
-
-
-class InletGuard:
-    """Who may enter an inlet; an expired token is answered with `expired_status`, 401 or 403."""
-
-    def __init__(self, account: Organisation, ims: Ims, expired_status: int = 401) -> None:
-        self._account = account
-        self._ims = ims
-        self._expired_status = expired_status
-
-    def refusal(self, inlet_id: str, headers: Mapping[str, str]) -> SimulatedResponse | None:
-        """Return the answer to a request that may not enter, None where it may."""
-        inlet = self._account.inlet(inlet_id)
-        if inlet is None:
-            return problem(404, "Not Found", f"inletId: [{inlet_id}] was not found")
-        if inlet.authentication_required:
-            state = self._ims.state(headers.get("Authorization"))
-            if state is TokenState.MISSING:
-                return unauthorized(401, "Ims service token is empty")
-            if state is not TokenState.VALID:
-                return unauthorized(self._expired_status, f"Ims service token is {state}")
-        return self._wrong_header(headers)
-
-    def expire_tokens(self) -> None:
-        """End every token now."""
-        self._ims.expire_all()
-
-    def _wrong_header(self, headers: Mapping[str, str]) -> SimulatedResponse | None:
-        if headers.get("x-sandbox-name") != self._account.sandbox_name:
-            return problem(400, "Bad Request", "Header x-sandbox-name is missing or unknown")
-        if headers.get("Content-Type", "").partition(";")[0] != "application/json":
-            return problem(415, "Unsupported Media Type", "Content-Type must be application/json")
-        return None
+from processor.simulator.aep.accepted_events import AcceptedEvents
+from processor.simulator.aep.data_lake import DataLake, Row
+from processor.simulator.aep.envelope import (
+    UNREADABLE,
+    Message,
+    MessageVerdict,
+    check_message,
+    has_entity,
+    read_batch,
+    read_message,
+)
+from processor.simulator.aep.organisation import Organisation
+from processor.simulator.aep.responses import (
+    SimulatedResponse,
+    batch_response,
+    inlet_error,
+    refused_item,
+    single_response,
+)
 
 
-class InletEndpoint:
-    """`POST /collection/{inlet}` and `POST /collection/batch/{inlet}`."""
+class RateLimits(msgspec.Struct, frozen=True):
+    """The documented limits; 0 switches a rate off."""
+
+    request_bytes: int = 1_048_576
+    requests_per_second: float = 1_000
+    messages_per_second: float = 10_000
+    sync_validations_per_minute: float = 60
+    sync_validation_supported: bool = True
+    """False answers 501, as outside the VA7 region."""
+
+
+class RateMeter:
+    """A token bucket that holds one period's worth."""
+
+    __slots__ = ("_clock", "_left", "_most", "_rate", "_read_at")
+
+    def __init__(self, most: float, per_seconds: float, clock: Clock) -> None:
+        self._clock = clock
+        self._most = self._left = most
+        self._rate = most / per_seconds
+        self._read_at = clock.monotonic()
+
+    def take(self, count: float) -> bool:
+        """Return whether the bucket has enough, and if so take `count` from it.
+
+        A `count` larger than the bucket is granted when the bucket is full; it then gets negative.
+        """
+        if not self._most:
+            return True
+        now = self._clock.monotonic()
+        self._left = min(self._most, self._left + (now - self._read_at) * self._rate)
+        self._read_at = now
+        if self._left < min(count, self._most):
+            return False
+        self._left -= count
+        return True
+
+
+ItemFaults = Callable[[int], Mapping[int, bytes]]
+"""Takes the size of a batch, returns by index the item responses that a fault sets."""
+_INVALID = "Invalid XDM Message Format"
+_CACHED_VERDICTS = 4_096
+
+
+class SimulatedInlets:
+    """The inlets of an organisation; `item_shape` is the shape of refused items in a 207."""
 
     def __init__(
-        self, collection: Collection, guard: InletGuard, faults: FaultScript, ledger: AcceptedEvents
+        self,
+        organisation: Organisation,
+        accepted_events: AcceptedEvents,
+        data_lake: DataLake,
+        limits: RateLimits,
+        clock: Clock,
     ) -> None:
-        self.collection = collection
-        self._guard = guard
-        self._faults = faults
-        self._ledger = ledger
+        self.item_shape: Literal["status", "statusCode"] = "status"
+        self._organisation = organisation
+        self._accepted_events = accepted_events
+        self._data_lake = data_lake
+        self._limits = limits
+        self.clock = clock
+        self._meters: dict[tuple[str, str], RateMeter] = {}
+        self._verdicts: dict[tuple[str, bytes, bytes], MessageVerdict] = {}
 
-    async def batch(self, request: web.Request) -> web.StreamResponse:
-        """Take many messages."""
-        return await self._answer(request, self.collection.batch)
+    def forget_verdicts(self) -> None:
+        """Forget cached verdicts; call it when something was registered."""
+        self._verdicts.clear()
 
-    async def single(self, request: web.Request) -> web.StreamResponse:
-        """Take one message."""
-        query = request.query
-        sync = "true" in (query.get("syncValidation"), query.get("synchronousValidation"))
-
-        def take(inlet_id: str, body: bytes, request_id: str, _: Spoil | None) -> SimulatedResponse:
-            return self.collection.single(inlet_id, body, request_id, sync=sync)
-
-        return await self._answer(request, take)
-
-    async def _answer(self, request: web.Request, take: _Take) -> web.StreamResponse:
-        inlet_id = request.match_info["inlet"]
-        request_id = secrets.token_hex(8)
-        plan = self._faults.plan(Endpoint.INLET, inlet_id)
-        if plan.delay:
-            await asyncio.sleep(plan.delay)
-        if plan.fault and plan.fault.act is FaultAction.EXPIRE:
-            self._guard.expire_tokens()
-        answer = await self._decide(request, take, request_id, plan.fault)
-        try:
-            sent, whole = await deliver(request, answer, plan.fault)
-        except (ConnectionError, asyncio.CancelledError):
-            self._ledger.cut(request_id)
-            raise
-        if not whole:
-            self._ledger.cut(request_id)
-        self._ledger.requests[inlet_id, str(answer.status) if whole else "cut"] += 1
-        return sent
-
-    async def _decide(
-        self, request: web.Request, take: _Take, request_id: str, fault: ScriptedFault | None
+    def batch(
+        self, inlet_id: str, body: bytes, request_id: str, item_faults: ItemFaults | None
     ) -> SimulatedResponse:
-        inlet_id = request.match_info["inlet"]
+        """Accept a batch; the response is 207 even if messages are refused."""
         try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return problem(413, "Payload Too Large", "The payload is larger than 1 MB")
-        if fault and fault.act in _SCRIPTED and not fault.accept:
-            return scripted(fault, self.collection.clock)
-        answer = (
-            self._guard.refusal(inlet_id, request.headers)
-            or self.collection.too_fast(inlet_id)
-            or take(inlet_id, body, request_id, self._spoil(fault, request_id))
-        )
-        if fault and fault.act in _SCRIPTED:
-            self._ledger.cut(request_id)
-            return scripted(fault, self.collection.clock)
-        return answer
+            messages = read_batch(body)
+        except UNREADABLE:
+            return self._unreadable(inlet_id)
+        if not self._count("messages", inlet_id, len(messages)):
+            return _too_many()
+        items = dict(item_faults(len(messages))) if item_faults else {}
+        verdicts = [self._judge(message, inlet_id) for message in messages]
+        for index, verdict in enumerate(verdicts):
+            if verdict.refusal and index not in items:
+                self._accepted_events.refusals[verdict.refusal] += 1
+                items[index] = self._item(verdict, request_id, index)
+        self._accept(messages, verdicts, items, request_id)
+        return batch_response(inlet_id, request_id, self.clock.now_ms(), items, len(messages))
 
-    def _spoil(self, fault: ScriptedFault | None, request_id: str) -> Spoil | None:
-        if fault is None or fault.act is not FaultAction.ITEMS:
-            return None
+    def single(
+        self, inlet_id: str, body: bytes, request_id: str, *, sync: bool
+    ) -> SimulatedResponse:
+        """Accept one message; with `sync` it is validated first, and refused if it fails."""
+        try:
+            message = read_message(body)
+        except UNREADABLE:
+            return self._unreadable(inlet_id)
+        if sync and (refusal := self._sync_refusal(inlet_id)):
+            return refusal
+        if not self._count("messages", inlet_id, 1):
+            return _too_many()
+        verdict = self._judge(message, inlet_id)
+        if verdict.refusal:
+            self._accepted_events.refusals[verdict.refusal] += 1
+            return inlet_error(400, _INVALID, verdict.refusal)
+        report = self._data_lake.check(verdict.dataset_id, message.body.entity) if sync else []
+        if report:
+            named = f"inletId: [{inlet_id}] imsOrgId: [{self._organisation.org_id}]"
+            return inlet_error(400, _INVALID, f"{named} Message is invalid", report)
+        self._accept([message], [verdict], {}, request_id)
+        passed = {"status": "pass"} if sync else None
+        return single_response(inlet_id, request_id, self.clock.now_ms(), passed)
 
-        def refusals(count: int) -> Mapping[int, bytes]:
-            chosen = self._faults.refused(fault.share, count)
-            shape, status, words = fault.item_shape, fault.item_status, fault.item_message
-            return {index: item(shape, status, words, f"{request_id}-{index}") for index in chosen}
+    def count_request(self, inlet_id: str) -> SimulatedResponse | None:
+        """Count a request; return a 429 if the rate of the inlet is exceeded."""
+        return None if self._count("requests", inlet_id, 1) else _too_many()
 
-        return refusals
+    def _judge(self, message: Message, inlet_id: str) -> MessageVerdict:
+        if not has_entity(message):
+            return check_message(message, self._organisation, inlet_id)
+        key = (inlet_id, bytes(message.header), bytes(message.body.meta))
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            if len(self._verdicts) >= _CACHED_VERDICTS:
+                self._verdicts.clear()
+            verdict = self._verdicts[key] = check_message(message, self._organisation, inlet_id)
+        return verdict
+
+    def _item(self, verdict: MessageVerdict, request_id: str, index: int) -> bytes:
+        return refused_item(self.item_shape, 400, verdict.refusal, f"{request_id}-{index}")
+
+    def _accept(
+        self,
+        messages: Sequence[Message],
+        verdicts: Sequence[MessageVerdict],
+        items: Mapping[int, bytes],
+        request_id: str,
+    ) -> None:
+        rows: defaultdict[str, list[Row]] = defaultdict(list)
+        for index, (message, verdict) in enumerate(zip(messages, verdicts, strict=True)):
+            if index not in items:
+                rows[verdict.dataset_id].append(Row(message, verdict.async_errors))
+        now = self.clock.now_ms()
+        for dataset_id, accepted in rows.items():
+            entities = [bytes(row.message.body.entity) for row in accepted]
+            self._accepted_events.add(dataset_id, entities, request_id, now)
+            self._data_lake.add(dataset_id, accepted)
+
+    def _sync_refusal(self, inlet_id: str) -> SimulatedResponse | None:
+        if not self._limits.sync_validation_supported:
+            return inlet_error(
+                501, "Not Implemented", "Synchronous validation is not supported here"
+            )
+        return None if self._count("sync", inlet_id, 1) else _too_many()
+
+    def _count(self, what: str, inlet_id: str, count: int) -> bool:
+        meter = self._meters.get((what, inlet_id))
+        if meter is None:
+            limits = self._limits
+            most, seconds = {
+                "requests": (limits.requests_per_second, 1.0),
+                "messages": (limits.messages_per_second, 1.0),
+                "sync": (limits.sync_validations_per_minute, 60.0),
+            }[what]
+            meter = self._meters[what, inlet_id] = RateMeter(most, seconds, self.clock)
+        return meter.take(count)
+
+    def _unreadable(self, inlet_id: str) -> SimulatedResponse:
+        named = f"inletId: [{inlet_id}] imsOrgId: [{self._organisation.org_id}]"
+        return inlet_error(400, _INVALID, f"{named} Message is not valid JSON")
 
 
-def scripted(fault: ScriptedFault, clock: Clock) -> SimulatedResponse:
-    """Return the answer a fault puts in place of the real one."""
-    headers = {}
-    if fault.retry_after is not None:
-        headers["Retry-After"] = retry_after(fault.retry_after, clock.now_ms())
-    if fault.act is FaultAction.ANSWER:
-        return SimulatedResponse(fault.status, fault.body.encode(), headers)
-    if fault.status in (401, 403):
-        return unauthorized(fault.status, "Ims service token is not allowed")
-    answer = problem(
-        fault.status, "Scripted fault", f"The simulator was told to say {fault.status}"
-    )
-    return SimulatedResponse(fault.status, answer.body, headers)
+def _too_many() -> SimulatedResponse:
+    response = inlet_error(429, "Too Many Requests", "Rate limit of the inlet exceeded")
+    return SimulatedResponse(429, response.body, {"Retry-After": "1"})

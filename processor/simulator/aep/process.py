@@ -1,4 +1,8 @@
-"""The simulator in a process of its own: it takes no time from the one that is tried out."""
+"""The simulator in a process of its own, so that it takes no CPU time from the process under test.
+
+Run as a module, it reads its settings as JSON from the first argument and writes its address to
+stdout. It ends when its standard input is closed, so it never outlives the process that started it.
+"""
 
 import http.client
 import os
@@ -11,23 +15,23 @@ from urllib.parse import urlsplit
 import msgspec
 
 from processor.domain.errors import UnavailableError
-from processor.simulator.aep.account import Dataset, Organisation, StreamingConnection
 from processor.simulator.aep.control import Registration
 from processor.simulator.aep.faults import ScriptedFault
-from processor.simulator.aep.simulator import SimulatorSettings
+from processor.simulator.aep.organisation import Dataset, Organisation, StreamingConnection
+from processor.simulator.aep.simulator import AepSimulator, SimulatorSettings
 
 _TIMEOUT_SECONDS = 60.0
 
 
 class AepProcess:
-    """Runs `AepSimulator` elsewhere; what it knows is asked over HTTP.
+    """Runs `AepSimulator` in another process and queries it over HTTP.
 
-    What is registered before `start` is registered at start. It dies with the process that made it.
+    Registrations before `start` are sent at start. The process ends with the one that started it.
     """
 
     def __init__(self, settings: SimulatorSettings | None = None) -> None:
         self.settings = settings or SimulatorSettings()
-        self.account = Organisation(permissive=self.settings.permissive)
+        self.organisation = Organisation(permissive=self.settings.permissive)
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._registrations: list[Registration] = []
@@ -44,13 +48,13 @@ class AepProcess:
         self.close()
 
     def start(self) -> Self:
-        """Start the process; raises `UnavailableError` where it does not say its address."""
-        command = [sys.executable, "-m", "processor.simulator.aep"]
+        """Start the process; raises `UnavailableError` if it does not write its address."""
+        command = [sys.executable, "-m", "processor.simulator.aep.process"]
         self._process = subprocess.Popen(  # noqa: S603  our own module, our own settings
             [*command, msgspec.json.encode(self.settings).decode()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C is for whoever started it, who then ends it
+            start_new_session=True,  # Ctrl-C is for the process that started it, which then ends it
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         line = self._process.stdout.readline() if self._process.stdout else b""
@@ -59,7 +63,7 @@ class AepProcess:
             raise UnavailableError("AEP simulator", "its process ended at once")
         self.url = msgspec.json.decode(line)["url"]
         for registration in self._registrations:
-            self._ask("POST", "/_sandbox/register", registration)
+            self._request("POST", "/_simulator/register", registration)
         return self
 
     def close(self) -> None:
@@ -83,52 +87,67 @@ class AepProcess:
         )
         self._registrations.append(registration)
         if self.url:
-            self._ask("POST", "/_sandbox/register", registration)
+            self._request("POST", "/_simulator/register", registration)
 
     def inlet_url(self, inlet_id: str) -> str:
         """Return the address of an inlet, as a connection's `inletUrl` has it."""
         return f"{self.url}/collection/{inlet_id}"
 
     def add_faults(self, *faults: ScriptedFault) -> None:
-        """Put faults in force."""
-        self._ask("POST", "/_sandbox/faults", faults)
+        """Activate faults."""
+        self._request("POST", "/_simulator/faults", faults)
 
     def clear_faults(self) -> None:
         """End all faults."""
-        self._ask("DELETE", "/_sandbox/faults")
+        self._request("DELETE", "/_simulator/faults")
 
     def expire_tokens(self) -> None:
-        """End every token now."""
-        self._ask("POST", "/_sandbox/expire-tokens")
+        """Make every token expire now."""
+        self._request("POST", "/_simulator/expire-tokens")
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts of the ledger, as `GET /_sandbox/ledger` has them."""
-        counts: dict[str, Any] = self._ask("GET", "/_sandbox/ledger")
+        """Return the counts of `GET /_simulator/accepted`."""
+        counts: dict[str, Any] = self._request("GET", "/_simulator/accepted")
         return counts
 
     def events(self, dataset_id: str | None = None, last: int = 20) -> list[dict[str, Any]]:
         """Return the last accepted events, decoded, oldest first."""
-        chosen = f"&dataset={dataset_id}" if dataset_id else ""
-        events: list[dict[str, Any]] = self._ask("GET", f"/_sandbox/events?last={last}{chosen}")
+        query = f"&dataset={dataset_id}" if dataset_id else ""
+        events: list[dict[str, Any]] = self._request(
+            "GET", f"/_simulator/events?last={last}{query}"
+        )
         return events
 
     def failed_rows(self, dataset_id: str | None = None) -> list[dict[str, Any]]:
         """Return the accepted messages that failed validation, with `_errors`, oldest first."""
-        chosen = f"?dataset={dataset_id}" if dataset_id else ""
-        rows: list[dict[str, Any]] = self._ask("GET", f"/_sandbox/failed{chosen}")
+        query = f"?dataset={dataset_id}" if dataset_id else ""
+        rows: list[dict[str, Any]] = self._request("GET", f"/_simulator/failed{query}")
         return rows
 
-    def _ask(self, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401  JSON
+    def _request(self, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401  JSON
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=_TIMEOUT_SECONDS)
         try:
             body = None if content is None else msgspec.json.encode(content)
             connection.request(method, path, body)
-            answer = connection.getresponse()
-            text = answer.read()
+            response = connection.getresponse()
+            text = response.read()
         except OSError as error:
             raise UnavailableError("AEP simulator", str(error)) from error
         finally:
             connection.close()
-        if answer.status >= http.client.BAD_REQUEST:
+        if response.status >= http.client.BAD_REQUEST:
             raise UnavailableError("AEP simulator", f"{path}: {text.decode()}")
         return msgspec.json.decode(text)
+
+
+def _main() -> None:
+    text = sys.argv[1] if len(sys.argv) > 1 else "{}"
+    settings = msgspec.json.decode(text, type=SimulatorSettings)
+    with AepSimulator(settings=settings) as simulator:
+        sys.stdout.write(msgspec.json.encode({"url": simulator.url}).decode() + "\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,4 +1,4 @@
-"""The whole simulator: assembled, and served from a thread of its own on loopback."""
+"""The AEP simulator, assembled and served from a thread of its own on loopback."""
 
 import asyncio
 import threading
@@ -11,77 +11,77 @@ from aiohttp import web
 
 from processor.domain.clock import Clock, SystemClock
 from processor.domain.errors import UnavailableError
-from processor.simulator.aep.account import Dataset, Organisation, StreamingConnection
-from processor.simulator.aep.collection import Collection
+from processor.simulator.aep.accepted_events import AcceptedEvents, Retention
 from processor.simulator.aep.control import (
     Registration,
+    accepted_routes,
     fault_routes,
-    ledger_routes,
     page_route,
     register_route,
     summary,
 )
+from processor.simulator.aep.data_lake import DataLake
 from processor.simulator.aep.faults import FaultScript, ScriptedFault
-from processor.simulator.aep.gateway import Gateway
 from processor.simulator.aep.ims import Ims
-from processor.simulator.aep.inlet import InletEndpoint, InletGuard
-from processor.simulator.aep.lake import Lake
-from processor.simulator.aep.ledger import AcceptedEvents, AcceptStatus
-from processor.simulator.aep.limits import RateLimits
-from processor.simulator.aep.platform import Platform
+from processor.simulator.aep.inlet import RateLimits, SimulatedInlets
+from processor.simulator.aep.inlet_endpoint import InletEndpoint, InletGuard
+from processor.simulator.aep.organisation import Dataset, Organisation, StreamingConnection
+from processor.simulator.aep.platform_api import PlatformApi, PlatformEndpoint
 
 _START_SECONDS = 10.0
 _IDLE_SECONDS = 0.05
 
 
 class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How the simulator behaves where nothing is scripted."""
+    """How the simulator behaves without scripted faults."""
 
     host: str = "127.0.0.1"
     port: int = 0
     """0 picks a free port."""
     permissive: bool = False
-    """Take messages for inlets, flows and datasets that nobody registered."""
+    """Accept messages for unregistered inlets, flows and datasets."""
     token_seconds: float = 86_399
     expired_status: int = 401
-    """Answer to an expired or unknown token: 401 as documented, 403 as the specification lists."""
+    """Status for an expired or unknown token: 401 as documented, or 403 as in the OpenAPI."""
     limits: RateLimits = RateLimits()
     validate_every: int = 1
-    """Validate every so many rows against the dataset's schema; 0 = none, 1 = all."""
-    keep: AcceptStatus = AcceptStatus.EVENTS
+    """Validate every n-th row against the dataset's schema; 0 = none, 1 = all."""
+    retention: Retention = Retention.EVENTS
     file: str | None = None
     """Append every accepted event to this file, one JSON object a line."""
 
 
 class AepSimulator:
-    """IMS, streaming inlet, catalog, flow service and schema registry of one pretended account.
+    """IMS, streaming inlet, catalog, flow service and schema registry of one organisation.
 
-    Use it as a context manager, or `start` and `close` it. `ledger` says what was accepted, `lake`
-    what failed validation, `faults` makes trouble. All of them may be used from any thread.
+    Use it as a context manager, or `start` and `close` it. `accepted_events` has what was accepted,
+    `data_lake` what failed validation, `faults` the fault script. All of them are thread-safe.
     """
 
     def __init__(
         self,
-        account: Organisation | None = None,
+        organisation: Organisation | None = None,
         settings: SimulatorSettings | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.settings = settings or SimulatorSettings()
-        self.account = account or Organisation(permissive=self.settings.permissive)
+        self.organisation = organisation or Organisation(permissive=self.settings.permissive)
         clock = clock or SystemClock()
         file = self.settings.file
-        self.ledger = AcceptedEvents(self.settings.keep, Path(file) if file else None)
-        self.lake = Lake(clock, self.settings.validate_every)
+        self.accepted_events = AcceptedEvents(self.settings.retention, Path(file) if file else None)
+        self.data_lake = DataLake(clock, self.settings.validate_every)
         self.faults = FaultScript(clock)
-        self.ims = Ims(self.account.credentials, clock, self.settings.token_seconds)
+        self.ims = Ims(self.organisation.credentials, clock, self.settings.token_seconds)
         self.url = ""
         limits = self.settings.limits
-        self._collection = Collection(self.account, self.ledger, self.lake, limits, clock)
+        self._inlets = SimulatedInlets(
+            self.organisation, self.accepted_events, self.data_lake, limits, clock
+        )
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
-        self._problem: OSError | None = None
+        self._error: OSError | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -104,7 +104,7 @@ class AepSimulator:
     ) -> None:
         """Create, or replace, an inlet, a dataset and the flow between them.
 
-        Raises `ValueError` where the dataset's schema is not a JSON Schema.
+        Raises `ValueError` if the dataset's schema is not a JSON Schema.
         """
         inlet = StreamingConnection(inlet_id, authentication_required)
         self._register(Registration(inlet, flow_id, dataset))
@@ -114,7 +114,7 @@ class AepSimulator:
         return f"{self.url}/collection/{inlet_id}"
 
     def add_faults(self, *faults: ScriptedFault) -> None:
-        """Put faults in force."""
+        """Activate faults."""
         self.faults.add(*faults)
 
     def clear_faults(self) -> None:
@@ -122,25 +122,25 @@ class AepSimulator:
         self.faults.clear()
 
     def expire_tokens(self) -> None:
-        """End every token now."""
+        """Make every token expire now."""
         self.ims.expire_all()
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts of the ledger, as `GET /_sandbox/ledger` has them."""
-        return summary(self.ledger, self.lake)
+        """Return the counts of `GET /_simulator/accepted`."""
+        return summary(self.accepted_events, self.data_lake)
 
     def events(self, dataset_id: str | None = None, last: int = 20) -> list[dict[str, Any]]:
         """Return the last accepted events, decoded, oldest first."""
-        return [accepted.event() for accepted in self.ledger.events(dataset_id, last)]
+        return [accepted.event() for accepted in self.accepted_events.events(dataset_id, last)]
 
     def failed_rows(self, dataset_id: str | None = None) -> list[dict[str, Any]]:
         """Return the accepted messages that failed validation, with `_errors`, oldest first."""
-        return self.lake.failed_rows(dataset_id)
+        return self.data_lake.failed_rows(dataset_id)
 
     def start(self) -> Self:
         """Serve from a thread; returns when the address is known.
 
-        Raises `UnavailableError` where the port is taken.
+        Raises `UnavailableError` if the port is in use.
         """
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), name="aep-simulator")
@@ -148,48 +148,48 @@ class AepSimulator:
         self._thread.start()
         ready.wait(_START_SECONDS)
         if not self.url:
-            detail = str(self._problem or f"not ready after {_START_SECONDS:.0f} s")
+            detail = str(self._error or f"not ready after {_START_SECONDS:.0f} s")
             raise UnavailableError("AEP simulator", detail)
         return self
 
     def close(self) -> None:
-        """Stop serving; calling it twice is fine."""
+        """Stop serving; may be called twice."""
         if self._thread is None or self._loop is None or self._stop is None:
             return
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(_START_SECONDS)
         self._thread = None
-        self.ledger.close()
+        self.accepted_events.close()
 
     def application(self) -> web.Application:
         """Return the aiohttp application, for a loop of the caller's own."""
-        guard = InletGuard(self.account, self.ims, self.settings.expired_status)
-        inlet = InletEndpoint(self._collection, guard, self.faults, self.ledger)
-        gateway = Gateway(self.account, self.ims, self.faults, self._clock)
+        guard = InletGuard(self.organisation, self.ims, self.settings.expired_status)
+        inlet = InletEndpoint(self._inlets, guard, self.faults, self.accepted_events)
+        platform = PlatformEndpoint(self.organisation, self.ims, self.faults, self._clock)
         app = web.Application(client_max_size=self.settings.limits.request_bytes)
         app.add_routes(
             [
                 web.post("/collection/batch/{inlet}", inlet.batch),
                 web.post("/collection/{inlet}", inlet.single),
-                *gateway.routes(Platform(self.account, self.lake, self._clock)),
+                *platform.routes(PlatformApi(self.organisation, self.data_lake, self._clock)),
                 *fault_routes(self.faults, self.ims),
-                *ledger_routes(self.ledger, self.lake),
+                *accepted_routes(self.accepted_events, self.data_lake),
                 register_route(self._register),
-                page_route(self.account, self.ledger, self.lake, self.faults),
+                page_route(self.organisation, self.accepted_events, self.data_lake, self.faults),
             ]
         )
         return app
 
     def _register(self, registration: Registration) -> None:
-        self.lake.learn(registration.dataset)
-        self.account.register(registration.inlet, registration.flow_id, registration.dataset)
-        self._collection.forget_verdicts()
+        self.data_lake.register(registration.dataset)
+        self.organisation.register(registration.inlet, registration.flow_id, registration.dataset)
+        self._inlets.forget_verdicts()
 
     def _run(self, ready: threading.Event) -> None:
         try:
             asyncio.run(self._serve(ready))
         except OSError as error:
-            self._problem = error
+            self._error = error
         finally:
             ready.set()
 
@@ -212,5 +212,5 @@ class AepSimulator:
 
     async def _validate_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            waiting = self.lake.work()
-            await asyncio.sleep(0 if waiting else _IDLE_SECONDS)
+            queued = self.data_lake.validate_queued()
+            await asyncio.sleep(0 if queued else _IDLE_SECONDS)

@@ -1,4 +1,4 @@
-"""A believable scoring history: customers, what they did, and how Customer AI scored them for it.
+"""A realistic scoring history: customers, their experience events, and their Customer AI scores.
 
-Pure and seeded: the same figures give the same bytes.
+Pure and seeded: the same settings give the same bytes.
 """

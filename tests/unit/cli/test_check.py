@@ -1,14 +1,12 @@
-"""`check` without a network: what it says of settings, and how it says it."""
+"""`check` without a network: its results for settings, and its output."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from processor.cli.check import check_settings, offline_results
+from processor.cli.check import check, offline_results
 from processor.domain.check_result import CheckResult, CheckStatus
 from tests.support.paths import ROOT
 from tests.support.settings import MINIMAL, settings_with
@@ -21,12 +19,12 @@ def failures(changes: dict[str, Any]) -> list[CheckResult]:
     return [f for f in offline_results(settings_with(changes)) if f.mark is CheckStatus.FAIL]
 
 
-def test_good_settings_have_nothing_to_find() -> None:
+def test_good_settings_pass_every_check() -> None:
     assert {result.mark for result in offline_results(settings_with())} == {CheckStatus.OK}
 
 
 @pytest.mark.parametrize(
-    ("changes", "name", "said"),
+    ("changes", "name", "sentence"),
     [
         ({"routes/0/inlet_url": "http://dcs.adobedc.net/collection/1"}, "addresses", "https"),
         ({"routes/0/inlet_url": "https://example.org/collection/1"}, "addresses", "allow_hosts"),
@@ -45,20 +43,20 @@ def test_good_settings_have_nothing_to_find() -> None:
         (
             {"routes/0/models": ["likelihood*"], "routes/1": OTHER},
             "routes",
-            "The route upgrade takes `Likelihood to churn` before churn is asked.",
+            "`Likelihood to churn` of the route churn goes to the route upgrade.",
         ),
     ],
 )
-def test_what_is_wrong_is_found_without_a_network(
-    changes: dict[str, Any], name: str, said: str
+def test_problems_are_found_without_a_network(
+    changes: dict[str, Any], name: str, sentence: str
 ) -> None:
     found = failures(changes)
 
     assert [result.name for result in found] == [name]
-    assert said in found[0].sentence
+    assert sentence in found[0].sentence
 
 
-def test_doubtful_settings_are_remarked_on_and_pass() -> None:
+def test_doubtful_settings_are_warned_about_and_pass() -> None:
     found = list(offline_results(settings_with({"stop/drain_seconds": 90})))
 
     assert [f.sentence for f in found if f.mark is CheckStatus.WARN] == [
@@ -66,28 +64,26 @@ def test_doubtful_settings_are_remarked_on_and_pass() -> None:
     ]
 
 
-def run(config: Path, *, as_json: bool) -> tuple[int, str]:
-    stream = io.StringIO()
-    console = Console(file=stream, width=100)
-    return check_settings(config, online=False, as_json=as_json, console=console), stream.getvalue()
-
-
-def test_settings_that_cannot_be_used_exit_with_two(tmp_path: Path) -> None:
+def test_invalid_settings_exit_with_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text("kafka: {grup_id: x}\n", encoding="utf-8")
 
-    code, text = run(config, as_json=True)
+    code = check(config, as_json=True)
+    text = capsys.readouterr().out
 
     assert code == 2
     assert {row["mark"] for row in json.loads(text)} == {"fail"}
     assert "did you mean kafka.group_id?" in text
 
 
-def test_problems_exit_with_one_and_say_what_to_do(tmp_path: Path) -> None:
+def test_problems_exit_with_one_and_name_the_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text((ROOT / "deploy/config/minimal.yaml").read_text(encoding="utf-8"), "utf-8")
 
-    code, text = run(config, as_json=False)
+    code = check(config)
+    text = capsys.readouterr().out
 
     assert code == 1
     assert "FAIL" in text

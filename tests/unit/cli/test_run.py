@@ -1,4 +1,4 @@
-"""How the processor begins and ends: signals at any time, a port that is taken."""
+"""How the processor starts and stops: signals at any time, a port in use."""
 
 import os
 import signal
@@ -10,7 +10,8 @@ import pytest
 
 from processor.app import Processor, Telemetry
 from processor.cli import run
-from processor.cli.run import Ending, run_processor, signalled
+from processor.cli.run import run_processor
+from processor.cli.signals import StopSignal, stop_signal
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.settings import Settings
 from processor.telemetry.health import Health
@@ -21,7 +22,7 @@ from tests.support.settings import settings_with
 
 
 class EndedError(BaseException):
-    """Stands for the end of the process; its argument is the exit code."""
+    """Raised instead of the end of the process; its argument is the exit code."""
 
 
 def ends(code: int) -> NoReturn:
@@ -29,60 +30,60 @@ def ends(code: int) -> NoReturn:
 
 
 @pytest.fixture
-def asked() -> list[str]:
+def calls() -> list[str]:
     return []
 
 
-def test_a_signal_before_there_is_anybody_to_tell_is_told_as_soon_as_there_is(
-    asked: list[str],
+def test_a_signal_before_the_function_is_set_calls_it_when_it_is_set(
+    calls: list[str],
 ) -> None:
-    ending = Ending()
-    ending.ask(signal.SIGTERM, None)
-    assert ending.asked
+    stop = StopSignal()
+    stop.handle(signal.SIGTERM, None)
+    assert stop.requested
 
-    ending.tell(lambda: asked.append("stop"))
+    stop.on_request(lambda: calls.append("stop"))
 
-    assert asked == ["stop"]
+    assert calls == ["stop"]
 
 
-def test_nobody_is_told_before_a_signal_and_then_once(asked: list[str]) -> None:
-    ending = Ending()
-    ending.tell(lambda: asked.append("stop"))
-    assert (ending.asked, asked) == (False, [])
+def test_the_function_is_called_once_after_a_signal(calls: list[str]) -> None:
+    stop = StopSignal()
+    stop.on_request(lambda: calls.append("stop"))
+    assert (stop.requested, calls) == (False, [])
 
-    ending.ask(signal.SIGINT, None)
+    stop.handle(signal.SIGINT, None)
 
-    assert (ending.asked, asked) == (True, ["stop"])
+    assert (stop.requested, calls) == (True, ["stop"])
 
 
 def test_a_second_signal_ends_the_process_at_once(
-    asked: list[str], monkeypatch: pytest.MonkeyPatch
+    calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "_exit", ends)
-    ending = Ending()
-    ending.tell(lambda: asked.append("stop"))
-    ending.ask(signal.SIGTERM, None)
+    stop = StopSignal()
+    stop.on_request(lambda: calls.append("stop"))
+    stop.handle(signal.SIGTERM, None)
 
     with pytest.raises(EndedError, match="130"):
-        ending.ask(signal.SIGINT, None)
+        stop.handle(signal.SIGINT, None)
 
-    assert asked == ["stop"]
+    assert calls == ["stop"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_both_signals_are_heard_and_handlers_put_back(number: signal.Signals) -> None:
+def test_both_signals_are_handled_and_handlers_restored(number: signal.Signals) -> None:
     before = signal.getsignal(number)
 
-    with signalled() as ending:
+    with stop_signal() as stop:
         os.kill(os.getpid(), number)
-        assert ending.asked
+        assert stop.requested
 
     assert signal.getsignal(number) is before
 
 
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TelemetryServer]]:
-    """Close what a process would leave open to its own end."""
+    """Close what the process would leave open until its end."""
     opened: list[TelemetryServer] = []
 
     def noted(host: str, port: int, metrics: Metrics, health: Health) -> TelemetryServer:
@@ -96,13 +97,13 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TelemetryServer]]:
 
 
 @pytest.mark.usefixtures("servers")
-def test_a_signal_while_the_world_does_not_answer_ends_the_waiting(
-    asked: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_signal_while_kafka_is_unavailable_ends_the_start(
+    calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unavailable(settings: Settings, telemetry: Telemetry) -> Processor:
         del settings, telemetry
-        asked.append("try")
-        if len(asked) == 3:
+        calls.append("try")
+        if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         raise UnavailableError("Kafka", "no broker answers")
 
@@ -113,11 +114,11 @@ def test_a_signal_while_the_world_does_not_answer_ends_the_waiting(
     with pytest.raises(EndedError, match="0"):
         run_processor(settings_with({"telemetry/port": 0, "telemetry/host": "127.0.0.1"}))
 
-    assert asked == ["try"] * 3
+    assert calls == ["try"] * 3
 
 
 @pytest.mark.usefixtures("servers")
-def test_a_port_that_is_taken_is_said_in_one_sentence() -> None:
+def test_a_port_in_use_is_reported_in_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = settings_with({"telemetry/port": port, "telemetry/host": "127.0.0.1"})

@@ -1,4 +1,4 @@
-"""The files under deploy/config/, and the settings as people and editors see them."""
+"""The files under deploy/config/, the reference and the JSON Schema of the settings."""
 
 import json
 from collections.abc import Iterator
@@ -10,10 +10,9 @@ import yaml
 
 from processor.settings import Settings
 from processor.settings.describe import describe, editor_schema
-from processor.settings.kafka_client import hides, reveal
-from processor.settings.keys import bare, names, step
+from processor.settings.kafka_client import is_secret, reveal
 from processor.settings.load import load_settings
-from processor.settings.section import Section
+from processor.settings.section import Section, key_names, plain_type, type_below
 from tests.support.paths import ROOT
 from tests.support.settings import settings_with
 
@@ -22,23 +21,23 @@ FILES = sorted(CONFIG.glob("*.yaml"))
 
 
 def keys(shape: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name in names(shape):
-        below = step(shape, name)
+    for name in key_names(shape):
+        below = type_below(shape, name)
         yield (*path, name)
         yield from keys(below, (*path, name))
-        yield from keys(step(below, 0), (*path, name))
+        yield from keys(type_below(below, 0), (*path, name))
 
 
-def pages(shape: object) -> Iterator[type[Section]]:
-    if names(shape):
-        yield bare(shape)
-    for name in names(shape):
-        yield from pages(step(shape, name))
-        yield from pages(step(step(shape, name), 0))
+def sections(shape: object) -> Iterator[type[Section]]:
+    if key_names(shape):
+        yield plain_type(shape)
+    for name in key_names(shape):
+        yield from sections(type_below(shape, name))
+        yield from sections(type_below(type_below(shape, name), 0))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_every_settings_file_loads_and_suits_an_editor(path: Path) -> None:
+def test_every_settings_file_loads_and_matches_the_json_schema(path: Path) -> None:
     load_settings(path, {})
     schema = json.loads(editor_schema())
 
@@ -46,12 +45,12 @@ def test_every_settings_file_loads_and_suits_an_editor(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=")
 
 
-def test_the_reference_names_every_key_once() -> None:
+def test_the_reference_contains_every_key_once() -> None:
     tree = yaml.safe_load((CONFIG / "reference.yaml").read_text(encoding="utf-8"))
 
     def named(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-        page = value[0] if isinstance(value, list) else value
-        for key, inner in page.items() if isinstance(page, dict) else ():
+        section = value[0] if isinstance(value, list) else value
+        for key, inner in section.items() if isinstance(section, dict) else ():
             yield (*path, key)
             yield from named(inner, (*path, key))
 
@@ -60,26 +59,26 @@ def test_the_reference_names_every_key_once() -> None:
     assert found == list(keys(Settings))
 
 
-def test_every_key_says_what_it_means() -> None:
+def test_every_key_has_a_description() -> None:
     mute = [
-        f"{page.__name__}.{name}"
-        for page in pages(Settings)
-        for name, field in page.model_fields.items()
-        if not field.description and not names(step(page, name))
-        and not names(step(step(page, name), 0))
+        f"{section.__name__}.{name}"
+        for section in sections(Settings)
+        for name, field in section.model_fields.items()
+        if not field.description and not key_names(type_below(section, name))
+        and not key_names(type_below(type_below(section, name), 0))
     ]  # fmt: skip
 
     assert mute == []
 
 
-def test_the_reference_shows_the_defaults() -> None:
+def test_the_reference_contains_the_defaults() -> None:
     shown = load_settings(CONFIG / "reference.yaml", {}).model_dump()
     minimal = load_settings(CONFIG / "minimal.yaml", {}).model_dump()
 
     assert shown == minimal
 
 
-def test_an_editor_refuses_an_unknown_key() -> None:
+def test_the_json_schema_refuses_an_unknown_key() -> None:
     schema = json.loads(editor_schema())
     tree = yaml.safe_load((CONFIG / "minimal.yaml").read_text(encoding="utf-8"))
     tree["kafka"]["grup_id"] = "x"
@@ -87,7 +86,7 @@ def test_an_editor_refuses_an_unknown_key() -> None:
     assert not jsonschema_rs.is_valid(schema, tree)
 
 
-def test_secrets_are_masked_wherever_settings_are_shown() -> None:
+def test_secrets_are_masked_in_every_rendering_of_the_settings() -> None:
     canary = "canary-5b2e"
     settings = settings_with(
         {
@@ -129,5 +128,5 @@ def test_secrets_are_masked_wherever_settings_are_shown() -> None:
         ("security.protocol", False),
     ],
 )
-def test_librdkafka_secrets_are_known_by_name(name: str, secret: bool) -> None:  # noqa: FBT001
-    assert hides(name) is secret
+def test_librdkafka_secrets_are_recognised_by_name(name: str, secret: bool) -> None:  # noqa: FBT001
+    assert is_secret(name) is secret

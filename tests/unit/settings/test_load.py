@@ -1,4 +1,4 @@
-"""A file and the environment become the settings, or every reason why not."""
+"""A file and the environment result in settings, or in everything that is wrong with them."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ zzz: 1
 """
 
 
-def test_all_problems_are_told_at_once_with_their_lines() -> None:
+def test_all_problems_are_reported_at_once_with_their_lines() -> None:
     with pytest.raises(SettingsError) as raised:
         parse_settings(BAD, {"CAI__TELEMETRY__PORT": "x"})
 
@@ -36,7 +36,7 @@ def test_all_problems_are_told_at_once_with_their_lines() -> None:
         "kafka.poll_records (line 4) must be a whole number.",
         "kafka.client.ssl.ca.location (line 7) must be text; put it in quotes.",
         "kafka.group_idd (line 3) is not a setting; did you mean kafka.group_id?",
-        "event.tenant (line 8) does not look right: it must match `^_?[A-Za-z0-9]+$`.",
+        "event.tenant (line 8) is not valid: it must match `^_?[A-Za-z0-9]+$`.",
         "event.bucket_bounds[1] (line 8) is required.",
         "aep.org_id (line 9) must be text; put it in quotes.",
         "routes (line 10) must not be empty.",
@@ -46,28 +46,28 @@ def test_all_problems_are_told_at_once_with_their_lines() -> None:
     ]
 
 
-def test_contradictions_show_behind_an_unknown_key() -> None:
-    said = problems_of({"kafka/grup_id": "x", "event/bucket_bounds": [75, 25]})
+def test_contradictions_are_reported_beside_an_unknown_key() -> None:
+    messages = problems_of({"kafka/grup_id": "x", "event/bucket_bounds": [75, 25]})
 
-    assert any("did you mean kafka.group_id?" in line for line in said)
-    assert any("event.bucket_bounds must rise" in line for line in said)
+    assert any("did you mean kafka.group_id?" in line for line in messages)
+    assert any("event.bucket_bounds must be ascending" in line for line in messages)
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "messages"),
     [
         (float("nan"), "must be a number"),
         ({"a": 1}, "must be a number"),
-        ("1e999", "must be a number that ends"),
+        ("1e999", "must be a finite number"),
     ],
 )
-def test_a_number_is_a_number(value: object, said: str) -> None:
-    assert said in problems_of({"aep/retry/max_seconds": value})[0]
+def test_a_number_must_be_a_finite_number(value: object, messages: str) -> None:
+    assert messages in problems_of({"aep/retry/max_seconds": value})[0]
 
 
-def test_wrong_values_are_never_repeated() -> None:
+def test_messages_never_contain_the_wrong_value() -> None:
     canary = "canary-8d1f"
-    said = problems_of(
+    messages = problems_of(
         {
             "kafka/client": {"sasl.password": [canary]},
             "aep/auth/client_secret": {"x": canary},
@@ -79,11 +79,11 @@ def test_wrong_values_are_never_repeated() -> None:
         {"CAI__AEP__AUTH__CLIENT_ID": canary, "CAI__JOIN__ENABLED": canary},
     )
 
-    assert len(said) == 7
-    assert canary not in "".join(said)
+    assert len(messages) == 7
+    assert canary not in "".join(messages)
 
 
-def test_variables_lie_over_the_file() -> None:
+def test_variables_override_the_file() -> None:
     env = {
         "CAI__KAFKA__BOOTSTRAP_SERVERS": "b:9092",
         "CAI__KAFKA__SCORES__TOPICS": "[a, b]",
@@ -107,11 +107,11 @@ def test_variables_lie_over_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "messages"),
     [
         ("CAI__KAFKA__GRUP_ID", "x", "did you mean CAI__KAFKA__GROUP_ID?"),
         ("CAI__KAFKA__GROUP__ID", "x", "did you mean CAI__KAFKA__GROUP_ID?"),
-        ("CAI__ROUTES__9__LATE", "drop", "out of reach"),
+        ("CAI__ROUTES__9__LATE", "drop", "out of range"),
         ("CAI__ROUTES__0", "x", "group of keys"),
         ("CAI__EVENT__TENANT__X", "x", "no such setting"),
         ("CAI__", "x", "no such setting"),
@@ -119,17 +119,17 @@ def test_variables_lie_over_the_file() -> None:
         ("CAI__KAFKA__SCORES__TOPICS", "a", "must be a list"),
     ],
 )
-def test_a_variable_that_means_nothing_is_refused(name: str, value: str, said: str) -> None:
-    assert said in " ".join(problems_of({}, {name: value}))
+def test_a_variable_without_a_setting_is_refused(name: str, value: str, messages: str) -> None:
+    assert messages in " ".join(problems_of({}, {name: value}))
 
 
-def test_a_variable_cannot_enter_what_is_no_group() -> None:
-    said = problems_of({"join": "on"}, {"CAI__JOIN__ENABLED": "true"})
+def test_a_variable_below_a_key_that_is_not_a_group_is_refused() -> None:
+    messages = problems_of({"join": "on"}, {"CAI__JOIN__ENABLED": "true"})
 
-    assert "join is no group in the file." in said[0]
+    assert "join is not a group in the file." in messages[0]
 
 
-def test_secrets_come_from_files(tmp_path: Path) -> None:
+def test_secrets_are_read_from_files(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("  s3cret\n", encoding="utf-8")
     settings = settings_with(
@@ -144,24 +144,24 @@ def test_secrets_come_from_files(tmp_path: Path) -> None:
     assert settings.registry.password.get_secret_value() == "s3cret"
 
 
-def test_a_secret_file_that_is_missing_empty_or_not_text_is_a_sentence(tmp_path: Path) -> None:
+def test_an_unreadable_secret_file_is_reported_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b" \n")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    for name, said in (("none", "no such file"), ("empty", "is empty"), ("bytes", "not UTF-8")):
+    for name, messages in (("none", "no such file"), ("empty", "is empty"), ("bytes", "not UTF-8")):
         problems = problems_of({"kafka/client": {"sasl.password.file": str(tmp_path / name)}})
 
-        assert said in problems[0]
+        assert messages in problems[0]
         assert problems[0].startswith("kafka.client.sasl.password ")
 
 
-def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
+def test_a_secret_set_twice_is_refused(tmp_path: Path) -> None:
     assert (
-        "given twice"
+        "set twice"
         in problems_of({"registry": {"password": "x", "password_file": str(tmp_path)}})[0]
     )
 
 
-def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
+def test_an_unreadable_settings_file_is_reported_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xff")
 
     with pytest.raises(SettingsError, match="no such file or directory"):
@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
         load_settings(tmp_path / "binary", {})
 
 
-def test_every_secret_is_known_to_the_log(tmp_path: Path) -> None:
+def test_every_secret_is_returned_for_redaction(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("from-a-file", encoding="utf-8")
     settings = settings_with(
@@ -193,7 +193,7 @@ def test_every_secret_is_known_to_the_log(tmp_path: Path) -> None:
     }
 
 
-def test_a_secret_file_that_is_gone_is_no_reason_not_to_log() -> None:
+def test_a_missing_secret_file_is_ignored_for_redaction() -> None:
     settings = settings_with({"aep/auth": {"client_id": "x", "client_secret_file": "/nowhere"}})
 
     assert list(secret_texts(settings)) == []

@@ -12,11 +12,11 @@ from processor.simulator.aep.faults import (
 from tests.support.clock import ManualClock
 
 
-def test_without_faults_nothing_happens() -> None:
+def test_without_faults_requests_are_handled_normally() -> None:
     assert FaultScript().plan(Endpoint.INLET) is NO_FAULT
 
 
-def test_the_first_match_acts_and_latency_adds_up() -> None:
+def test_the_first_matching_fault_applies_and_latencies_add_up() -> None:
     script = FaultScript()
     script.add(
         ScriptedFault(FaultAction.LATENCY, delay=1.0),
@@ -30,7 +30,7 @@ def test_the_first_match_acts_and_latency_adds_up() -> None:
     assert (plan.delay, plan.fault) == (1.5, ScriptedFault(FaultAction.RESET))
 
 
-def test_a_fault_acts_so_often_after_so_many() -> None:
+def test_a_fault_applies_count_times_after_skip_requests() -> None:
     script = FaultScript()
     script.add(ScriptedFault(FaultAction.RESET, skip=1, count=2))
 
@@ -39,7 +39,7 @@ def test_a_fault_acts_so_often_after_so_many() -> None:
     assert hits == [False, True, True, False, False]
 
 
-def test_a_fault_ends_with_its_time() -> None:
+def test_a_fault_ends_after_its_seconds() -> None:
     clock = ManualClock()
     script = FaultScript(clock)
     script.add(ScriptedFault(FaultAction.RESET, seconds=10))
@@ -51,7 +51,7 @@ def test_a_fault_ends_with_its_time() -> None:
     assert script.active() == []
 
 
-def test_a_fault_keeps_to_its_door_and_inlet() -> None:
+def test_a_fault_applies_to_its_endpoint_and_inlet() -> None:
     script = FaultScript()
     script.add(
         ScriptedFault(FaultAction.RESET, inlet_id="a"),
@@ -74,20 +74,20 @@ def test_probability_is_a_share_of_the_requests_and_repeatable() -> None:
     assert hits() == hits()
 
 
-def test_a_share_of_items_is_never_nothing() -> None:
+def test_a_share_refuses_at_least_one_item() -> None:
     assert len(FaultScript().refused(0.001, 10)) == 1
     assert FaultScript().refused(1.0, 3) == {0, 1, 2}
     assert FaultScript().refused(0.5, 0) == set()
 
 
 def test_a_script_is_one_fault_or_a_list() -> None:
-    one = read_script(b'{"act": "status", "status": 429, "retry_after": "2"}')
-    two = read_script(b'[{"act": "reset"}, {"act": "hang", "on": "ims"}]')
+    one = read_script(b'{"action": "status", "status": 429, "retry_after": "2"}')
+    two = read_script(b'[{"action": "reset"}, {"action": "hang", "on": "ims"}]')
 
     assert one == [ScriptedFault(FaultAction.STATUS, status=429, retry_after="2")]
     assert [fault.on for fault in two] == [Endpoint.INLET, Endpoint.IMS]
 
 
-def test_a_script_with_an_unknown_word_is_refused() -> None:
+def test_a_script_with_an_unknown_field_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
-        read_script(b'{"act": "reset", "cuont": 1}')
+        read_script(b'{"action": "reset", "cuont": 1}')

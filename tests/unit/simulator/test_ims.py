@@ -1,9 +1,9 @@
-from processor.simulator.aep.account import Credentials
 from processor.simulator.aep.ims import Ims, TokenState
+from processor.simulator.aep.organisation import Credentials
 from tests.support.clock import ManualClock
 
 
-def test_a_token_is_valid_until_its_time_is_up() -> None:
+def test_a_token_is_valid_until_it_expires() -> None:
     clock = ManualClock()
     ims = Ims(Credentials(), clock, 100)
     bearer = f"Bearer {ims.issue()}"
@@ -14,7 +14,7 @@ def test_a_token_is_valid_until_its_time_is_up() -> None:
     assert ims.state(bearer) is TokenState.EXPIRED
 
 
-def test_what_is_no_token_is_missing_or_unknown() -> None:
+def test_an_invalid_token_is_missing_or_unknown() -> None:
     ims = Ims(Credentials(), ManualClock(), 100)
 
     assert ims.state(None) is TokenState.MISSING
@@ -23,7 +23,7 @@ def test_what_is_no_token_is_missing_or_unknown() -> None:
     assert ims.state("Bearer abc") is TokenState.UNKNOWN
 
 
-def test_expiring_all_spares_no_token_but_later_ones() -> None:
+def test_expire_all_expires_all_earlier_tokens() -> None:
     ims = Ims(Credentials(), ManualClock(), 100)
     first = ims.issue()
 

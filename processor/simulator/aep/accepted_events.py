@@ -1,4 +1,4 @@
-"""The judge: everything the simulator accepted, by dataset, and whether it said so."""
+"""All events the simulator accepted, by dataset, and whether their sender got the response."""
 
 import threading
 from collections import Counter, deque
@@ -16,15 +16,15 @@ _DIGEST_BYTES = 8
 _SAMPLE = 50
 
 
-class AcceptStatus(StrEnum):
-    """How much of what was accepted is kept in memory."""
+class Retention(StrEnum):
+    """What is stored in memory of the accepted events."""
 
     EVENTS = "events"
-    """Every event, whole."""
+    """Every event."""
     IDS = "ids"
-    """Ids and digests of every event (about 0.2 KB each), the last events whole."""
+    """Id and digest of every event (about 0.2 KB each), and the last events."""
     COUNTS = "counts"
-    """Only how many; the last events whole."""
+    """Only the number of events, and the last events."""
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -37,12 +37,12 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def id(self) -> str:
-        """The event's `_id`; empty where it has none."""
+        """The event's `_id`; empty if it has none."""
         return _id(self.body)
 
     @property
     def digest(self) -> bytes:
-        """A name for the event's content."""
+        """A hash of the event's content."""
         return blake2b(self.body, digest_size=_DIGEST_BYTES).digest()
 
     def event(self) -> dict[str, Any]:
@@ -51,8 +51,8 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
         return event
 
 
-class _Shelf:
-    """What one dataset got; `seen` counts digest + `_id` where events are not kept."""
+class _DatasetEvents:
+    """Events of one dataset; `seen` counts digest + `_id` if the events are not stored."""
 
     __slots__ = ("accepted", "events", "sample", "seen")
 
@@ -80,61 +80,61 @@ _ids = msgspec.json.Decoder(_Id)
 
 
 class AcceptedEvents:
-    """Remembers what was accepted; safe to ask from any thread.
+    """Stores the accepted events; may be used from any thread.
 
-    An event is accepted when the inlet took it, whether or not its answer reached the sender:
-    requests whose answer was cut are marked, and their events are what a sender must hold in doubt.
+    An event is accepted even if the response did not reach the sender: requests whose response was
+    cut are marked, and their events are in doubt for the sender.
     """
 
-    def __init__(self, keep: AcceptStatus = AcceptStatus.EVENTS, path: Path | None = None) -> None:
-        self._keep = keep
+    def __init__(self, retention: Retention = Retention.EVENTS, path: Path | None = None) -> None:
+        self._retention = retention
         self._lock = threading.Lock()
-        self._shelves: dict[str, _Shelf] = {}
+        self._datasets: dict[str, _DatasetEvents] = {}
         self._cut: set[str] = set()
         self._file: BinaryIO | None = path.open("ab") if path else None
         self.requests: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[str] = Counter()
 
-    def accept(self, dataset_id: str, bodies: Sequence[bytes], request_id: str, at_ms: int) -> None:
-        """Remember the entities of one request that went into one dataset."""
+    def add(self, dataset_id: str, bodies: Sequence[bytes], request_id: str, at_ms: int) -> None:
+        """Store the entities of one request that were accepted for one dataset."""
         with self._lock:
-            shelf = self._shelves.setdefault(dataset_id, _Shelf())
-            shelf.accepted += len(bodies)
-            if self._keep is AcceptStatus.EVENTS:
-                shelf.events += [Accepted(dataset_id, request_id, at_ms, body) for body in bodies]
+            dataset = self._datasets.setdefault(dataset_id, _DatasetEvents())
+            dataset.accepted += len(bodies)
+            if self._retention is Retention.EVENTS:
+                dataset.events += [Accepted(dataset_id, request_id, at_ms, body) for body in bodies]
             elif bodies:
-                shelf.sample.append(Accepted(dataset_id, request_id, at_ms, bodies[-1]))
-            if self._keep is AcceptStatus.IDS:
-                shelf.count(bodies)
+                dataset.sample.append(Accepted(dataset_id, request_id, at_ms, bodies[-1]))
+            if self._retention is Retention.IDS:
+                dataset.count(bodies)
             if self._file is not None:
                 head = {"datasetId": dataset_id, "requestId": request_id, "at": at_ms}
                 self._file.writelines(_line(head, body) for body in bodies)
 
-    def cut(self, request_id: str) -> None:
-        """Mark a request whose answer did not reach its sender whole."""
+    def mark_cut(self, request_id: str) -> None:
+        """Mark a request whose complete response did not reach the sender."""
         with self._lock:
             self._cut.add(request_id)
 
     def datasets(self) -> list[str]:
         """Return the datasets that received anything."""
         with self._lock:
-            return sorted(self._shelves)
+            return sorted(self._datasets)
 
-    def accepted(self, dataset_id: str | None = None) -> int:
+    def total(self, dataset_id: str | None = None) -> int:
         """Return how many events were accepted, duplicates included."""
         with self._lock:
-            return sum(shelf.accepted for shelf in self._chosen(dataset_id))
+            return sum(dataset.accepted for dataset in self._chosen(dataset_id))
 
     def distinct(self, dataset_id: str | None = None) -> int:
-        """Return how many different `_id` were accepted (0 where only counts are kept)."""
+        """Return how many different `_id` were accepted (0 if only counts are stored)."""
         return len(self.times(dataset_id))
 
     def times(self, dataset_id: str | None = None) -> Counter[str]:
         """Return how often each `_id` was accepted."""
         counts: Counter[str] = Counter()
         with self._lock:
-            for shelf in self._chosen(dataset_id):
-                for key, times in shelf.counts().items():
+            for dataset in self._chosen(dataset_id):
+                for key, times in dataset.counts().items():
                     counts[key[_DIGEST_BYTES:].decode()] += times
         return counts
 
@@ -146,36 +146,36 @@ class AcceptedEvents:
         """Return the `_id` accepted with more than one content, and how many contents."""
         contents: Counter[str] = Counter()
         with self._lock:
-            for shelf in self._chosen(dataset_id):
-                contents.update(key[_DIGEST_BYTES:].decode() for key in shelf.counts())
+            for dataset in self._chosen(dataset_id):
+                contents.update(key[_DIGEST_BYTES:].decode() for key in dataset.counts())
         return {name: count for name, count in contents.items() if count > 1}
 
     def events(self, dataset_id: str | None = None, last: int | None = None) -> list[Accepted]:
-        """Return accepted events in order; only the last few where not every event is kept."""
+        """Return accepted events in order; only the last few if not every event is stored."""
         with self._lock:
-            whole = self._keep is AcceptStatus.EVENTS
+            all_stored = self._retention is Retention.EVENTS
             found = [
                 event
-                for shelf in self._chosen(dataset_id)
-                for event in (shelf.events if whole else shelf.sample)
+                for dataset in self._chosen(dataset_id)
+                for event in (dataset.events if all_stored else dataset.sample)
             ]
         return found if last is None else found[-last:]
 
     def in_doubt(self) -> list[Accepted]:
-        """Return accepted events whose request was never answered whole."""
+        """Return accepted events whose sender never got a complete response."""
         events = self.events()
         with self._lock:
             return [event for event in events if event.request_id in self._cut]
 
     def cut_requests(self) -> int:
-        """Return how many requests were accepted without a whole answer."""
+        """Return how many requests were accepted without a complete response."""
         with self._lock:
             return len(self._cut)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete everything."""
         with self._lock:
-            self._shelves.clear()
+            self._datasets.clear()
             self._cut.clear()
             self.requests.clear()
             self.refusals.clear()
@@ -186,11 +186,11 @@ class AcceptedEvents:
             self._file.close()
             self._file = None
 
-    def _chosen(self, dataset_id: str | None) -> list[_Shelf]:
+    def _chosen(self, dataset_id: str | None) -> list[_DatasetEvents]:
         if dataset_id is None:
-            return list(self._shelves.values())
-        shelf = self._shelves.get(dataset_id)
-        return [shelf] if shelf else []
+            return list(self._datasets.values())
+        dataset = self._datasets.get(dataset_id)
+        return [dataset] if dataset else []
 
 
 def _key(body: bytes) -> bytes:
@@ -201,12 +201,12 @@ def _id(body: bytes) -> str:
     try:
         return _ids.decode(body).id
     except UNREADABLE:
-        return ""  # taken all the same: the asynchronous validation will say what is wrong
+        return ""  # accepted all the same: the asynchronous validation reports the error
 
 
 def _line(head: dict[str, object], body: bytes) -> bytes:
     try:
-        entity: object = msgspec.Raw(msgspec.json.format(body, indent=-1))  # one line, however laid
+        entity: object = msgspec.Raw(msgspec.json.format(body, indent=-1))  # on one line
     except UNREADABLE:
         entity = body.decode(errors="replace")
     return msgspec.json.encode({**head, "xdmEntity": entity}) + b"\n"

@@ -1,4 +1,4 @@
-"""Broker and simulator together, with settings that fit: all one needs to try the processor."""
+"""Embedded broker and AEP simulator together, with settings of the processor that fit."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -10,11 +10,11 @@ import msgspec
 import yaml
 
 from processor.enrich.event_schema import closed_event
-from processor.simulator.aep.account import Dataset, Organisation
+from processor.simulator.aep.organisation import Dataset, Organisation
 from processor.simulator.aep.simulator import SimulatorSettings
 from processor.simulator.broker import EmbeddedBroker
 from processor.simulator.feed import Feed
-from processor.simulator.history.figures import PREDICTIONS, Figures, Prediction
+from processor.simulator.history.settings import PREDICTIONS, HistorySettings, Prediction
 
 SCORES_TOPIC = "customer-ai-scores"
 EVENTS_TOPIC = "experience-events"
@@ -25,22 +25,22 @@ GROUP_ID = "customer-ai-scores"
 
 
 class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The size of a sandbox, and the organisation it plays."""
+    """Partitions, brokers, tenant and predictions of a simulated environment."""
 
     partitions: int = 4
-    """Of the scores, experience events and changelog topics."""
+    """Partitions of the scores, experience events and changelog topics."""
     event_partitions: int | None = None
-    """Of the experience events where they may be keyed in any way; they are then forwarded."""
+    """Partitions of the experience events if they may have any key; they are then repartitioned."""
     brokers: int = 1
-    tenant: str = "_sandbox"
+    tenant: str = "_acme"
     predictions: tuple[Prediction, ...] = PREDICTIONS
-    """One inlet, flow, dataset and route each."""
+    """Each has its own inlet, flow, dataset and route."""
 
 
 class Simulator(Protocol):
-    """What a sandbox needs of a simulator, in this process or in another."""
+    """An AEP simulator, in this process or in another."""
 
-    account: Organisation
+    organisation: Organisation
     settings: SimulatorSettings
     url: str
 
@@ -65,12 +65,12 @@ _Sim = TypeVar("_Sim", bound=Simulator)
 
 
 class SimulatedEnvironment(Generic[_Sim]):
-    """An embedded Kafka broker and an AEP simulator that know each other.
+    """An embedded Kafka broker and an AEP simulator, with everything the processor needs.
 
-    `SimulatedEnvironment(AepSimulator())` has the simulator on a thread, with its ledger at hand;
-    `SimulatedEnvironment(AepProcess())` in a process of its own, for figures that mean something.
+    `SimulatedEnvironment(AepSimulator())` runs the simulator on a thread, with accepted events at
+    hand; `SimulatedEnvironment(AepProcess())` in a process of its own, for measurements.
 
-    Use it as a context manager, or `start` and `close` it. The topics exist; the simulator knows an
+    Use it as a context manager, or `start` and `close` it. The topics exist; the simulator has an
     inlet, a flow and a dataset with a closed schema for each prediction.
     """
 
@@ -101,12 +101,12 @@ class SimulatedEnvironment(Generic[_Sim]):
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
     def start(self) -> Self:
-        """Start the simulator; the broker runs since the sandbox was made."""
+        """Start the simulator; the broker runs since the environment was created."""
         try:
             self.simulator.start()
         except BaseException:
@@ -115,12 +115,12 @@ class SimulatedEnvironment(Generic[_Sim]):
         return self
 
     def close(self) -> None:
-        """Stop both; nothing in them survives."""
+        """Stop both; everything in them is deleted."""
         self.simulator.close()
         self.broker.close()
 
     def settings(self, state_directory: Path) -> dict[str, Any]:
-        """Return the processor's settings for this sandbox, as a settings file has them."""
+        """Return the processor's settings for this environment, as in a settings file."""
         return {
             "kafka": {
                 "bootstrap_servers": self.broker.bootstrap,
@@ -145,13 +145,13 @@ class SimulatedEnvironment(Generic[_Sim]):
     def write_settings(self, path: Path, state_directory: Path) -> Path:
         """Write `settings` as a YAML file and return its path."""
         text = yaml.safe_dump(self.settings(state_directory), sort_keys=False)
-        path.write_text(f"# For the sandbox; valid while it runs.\n{text}")
+        path.write_text(f"# For the simulator; valid while it runs.\n{text}")
         return path
 
-    def figures(self, now_ms: int, **sizes: Any) -> Figures:  # noqa: ANN401  fields of Figures
-        """Return the figures of a history whose last run is on the last Monday; sizes as given."""
-        return Figures(
-            last_run_ms=Figures.last_monday(now_ms),
+    def history_settings(self, now_ms: int, **sizes: Any) -> HistorySettings:  # noqa: ANN401
+        """Return settings of a history whose last run was on the last Monday; sizes as given."""
+        return HistorySettings(
+            last_run_ms=HistorySettings.last_monday(now_ms),
             predictions=self._settings.predictions,
             tenant=self._settings.tenant,
             scores_topic=SCORES_TOPIC,
@@ -160,20 +160,20 @@ class SimulatedEnvironment(Generic[_Sim]):
         )
 
     def feed(self, *, wait_for_group: bool = True) -> Feed:
-        """Return a feed into the broker, held back by what the processor has committed."""
+        """Return a feed into the broker that waits for the commits of the processor by default."""
         return Feed(self.broker.bootstrap, GROUP_ID if wait_for_group else None)
 
     def _aep(self) -> dict[str, Any]:
-        account = self.simulator.account
+        organisation = self.simulator.organisation
         return {
-            "org_id": account.org_id,
-            "sandbox_name": account.sandbox_name,
+            "org_id": organisation.org_id,
+            "sandbox_name": organisation.sandbox_name,
             "allow_hosts": [self.simulator.settings.host],
             "allow_http": True,
             "auth": {
                 "token_url": f"{self.simulator.url}/ims/token/v3",
-                "client_id": account.credentials.client_id,
-                "client_secret": account.credentials.client_secret,
+                "client_id": organisation.credentials.client_id,
+                "client_secret": organisation.credentials.client_secret,
             },
         }
 
@@ -207,17 +207,17 @@ def slug(prediction: Prediction) -> str:
 
 
 def dataset_id(prediction: Prediction) -> str:
-    """Return the id of a prediction's dataset in every sandbox."""
+    """Return the id of a prediction's dataset in every environment."""
     return _hex(prediction, 24)
 
 
 def inlet_id(prediction: Prediction) -> str:
-    """Return the id of a prediction's inlet in every sandbox."""
+    """Return the id of a prediction's inlet in every environment."""
     return sha256(f"inlet/{prediction.name}".encode()).hexdigest()
 
 
 def flow_id(prediction: Prediction) -> str:
-    """Return the id of a prediction's flow in every sandbox."""
+    """Return the id of a prediction's flow in every environment."""
     return str(uuid5(NAMESPACE_URL, f"flow/{prediction.name}"))
 
 

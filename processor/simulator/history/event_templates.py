@@ -1,8 +1,8 @@
 """Experience events of Customer AI's four inputs, as byte templates with five slots.
 
-The slots are, in this order: `_id`, timestamp, ECID, CRM id, loyalty tier; and the order id where
-the template's act is an order. The rows are laid out as the Analytics and Audience Manager source
-connectors, Experience Event (EE) and Consumer Experience Event (CEE) datasets have them.
+The slots are, in this order: `_id`, timestamp, ECID, CRM id, loyalty tier; then the order id if the
+template is an order. The rows have the layout of the Analytics and Audience Manager source
+connectors and of Experience Event (EE) and Consumer Experience Event (CEE) datasets.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import msgspec
 
 
 class EventTemplate(msgspec.Struct, frozen=True):
-    """Something a customer does; `measures` and `click` are the XDM that says so."""
+    """Something a customer does, on one of `pages`; `measures` and `click` are its XDM."""
 
     name: str
     event_type: str
@@ -29,7 +29,7 @@ _ORDER = (
     '"commerce":{"purchases":{"value":1},"order":{"purchaseID":"%b","currencyCode":"EUR",'
     '"priceTotal":39.9}},'
 )
-ACTS = (
+EVENT_TYPES = (
     EventTemplate(
         "browse", "web.webpagedetails.pageViews", ("Home", "Plans", "Devices", "Coverage map")
     ),
@@ -63,7 +63,7 @@ ACTS = (
 )
 
 
-def _analytics(act: EventTemplate, page: str, tenant: str) -> str:
+def _analytics(event: EventTemplate, page: str, tenant: str) -> str:
     del tenant
     return (
         '{"_id":"%b","timestamp":"%b","endUserIDs":{"_experience":{"mcid":{"id":"%b",'
@@ -71,15 +71,16 @@ def _analytics(act: EventTemplate, page: str, tenant: str) -> str:
         '{"code":"CRMID"}}}},"_experience":{"analytics":{"customDimensions":{"eVars":{"eVar1":"%b",'
         '"eVar7":"logged in"}},"event1to100":{"event1":{"value":1}},"session":{"num":3}}},'
         '"channel":{"_id":"https://ns.adobe.com/xdm/channels/web","mediaType":"owned"},'
-        f'"marketing":{{"trackingCode":"autumn-upgrade"}},{act.measures}{_web(act, page)}'
+        f'"marketing":{{"trackingCode":"autumn-upgrade"}},{event.measures}{_web(event, page)}'
         '"environment":{"type":"browser","browserDetails":{"userAgent":"Mozilla/5.0"}}}'
     )
 
 
-def _audiences(act: EventTemplate, page: str, tenant: str) -> str:
+def _audiences(event: EventTemplate, page: str, tenant: str) -> str:
     return (
         '{"_id":"%b","timestamp":"%b","identityMap":{"ECID":[{"id":"%b","primary":true}]},'
-        f'"{tenant}":{{"member":"%b","loyalty":{{"tier":"%b"}}}},{act.measures}{_web(act, page)}'
+        f'"{tenant}":{{"member":"%b","loyalty":{{"tier":"%b"}}}},'
+        f"{event.measures}{_web(event, page)}"
         '"segmentMemberships":[{"segmentID":{"_id":"Fibre intenders","namespace":{"code":"AAM"}},'
         '"status":"existing"},{"segmentID":{"_id":"Frequent visitors","namespace":{"code":"AAM"}},'
         '"status":"realized"}],"userActivityRegion":{"captureRegion":6},'
@@ -87,29 +88,30 @@ def _audiences(act: EventTemplate, page: str, tenant: str) -> str:
     )
 
 
-def _experience(act: EventTemplate, page: str, tenant: str) -> str:
+def _experience(event: EventTemplate, page: str, tenant: str) -> str:
     return (
         '{"_id":"%b","timestamp":"%b","identityMap":{"ECID":[{"id":"%b","primary":true,'
         '"authenticatedState":"authenticated"}],"CRMID":[{"id":"%b"}]},'
-        f'"eventType":"{act.event_type}","{tenant}":{{"loyalty":{{"tier":"%b"}}}},'
-        f'{act.measures}{_web(act, page)}"marketing":{{"campaignName":"Autumn upgrade"}}}}'
+        f'"eventType":"{event.event_type}","{tenant}":{{"loyalty":{{"tier":"%b"}}}},'
+        f'{event.measures}{_web(event, page)}"marketing":{{"campaignName":"Autumn upgrade"}}}}'
     )
 
 
-def _consumer(act: EventTemplate, page: str, tenant: str) -> str:
+def _consumer(event: EventTemplate, page: str, tenant: str) -> str:
     return (
         '{"_id":"%b","timestamp":"%b","eventType":"web - pageview","endUserIDs":{"_experience":'
         '{"mcid":{"id":"%b","namespace":{"code":"mcid"}},"aacustomid":{"id":"%b","namespace":'
-        f'{{"code":"crmid"}}}}}}}},"{tenant}":{{"loyalty":{{"tier":"%b"}}}},{act.measures}'
-        f'{_web(act, page)}"marketing":{{"campaignGroup":"upgrade","campaignName":"Autumn upgrade",'
+        f'{{"code":"crmid"}}}}}}}},"{tenant}":{{"loyalty":{{"tier":"%b"}}}},{event.measures}'
+        f'{_web(event, page)}"marketing":{{"campaignGroup":"upgrade",'
+        '"campaignName":"Autumn upgrade",'
         '"trackingCode":"autumn-upgrade"},"channel":{"mediaType":"owned","mediaAction":"click"}}'
     )
 
 
-def _web(act: EventTemplate, page: str) -> str:
+def _web(event: EventTemplate, page: str) -> str:
     url = "https://shop.example/" + page.lower().replace(": ", "/").replace(" ", "-")
     details = f'"webPageDetails":{{"name":"{page}","URL":"{url}","pageViews":{{"value":1}}}}'
-    return f'"web":{{{act.click}{details}}},'
+    return f'"web":{{{event.click}{details}}},'
 
 
 INPUTS: tuple[tuple[float, Callable[[EventTemplate, str, str], str]], ...] = (
@@ -118,12 +120,15 @@ INPUTS: tuple[tuple[float, Callable[[EventTemplate, str, str], str]], ...] = (
     (0.25, _experience),
     (0.20, _consumer),
 )
-"""Each input and its share of the events."""
+"""Each input with its share of the events."""
 
 
 def render_templates(tenant: str) -> list[list[list[bytes]]]:
-    """Return templates by input, act and page."""
+    """Return byte templates by input, event type and page."""
     return [
-        [[render(act, page, tenant).encode() for page in act.pages] for act in ACTS]
+        [
+            [render(template, page, tenant).encode() for page in template.pages]
+            for template in EVENT_TYPES
+        ]
         for _, render in INPUTS
     ]

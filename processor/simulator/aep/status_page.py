@@ -1,13 +1,13 @@
-"""The page a person sees: what arrived, what is wrong, what can be done. Pure."""
+"""The HTML page of the simulator: accepted events, active faults, and how to use it. Pure."""
 
 from html import escape
 
 import msgspec
 
 from processor.domain.clock import rfc3339
-from processor.simulator.aep.account import Organisation
+from processor.simulator.aep.accepted_events import AcceptedEvents
 from processor.simulator.aep.faults import ScriptedFault
-from processor.simulator.aep.ledger import AcceptedEvents
+from processor.simulator.aep.organisation import Organisation
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -21,8 +21,8 @@ _LAST_EVENTS = 5
 
 
 def status_page(
-    account: Organisation,
-    ledger: AcceptedEvents,
+    organisation: Organisation,
+    accepted_events: AcceptedEvents,
     failed: dict[str, int],
     faults: list[tuple[ScriptedFault, int]],
     base_url: str,
@@ -30,52 +30,59 @@ def status_page(
     """Return the page as HTML; `failed` counts rows in failed batches by dataset."""
     parts = [
         "<h1>Adobe Experience Platform simulator</h1>",
-        f"<p class=dim>{escape(account.org_id)}, sandbox {escape(account.sandbox_name)}.</p>",
-        _datasets(account, ledger, failed),
-        _requests(ledger),
+        f"<p class=dim>{escape(f'{organisation.org_id}, {organisation.sandbox_name}')}.</p>",
+        _datasets(organisation, accepted_events, failed),
+        _requests(accepted_events),
         _faults(faults),
-        _events(ledger),
-        _usage(account, base_url),
+        _events(accepted_events),
+        _usage(organisation, base_url),
     ]
     head = f"<meta charset=utf-8><meta http-equiv=refresh content=5><style>{_STYLE}</style>"
     return f"<!doctype html><title>AEP simulator</title>{head}{''.join(parts)}"
 
 
-def _datasets(account: Organisation, ledger: AcceptedEvents, failed: dict[str, int]) -> str:
+def _datasets(
+    organisation: Organisation, accepted_events: AcceptedEvents, failed: dict[str, int]
+) -> str:
     rows = []
-    for dataset_id in sorted({*account.datasets, *ledger.datasets()}):
-        dataset = account.datasets.get(dataset_id)
+    for dataset_id in sorted({*organisation.datasets, *accepted_events.datasets()}):
+        dataset = organisation.datasets.get(dataset_id)
         name = dataset.name if dataset else "not registered"
-        repeated = sum(times - 1 for times in ledger.duplicates(dataset_id).values())
-        counts = [ledger.accepted(dataset_id), ledger.distinct(dataset_id), repeated]
+        repeated = sum(times - 1 for times in accepted_events.duplicates(dataset_id).values())
+        counts = [accepted_events.total(dataset_id), accepted_events.distinct(dataset_id), repeated]
         rows.append([name, dataset_id, *counts, failed.get(dataset_id, 0)])
     head = ["dataset", "id", "accepted", "distinct _id", "repeats", "failed validation"]
     return "<h2>Datasets</h2>" + _table(head, rows)
 
 
-def _requests(ledger: AcceptedEvents) -> str:
-    rows = [[inlet, end, count] for (inlet, end), count in sorted(ledger.requests.items())]
-    refusals = [[sentence, count] for sentence, count in ledger.refusals.most_common(10)]
-    text = "<h2>Requests</h2>" + _table(["inlet", "answer", "requests"], rows)
+def _requests(accepted_events: AcceptedEvents) -> str:
+    rows = [
+        [inlet, result, count]
+        for (inlet, result), count in sorted(accepted_events.requests.items())
+    ]
+    refusals = [[sentence, count] for sentence, count in accepted_events.refusals.most_common(10)]
+    text = "<h2>Requests</h2>" + _table(["inlet", "response", "requests"], rows)
     return text + (_table(["messages refused because", "messages"], refusals) if refusals else "")
 
 
 def _faults(faults: list[tuple[ScriptedFault, int]]) -> str:
     if not faults:
-        return "<h2>Faults</h2><p class=dim>None: everything behaves.</p>"
+        return "<h2>Faults</h2><p class=dim>None: all requests are handled normally.</p>"
     rows = [[msgspec.json.encode(_set_fields(fault)).decode(), hit] for fault, hit in faults]
     return "<h2>Faults</h2>" + _table(["fault", "requests hit"], rows)
 
 
 def _set_fields(fault: ScriptedFault) -> dict[str, object]:
-    defaults = msgspec.to_builtins(ScriptedFault(fault.act))
+    defaults = msgspec.to_builtins(ScriptedFault(fault.action))
     found = msgspec.to_builtins(fault)
-    return {name: found[name] for name in found if name == "act" or found[name] != defaults[name]}
+    return {
+        name: found[name] for name in found if name == "action" or found[name] != defaults[name]
+    }
 
 
-def _events(ledger: AcceptedEvents) -> str:
+def _events(accepted_events: AcceptedEvents) -> str:
     blocks = []
-    for event in reversed(ledger.events(last=_LAST_EVENTS)):
+    for event in reversed(accepted_events.events(last=_LAST_EVENTS)):
         text = msgspec.json.format(event.body).decode()
         when = rfc3339(event.at_ms)
         blocks.append(
@@ -84,21 +91,22 @@ def _events(ledger: AcceptedEvents) -> str:
     return "<h2>Last events</h2>" + ("".join(blocks) or "<p class=dim>None yet.</p>")
 
 
-def _usage(account: Organisation, base_url: str) -> str:
-    inlet = next(iter(account.inlets), "my-inlet")
-    client = account.credentials
+def _usage(organisation: Organisation, base_url: str) -> str:
+    inlet = next(iter(organisation.inlets), "my-inlet")
+    client = organisation.credentials
     text = f"""# a token
 curl -s {base_url}/ims/token/v3 -d grant_type=client_credentials -d scope=openid,AdobeID \\
   -d client_id={client.client_id} -d client_secret={client.client_secret}
 # one message
 curl -s {base_url}/collection/{inlet} -H "Authorization: Bearer $TOKEN" \\
-  -H "x-sandbox-name: {account.sandbox_name}" -H "Content-Type: application/json" -d @message.json
-# trouble: three answers of 503, then all is well
-curl -s {base_url}/_sandbox/faults -d '{{"act": "status", "status": 503, "count": 3}}'
-# peace again
-curl -s -X DELETE {base_url}/_sandbox/faults
+  -H "x-sandbox-name: {organisation.sandbox_name}" -H "Content-Type: application/json" \\
+  -d @message.json
+# a fault: respond with 503 three times
+curl -s {base_url}/_simulator/faults -d '{{"action": "status", "status": 503, "count": 3}}'
+# end all faults
+curl -s -X DELETE {base_url}/_simulator/faults
 # what was accepted
-curl -s {base_url}/_sandbox/ledger"""
+curl -s {base_url}/_simulator/accepted"""
     return f"<h2>How to use it</h2><pre>{escape(text)}</pre>"
 
 

@@ -1,4 +1,4 @@
-"""The pretended organisation: its credentials, inlets, flows, datasets and schemas."""
+"""The simulated organisation: credentials, inlets, flows, datasets and their schemas."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ import msgspec
 class Credentials(msgspec.Struct, frozen=True):
     """An OAuth server-to-server client of the organisation."""
 
-    client_id: str = "sandbox-client"
-    client_secret: str = "sandbox-secret"  # noqa: S105  opens nothing but the simulator
+    client_id: str = "simulator-client"
+    client_secret: str = "simulator-secret"  # noqa: S105  opens nothing but the simulator
 
 
 class Dataset(msgspec.Struct, frozen=True):
@@ -38,14 +38,14 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 class Organisation:
-    """What exists in the organisation.
+    """The inlets, flows and datasets of the organisation.
 
-    A permissive account takes messages for inlets, flows and datasets that nobody registered.
+    A permissive organisation accepts messages for unregistered inlets, flows and datasets.
     """
 
     def __init__(
         self,
-        org_id: str = "SANDBOX0000000000000000@AdobeOrg",
+        org_id: str = "SIMULATOR000000000000000@AdobeOrg",
         sandbox_name: str = "prod",
         *,
         credentials: Credentials | None = None,
@@ -68,7 +68,7 @@ class Organisation:
         return flow
 
     def inlet(self, inlet_id: str) -> StreamingConnection | None:
-        """Return the inlet, made up where the account is permissive; None where there is none."""
+        """Return the inlet, created if the organisation is permissive; None if there is none."""
         if self.permissive:
             return self.inlets.setdefault(inlet_id, StreamingConnection(inlet_id))
         return self.inlets.get(inlet_id)
