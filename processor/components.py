@@ -6,12 +6,12 @@ A component never blocks the loop for long: what takes a while is returned as a 
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias
+from typing import Any, NamedTuple, Protocol, Self
 
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reject
 from processor.domain.record import AssignmentListener, Partition, Record
-from processor.state.person import Person
+from processor.state.person import Person, PersonKey
 
 
 class Pending(Protocol):
@@ -101,10 +101,6 @@ class RecordReader(Protocol):
     def read(self, record: Record) -> DecodedRecord:
         """Return a decoded record; raises RejectError. Pure once its schemas are fetched."""
         ...
-
-
-PersonKey: TypeAlias = tuple[int, bytes]
-"""The key of a person's state: partition number and person key."""
 
 
 class StateStore(Protocol):

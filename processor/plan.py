@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from processor.components import PersonKey
 from processor.domain.event import Fact, ScoreEvent
 from processor.domain.outcome import Outcome, Reject
 from processor.domain.record import Record
@@ -16,6 +15,7 @@ from processor.state.format.fact import time_of
 from processor.state.format.score_history import DeliveredScore, Novelty
 from processor.state.person import (
     Person,
+    PersonKey,
     PersonLimits,
     novelty,
     scores_since,

@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from processor.codec.repartition_message import encode, key_of
-from processor.components import PersonKey, RecordReader
+from processor.components import RecordReader
 from processor.domain.errors import RejectError
 from processor.domain.event import DecodedRecord, ExperienceEvent, Fact, RepartitionMessage
 from processor.domain.outcome import ContextStatus, FilterRule, Outcome, Reason, Reject, Stage
@@ -34,7 +34,7 @@ from processor.plan import (
 )
 from processor.settings import JoinSettings
 from processor.state.format.score_history import Novelty
-from processor.state.person import Person, PersonLimits
+from processor.state.person import Person, PersonKey, PersonLimits
 
 _MAX_MESSAGE_BYTES: Final = 900_000
 """A topic's default `max.message.bytes` (1,048,588), with room to spare."""

@@ -19,11 +19,10 @@ from processor.domain.clock import Deadline, SystemClock, rfc3339
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.enrich.primary_identity import person_key
 from processor.settings import IdentitySettings, Settings
-from processor.state.format.fact import unpack as fact_of
+from processor.state.format.fact import decode_fact
 from processor.state.format.person import decode
-from processor.state.format.score_history import split
-from processor.state.format.score_history import unpack as score_of
-from processor.state.inspect import Audit, Comparison, StoreView, compare
+from processor.state.format.score_history import decode_entry, split
+from processor.state.inspect import ChangelogScan, Comparison, StoreView, compare
 from processor.state.local_store import StoreFolder
 from processor.state.person import Person, PersonLimits
 from processor.state.state_store import open_changelog, open_reader, open_scratch
@@ -80,12 +79,12 @@ def verify_state(settings: FromFile = DEFAULT) -> int:
     with StoreView(settings.join.directory) as view, TemporaryDirectory() as folder:
         expected = open_scratch(Path(folder), settings.join, count)
         with progress_bar("Reading the changelog") as progress:
-            ends = Audit(reader, clock, progress).replay(expected, view.marks, limits)
+            ends = ChangelogScan(reader, clock, progress).replay(expected, view.positions, limits)
         found = [compare(view, expected, each, end, limits) for each, end in sorted(ends.items())]
         reader.close()
         expected.close()
     Console().print(_table(found))
-    return 0 if all(each.sound for each in found) else 1
+    return 0 if all(each.consistent for each in found) else 1
 
 
 @command(state, "rebuild")
@@ -140,7 +139,7 @@ def values_in_changelog(
     try:
         with progress_bar("Reading the changelog") as progress:
             partitions = range(count) if partition is None else [partition]
-            return Audit(reader, clock, progress, seconds=seconds).find(partitions, key)
+            return ChangelogScan(reader, clock, progress, seconds=seconds).find(partitions, key)
     finally:
         reader.close()
 
@@ -155,12 +154,12 @@ def _key(identity: IdentitySettings, person: tuple[str, str]) -> bytes:
 def _as_dict(person: Person, *, reveal: bool) -> dict[str, object]:
     facts = [
         {"time": rfc3339(fact.time_ms), **_fields(fact, without="time_ms")}
-        for fact in map(fact_of, person.facts)
+        for fact in map(decode_fact, person.facts)
     ]
     scores = {
         model: [
             {"scoreDate": rfc3339(each.scored_at_ms), **_fields(each, without="scored_at_ms")}
-            for each in map(score_of, split(history))
+            for each in map(decode_entry, split(history))
         ]
         for model, history in person.scores.items()
     }
@@ -190,13 +189,15 @@ def _table(found: list[Comparison]) -> Table:
     table.add_column("result")
     for each in found:
         counts = (each.partition, each.same, each.behind, each.ahead, each.read_to, each.end)
-        table.add_row(*(f"{count:,}" for count in counts), "equal" if each.sound else "differs")
+        table.add_row(
+            *(f"{count:,}" for count in counts), "equal" if each.consistent else "differs"
+        )
     return table
 
 
 def _delete_store(settings: Settings) -> None:
     folder = StoreFolder(Path(settings.join.directory))
-    folder.distrust()
+    folder.invalidate()
     folder.clear()
     folder.release(closed=False)
 
@@ -205,7 +206,7 @@ def _write_tombstones(settings: Settings, key: bytes) -> int:
     clock = SystemClock()
     changelog, count = open_changelog(settings.join, settings.kafka, clock)
     deadline = Deadline(clock, _WRITE_SECONDS)
-    changelog.send({(partition, key): None for partition in range(count)})
+    changelog.write({(partition, key): None for partition in range(count)})
     while changelog.in_flight and not deadline.over():
         changelog.poll(0.1)
     error = changelog.unavailable_reason or ("no acknowledgement" if changelog.in_flight else None)

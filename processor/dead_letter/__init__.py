@@ -1,1 +1,1 @@
-"""Rejected records out, with their original bytes and a reason; and back, by replay."""
+"""Rejected records in the dead-letter topic: written with a reason, and read for a replay."""

@@ -1,8 +1,8 @@
-"""A dead letter: the record as it came, and behind its headers, why and where it was rejected.
+"""A dead letter: the record as it was read and, in headers, why and where it was rejected.
 
-The record's own key, value and headers are never touched. Ours follow them as one block that
-begins with `cai-letter`, so whoever asks Kafka for the last header of a name gets ours, and
-whatever stands before the last `cai-letter` is the original.
+The record's own key, value and headers are not changed. Our headers follow them as one block that
+begins with `cai-letter`: a client that asks for the last header of a name gets ours, and all
+headers before the last `cai-letter` are the original ones.
 """
 
 import msgspec
@@ -10,8 +10,8 @@ import msgspec
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Headers, Record
 
-_MARK = "cai-letter"
-_FORM = b"1"
+_FIRST = "cai-letter"
+_FORMAT = b"1"
 _NAMES = (
     "cai-reason",
     "cai-stage",
@@ -29,7 +29,7 @@ _MAX_TEXT = 500
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """One rejected record. `time_ms` is when (epoch ms), `version` the processor's that did it."""
+    """One rejected record, `time_ms` (epoch ms) of the rejection, and the processor's version."""
 
     record: Record
     reject: Reject
@@ -54,22 +54,24 @@ def headers(dead_letter: DeadLetter) -> Headers:
         str(dead_letter.time_ms),
     )
     ours = ((name, _bytes(value)) for name, value in zip(_NAMES, values, strict=True))
-    return (*record.headers, (_MARK, _FORM), *ours)
+    return (*record.headers, (_FIRST, _FORMAT), *ours)
 
 
 def read(found: Record) -> DeadLetter | None:
-    """Return the letter that a record of the dead-letter topic is; None where it is not ours."""
-    marks = [place for place, (name, _) in enumerate(found.headers) if name == _MARK]
-    if not marks or found.headers[marks[-1]][1] != _FORM:
+    """Return the dead letter of a record in the dead-letter topic; None where it is none."""
+    starts = [index for index, (name, _) in enumerate(found.headers) if name == _FIRST]
+    if not starts or found.headers[starts[-1]][1] != _FORMAT:
         return None
-    ours = {name: (value or b"").decode() for name, value in found.headers[marks[-1] + 1 :]}
+    # The last one: a dead letter can itself be rejected, when it is replayed.
+    start = starts[-1]
+    ours = {name: (value or b"").decode() for name, value in found.headers[start + 1 :]}
     try:
-        return _letter(found, found.headers[: marks[-1]], ours)
+        return _dead_letter(found, found.headers[:start], ours)
     except (KeyError, ValueError):
         return None
 
 
-def _letter(found: Record, original: Headers, ours: dict[str, str]) -> DeadLetter:
+def _dead_letter(found: Record, original: Headers, ours: dict[str, str]) -> DeadLetter:
     record = Record(
         topic=ours["cai-topic"],
         partition=int(ours["cai-partition"]),

@@ -1,6 +1,6 @@
-"""Letters back: a bounded look through the dead-letter topic that leaves no trace in any group.
+"""The dead-letter topic, read to its present end; no consumer group is joined or committed to.
 
-Which letters are meant, how they add up, and how one is shown without showing a person.
+Dead letters are selected, grouped, and described without personal data.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ import msgspec
 from processor.dead_letter.dead_letter import DeadLetter, read
 from processor.domain.clock import Clock, rfc3339
 from processor.domain.outcome import Reason, Stage
-from processor.domain.record import Headers, Record
+from processor.domain.record import Record
 from processor.kafka.topic_reader import TopicReader
 from processor.settings import Settings
 
 
 class FoundDeadLetter(NamedTuple):
-    """One place in the dead-letter topic; `letter` is None where what is there is not ours."""
+    """One record of the dead-letter topic; `dead_letter` is None where it is no dead letter."""
 
     partition: int
     offset: int
@@ -27,10 +27,10 @@ class FoundDeadLetter(NamedTuple):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Letters by reason, stage, time of rejection, and origin; what is not said does not matter.
+    """Dead letters by reason, stage, time of rejection, and origin; a default selects all.
 
-    Times are epoch ms, `since_ms` included and `until_ms` not; offsets are of the origin, both
-    included.
+    Times are epoch ms, `since_ms` included and `until_ms` not; offsets are of the original record,
+    both included.
     """
 
     reasons: frozenset[Reason] = frozenset()
@@ -43,20 +43,22 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     last_offset: int | None = None
 
     def takes(self, dead_letter: DeadLetter) -> bool:
-        """Return True for a letter that is meant."""
+        """Return True for a selected dead letter."""
         record, reject = dead_letter.record, dead_letter.reject
         return (
             (not self.reasons or reject.reason in self.reasons)
             and (not self.stages or reject.stage in self.stages)
-            and _within(dead_letter.time_ms, self.since_ms, self.until_ms)
+            and (self.since_ms is None or dead_letter.time_ms >= self.since_ms)
+            and (self.until_ms is None or dead_letter.time_ms < self.until_ms)
             and self.topic in (None, record.topic)
             and self.partition in (None, record.partition)
-            and _within(record.offset, self.first_offset, _after(self.last_offset))
+            and (self.first_offset is None or record.offset >= self.first_offset)
+            and (self.last_offset is None or record.offset <= self.last_offset)
         )
 
 
 class DeadLetterGroup(msgspec.Struct):
-    """Letters of one reason at one stage; times are of rejection, epoch ms."""
+    """Dead letters of one reason at one stage; times are of rejection, epoch ms."""
 
     stage: Stage
     reason: Reason
@@ -66,19 +68,19 @@ class DeadLetterGroup(msgspec.Struct):
 
 
 def group_dead_letters(dead_letters: Iterable[DeadLetter]) -> list[DeadLetterGroup]:
-    """Return the groups, largest first; reads the letters once and keeps none."""
-    found: dict[tuple[Stage, Reason], DeadLetterGroup] = {}
+    """Return the groups, largest first; iterates once and stores no dead letter."""
+    groups: dict[tuple[Stage, Reason], DeadLetterGroup] = {}
     for dead_letter in dead_letters:
-        stage, reason, at = dead_letter.reject.stage, dead_letter.reject.reason, dead_letter.time_ms
-        group = found.setdefault((stage, reason), DeadLetterGroup(stage, reason, 0, at, at))
+        stage, reason, ms = dead_letter.reject.stage, dead_letter.reject.reason, dead_letter.time_ms
+        group = groups.setdefault((stage, reason), DeadLetterGroup(stage, reason, 0, ms, ms))
         group.count += 1
-        group.first_ms = min(group.first_ms, at)
-        group.last_ms = max(group.last_ms, at)
-    return sorted(found.values(), key=lambda group: (-group.count, group.stage, group.reason))
+        group.first_ms = min(group.first_ms, ms)
+        group.last_ms = max(group.last_ms, ms)
+    return sorted(groups.values(), key=lambda group: (-group.count, group.stage, group.reason))
 
 
 def describe(dead_letter: DeadLetter, *, reveal: bool) -> Mapping[str, object]:
-    """Return what a person may see: why and where, and key, value and headers only on `reveal`."""
+    """Return the fields to show; key, value and headers are in them only with `reveal`."""
     record, reject = dead_letter.record, dead_letter.reject
     show = _plain if reveal else _redacted
     return {
@@ -91,15 +93,10 @@ def describe(dead_letter: DeadLetter, *, reveal: bool) -> Mapping[str, object]:
         "detail": reject.detail,
         "pointer": reject.pointer,
         "model": reject.model,
-        "headers": _headers(record.headers, reveal=reveal),
+        "headers": [(name, show(value)) for name, value in record.headers],
         "key": show(record.key),
         "value": show(record.value),
     }
-
-
-def _headers(headers: Headers, *, reveal: bool) -> list[tuple[str, str | None]]:
-    show = _plain if reveal else _redacted
-    return [(name, show(value)) for name, value in headers]
 
 
 def _plain(value: bytes | None) -> str | None:
@@ -110,14 +107,6 @@ def _redacted(value: bytes | None) -> str | None:
     if value is None:
         return None
     return f"{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()[:12]}"
-
-
-def _within(value: int, first: int | None, end: int | None) -> bool:
-    return (first is None or value >= first) and (end is None or value < end)
-
-
-def _after(last: int | None) -> int | None:
-    return None if last is None else last + 1
 
 
 Progress = Callable[[int, int], None]

@@ -23,7 +23,7 @@ from processor.state.person import (
     PersonLimits,
     facts_as_of,
     previous_score,
-    reaches_forgotten,
+    reaches_dropped,
 )
 
 MAX_TEXT = 512
@@ -81,7 +81,7 @@ def context_status(
     where nothing was `found`.
     """
     as_of_ms = prepared.score.scored_at_ms
-    if reaches_forgotten(person, as_of_ms, lookback.ms, lookback.limits):
+    if reaches_dropped(person, as_of_ms, lookback.ms, lookback.limits):
         return ContextStatus.PARTIAL
     return ContextStatus.COMPLETE if found else ContextStatus.NONE
 

@@ -1,1 +1,1 @@
-"""repartition."""
+"""Facts written to the partition of their person, where events are keyed otherwise."""

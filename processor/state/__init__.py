@@ -1,1 +1,1 @@
-"""What is remembered of a person: the local store, the changelog topic, the way back."""
+"""The state of persons: byte formats, local store, changelog topic and its restore."""

@@ -1,23 +1,19 @@
-"""Memory that lasts as long as the process: for dry runs, which must leave no trace.
-
-Memory that keeps nothing, for a house whose join is off and for dry runs.
-"""
+"""State stores that write nothing: one without any state, and one for the life of the process."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from processor.domain.event import ScoreEvent
-from processor.state.format.store import PersonKey
-from processor.state.person import Person, without_score
+from processor.state.person import Person, PersonKey, without_score
 
 
 class Done:
-    """Something that was done before it was asked."""
+    """What is returned where there was nothing to wait for."""
 
     done = True
 
 
 class NoStateStore:
-    """Recalls nobody; there is nothing to make durable."""
+    """No state: for a processor whose join is off."""
 
     unavailable_reason: str | None = None
     restoring: bool = False
@@ -31,20 +27,20 @@ class NoStateStore:
         """Restore nothing."""
 
     def revoke(self, partitions: Iterable[int]) -> None:
-        """Let go of nothing."""
+        """Drop nothing."""
 
     def load(self, keys: Iterable[PersonKey]) -> dict[PersonKey, Person]:
-        """Return nobody."""
+        """Return no person."""
         del keys
         return {}
 
     def stage(self, changes: Mapping[PersonKey, Person]) -> int:
-        """Show nothing to later recalls."""
+        """Store nothing."""
         del changes
         return 0
 
     def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
-        """Take nothing back."""
+        """Withdraw nothing."""
 
     def store(self, ticket: int) -> Done:
         """Return at once: nothing is to be written."""
@@ -52,29 +48,29 @@ class NoStateStore:
         return Done()
 
     def poll(self) -> None:
-        """Serve nobody."""
+        """Return at once."""
 
     def close(self, seconds: float) -> None:
-        """Flush nothing."""
+        """Return at once."""
 
 
 class InMemoryStateStore(NoStateStore):
-    """Recalls what was staged in this process; nothing is restored and nothing written."""
+    """The persons that were staged in this process, for dry runs, which write nothing."""
 
     def __init__(self) -> None:
         self._persons: dict[PersonKey, Person] = {}
 
     def load(self, keys: Iterable[PersonKey]) -> dict[PersonKey, Person]:
-        """Return the persons seen so far."""
+        """Return the persons staged so far; others are left out."""
         return {key: self._persons[key] for key in keys if key in self._persons}
 
     def stage(self, changes: Mapping[PersonKey, Person]) -> int:
-        """Keep changes."""
+        """Store changes in memory."""
         self._persons.update(changes)
         return 0
 
     def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
-        """Take refused scores back."""
+        """Take refused scores out of the persons."""
         del ticket
         for event in refused:
             key = (event.record.partition, event.person)
@@ -85,8 +81,3 @@ class InMemoryStateStore(NoStateStore):
                 event_id=event.id,
                 digest=event.digest,
             )
-
-    def store(self, ticket: int) -> Done:
-        """Return at once: what is staged is all there is."""
-        del ticket
-        return Done()

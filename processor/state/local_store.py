@@ -1,14 +1,12 @@
 """The local store: LMDB, a cache of the changelog with one named database per partition.
 
 Values and the changelog offset up to which they hold are written in one transaction. Whatever is
-wrong with the files (torn, foreign, of another format) costs a restore and nothing else.
+wrong with the files (torn, of another changelog, of another format) costs a restore, nothing else.
 
-The folder of a local store: one process at a time, and trusted only where nothing tore it.
-
-The store is written without waiting for the disk. A process that dies loses nothing by that, the
-kernel has it all; a machine that dies may leave torn pages behind. So the folder notes under which
-boot of the machine it is open, and whether it was closed in good order. It also counts starts that
-came to nothing: a store that kills its process is not opened again and again.
+The store is written without waiting for the disk. A process that dies loses nothing by that: the
+kernel has all writes. A machine that dies may leave torn pages. So a note in the folder says under
+which boot of the machine the store is open, and whether it was closed in order. It also counts
+starts without a write: a store that kills its process is not opened again and again.
 """
 
 import fcntl
@@ -28,25 +26,34 @@ from processor.state.format.store import (
     ORIGIN,
     ChangelogPosition,
     Origin,
-    PersonKey,
-    name_of,
-    shortened,
+    database_name,
+    store_key,
 )
+from processor.state.person import PersonKey
+
+if TYPE_CHECKING:
+    from lmdb import _Database, _StatDict
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-_MAX_BARREN_STARTS: Final = 4
+_MAX_UNPROVEN_STARTS: Final = 4
+_RESERVE_BYTES: Final = 16 << 20
+_PAGES_PER_PUT: Final = 4
+_PAGE_BYTES: Final = 4_096
+_FILE: Final = "data.mdb"
+
+log = structlog.get_logger()
 
 
 class _Note(msgspec.Struct, frozen=True):
     boot: str
     closed: bool
-    barren_starts: int = 0
+    unproven_starts: int = msgspec.field(default=0, name="barren_starts")
 
 
 class StoreFolder:
-    """A locked folder; `claim` it before anything in it is opened, `release` it after.
+    """The locked folder of a store: `open` it before the store's files, `release` it after them.
 
-    Raises SettingsError where another process has it, UnavailableError where it can not be written.
+    Raises SettingsError where another process has it, UnavailableError where it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,20 +72,20 @@ class StoreFolder:
                 [f"join.directory: another process uses {path}; each replica needs its own."]
             ) from error
 
-    def claim(self) -> bool:
-        """Note that the store is open; return whether what is in it can be trusted."""
-        boot, before = _boot(), self._read()
-        whole = before is not None and (before.closed or before.boot == boot != "")
-        barren = before.barren_starts if before is not None and whole else 0
-        trusted = whole and barren < _MAX_BARREN_STARTS
-        self._write(_Note(boot, closed=False, barren_starts=barren + 1 if trusted else 1))
+    def open(self) -> bool:
+        """Note that the store is open; return whether its files can be trusted."""
+        boot, before = _boot_id(), self._read()
+        intact = before is not None and (before.closed or before.boot == boot != "")
+        unproven = before.unproven_starts if before is not None and intact else 0
+        trusted = intact and unproven < _MAX_UNPROVEN_STARTS
+        self._write(_Note(boot, closed=False, unproven_starts=unproven + 1 if trusted else 1))
         return trusted
 
     def prove(self) -> None:
-        """Note that this start was worth something: the store was read and written."""
-        self._write(_Note(_boot(), closed=False))
+        """Note that the store of this start was read and written."""
+        self._write(_Note(_boot_id(), closed=False))
 
-    def distrust(self) -> None:
+    def invalidate(self) -> None:
         """Note that the store is broken: the next start makes a new one."""
         self._note.unlink(missing_ok=True)
 
@@ -90,7 +97,7 @@ class StoreFolder:
     def release(self, *, closed: bool) -> None:
         """Unlock the folder; `closed` says that all of the store is on disk."""
         if closed:
-            self._write(_Note(_boot(), closed=True))
+            self._write(_Note(_boot_id(), closed=True))
         os.close(self._lock)
 
     def _read(self) -> _Note | None:
@@ -111,24 +118,12 @@ class StoreFolder:
             raise UnavailableError("local store", f"{self.path}: {error.strerror}") from error
 
 
-def _boot() -> str:
-    """Return what changes with every boot of the machine; empty where nothing says so."""
+def _boot_id() -> str:
+    """Return what changes with every boot of the machine; empty where the kernel has no such id."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return ""
-
-
-if TYPE_CHECKING:
-    from lmdb import _Database, _StatDict
-
-
-_RESERVE_BYTES: Final = 16 << 20
-_PAGES_PER_PUT: Final = 4
-_PAGE_BYTES: Final = 4_096
-_FILE: Final = "data.mdb"
-
-log = structlog.get_logger()
 
 
 class LocalStore:
@@ -143,29 +138,29 @@ class LocalStore:
     ) -> None:
         self._folder = folder
         self._max_bytes = min(max_bytes, _disk_bytes(folder))
-        self._slots = partitions
+        self._max_databases = partitions + 1
         self._dbs: dict[int, _Database] = {}
-        self._barren = True
+        self._unproven = True
         try:
-            self._begin(origin)
+            self._open_trusted(origin)
         except BaseException:
             folder.release(closed=False)
             raise
 
-    def mark(self, partition: int) -> ChangelogPosition | None:
-        """Return up to where a partition is restored; None where nothing of it is here."""
-        with self._at_the_door(), self._env.begin(self._meta) as transaction:
-            found = transaction.get(name_of(partition))
+    def position(self, partition: int) -> ChangelogPosition | None:
+        """Return up to where a partition is restored; None where the store has nothing of it."""
+        with self._lmdb_errors(), self._env.begin(self._meta) as transaction:
+            found = transaction.get(database_name(partition))
         return msgspec.msgpack.decode(found, type=ChangelogPosition) if found else None
 
     def read(self, keys: Iterable[PersonKey]) -> dict[PersonKey, bytes]:
-        """Return the values there are, in one snapshot."""
+        """Return the values that the store has, from one snapshot."""
         found: dict[PersonKey, bytes] = {}
-        with self._at_the_door(), self._env.begin() as transaction:
+        with self._lmdb_errors(), self._env.begin() as transaction:
             get = transaction.get
             for key in keys:
                 db = self._dbs.get(key[0])
-                value = None if db is None else get(shortened(key[1]), None, db)
+                value = None if db is None else get(store_key(key[1]), None, db)
                 if value is not None:
                     found[key] = value
         return found
@@ -173,37 +168,38 @@ class LocalStore:
     def write(
         self,
         changes: Mapping[int, Mapping[bytes, bytes | None]],
-        marks: Mapping[int, ChangelogPosition],
+        positions: Mapping[int, ChangelogPosition],
     ) -> None:
-        """Put values (None deletes) and move marks, all or nothing."""
-        with self._at_the_door():
-            for partition in {*changes, *marks} - self._dbs.keys():
-                self._dbs[partition] = self._env.open_db(name_of(partition))
+        """Write values (None deletes) and positions, all or nothing."""
+        with self._lmdb_errors():
+            for partition in {*changes, *positions} - self._dbs.keys():
+                self._dbs[partition] = self._env.open_db(database_name(partition))
             self._reserve(changes)
             with self._env.begin(write=True) as transaction:
                 for partition, values in changes.items():
                     _put(transaction, self._dbs[partition], values)
-                for partition, mark in marks.items():
-                    transaction.put(name_of(partition), msgspec.msgpack.encode(mark), db=self._meta)
-        if self._barren and changes:
-            self._barren = False
+                for partition, position in positions.items():
+                    encoded = msgspec.msgpack.encode(position)
+                    transaction.put(database_name(partition), encoded, db=self._meta)
+        if self._unproven and changes:
+            self._unproven = False
             self._folder.prove()
 
     def drop(self, partition: int) -> None:
-        """Forget all of a partition."""
-        with self._at_the_door(), self._env.begin(write=True) as transaction:
-            transaction.delete(name_of(partition), db=self._meta)
+        """Delete all of a partition."""
+        with self._lmdb_errors(), self._env.begin(write=True) as transaction:
+            transaction.delete(database_name(partition), db=self._meta)
             if partition in self._dbs:
                 transaction.drop(self._dbs.pop(partition))
 
     def partitions(self) -> list[int]:
-        """Return the partitions of which anything is here."""
+        """Return the partitions of which the store has anything."""
         return sorted(self._dbs)
 
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Yield what is stored of a partition, by key, from one snapshot."""
+        """Yield the keys and values of a partition, by key, from one snapshot."""
         if partition in self._dbs:
-            with self._at_the_door(), self._env.begin(self._dbs[partition]) as transaction:
+            with self._lmdb_errors(), self._env.begin(self._dbs[partition]) as transaction:
                 yield from transaction.cursor()
 
     def entries(self, partitions: Iterable[int]) -> int:
@@ -218,34 +214,36 @@ class LocalStore:
         )
 
     def close(self) -> None:
-        """Bring everything to the disk and let go of the folder."""
-        with self._at_the_door():
+        """Write everything to the disk and release the folder."""
+        with self._lmdb_errors():
             self._env.sync(True)
             self._env.close()
         self._folder.release(closed=True)
 
     def _stats(self, partitions: Iterable[int]) -> "list[_StatDict]":
-        with self._at_the_door(), self._env.begin() as transaction:
+        with self._lmdb_errors(), self._env.begin() as transaction:
             return [transaction.stat(self._dbs[one]) for one in partitions if one in self._dbs]
 
-    def _begin(self, origin: Origin) -> None:
-        if not self._folder.claim():
-            self._start_afresh("It may be torn, or was never there.")
+    def _open_trusted(self, origin: Origin) -> None:
+        """Open the files, or new ones where they cannot be used."""
+        if not self._folder.open():
+            self._clear("It may be torn, or was never there.")
         try:
             self._open(origin)
         except (lmdb.MapFullError, lmdb.DiskError, lmdb.MemoryError, OSError) as error:
             raise UnavailableError("local store", str(error)) from error
-        except (lmdb.Error, msgspec.MsgspecError, _ForeignError) as error:
-            self._start_afresh(str(error))
-            with self._at_the_door():
+        except (lmdb.Error, msgspec.MsgspecError, _OtherOriginError) as error:
+            self._clear(str(error))
+            with self._lmdb_errors():
                 self._open(origin)
 
     def _open(self, origin: Origin) -> None:
-        # With `writemap` a page the disk has no room for kills the process: hence `_reserve`.
+        # With `writemap`, writing a page for which the disk is too full kills the process (SIGBUS):
+        # hence `_reserve`.
         self._env = lmdb.open(
             str(self._folder.path),
             map_size=self._max_bytes,
-            max_dbs=self._slots + 1,
+            max_dbs=self._max_databases,
             mode=0o600,
             writemap=True,
             sync=False,
@@ -258,21 +256,27 @@ class LocalStore:
         with self._env.begin(self._meta, write=True) as transaction:
             found = transaction.get(ORIGIN)
             if found and not msgspec.json.decode(found, type=Origin).same_as(origin):
-                raise _ForeignError("It belongs to another changelog or has another format.")
+                raise _OtherOriginError("It belongs to another changelog or has another format.")
             if not found or origin.topic_id:
                 transaction.put(ORIGIN, msgspec.json.encode(origin))
             names = [name for name, _ in transaction.cursor() if name != ORIGIN]
         self._dbs = {int(name): self._env.open_db(name) for name in names}
 
-    def _start_afresh(self, why: str) -> None:
+    def _clear(self, error: str) -> None:
         if (self._folder.path / _FILE).exists():
-            log.warning("The local store is made anew from the changelog.", why=why)
+            log.warning(
+                "The local store is restored from the changelog.",
+                code="local_store_cleared",
+                error=error,
+            )
         self._folder.clear()
 
     def _reserve(self, changes: Mapping[int, Mapping[bytes, bytes | None]]) -> None:
-        """Have the disk set space aside for what a transaction may append, before it does."""
+        """Allocate disk space for what a transaction may append, before it does."""
         info = self._env.info()
         used = (info["last_pgno"] + 1) * _PAGE_BYTES
+        # LMDB copies each page that it changes: for every put at most the pages from a leaf to the
+        # root, beside the overflow pages of a long value.
         wanted = used + sum(
             _PAGES_PER_PUT * _PAGE_BYTES + len(value or b"")
             for values in changes.values()
@@ -286,7 +290,7 @@ class LocalStore:
         self._reserved = end
 
     @contextmanager
-    def _at_the_door(self) -> Iterator[None]:
+    def _lmdb_errors(self) -> Iterator[None]:
         try:
             yield
         except lmdb.MapFullError as error:
@@ -294,23 +298,23 @@ class LocalStore:
         except (lmdb.DiskError, lmdb.ReadonlyError, lmdb.MemoryError, OSError) as error:
             raise UnavailableError("local store", str(error)) from error
         except lmdb.Error as error:
-            self._folder.distrust()
+            self._folder.invalidate()
             raise InvariantError(f"The local store is broken: {error}") from error
 
 
-class _ForeignError(Exception):
-    """The store is somebody else's."""
+class _OtherOriginError(Exception):
+    """The store is a cache of another changelog, or has another format."""
 
 
 def _put(
     transaction: "lmdb.Transaction[bytes]", db: "_Database", values: Mapping[bytes, bytes | None]
 ) -> None:
     """Write in key order, which touches each page once."""
-    puts = sorted((shortened(key), value) for key, value in values.items() if value is not None)
+    puts = sorted((store_key(key), value) for key, value in values.items() if value is not None)
     transaction.cursor(db).putmulti(puts)
     for key, value in values.items():
         if value is None:
-            transaction.delete(shortened(key), db=db)
+            transaction.delete(store_key(key), db=db)
 
 
 def _allocate(file: Path, start: int, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Changes that are not durable yet: shown to later batches at once, and kept apart by batch.
+"""Changes that are not durable yet: visible to later batches at once, and separate by batch.
 
 What is made durable for one batch must not hold a score that only a later batch delivers: after a
 crash it would count as delivered. So each batch keeps its own version of a person.
@@ -9,8 +9,7 @@ from functools import partial
 
 from processor.domain.errors import InvariantError
 from processor.domain.event import ScoreEvent
-from processor.state.format.store import PersonKey
-from processor.state.person import Person, PersonLimits, merge, without_score
+from processor.state.person import Person, PersonKey, PersonLimits, merge, without_score
 
 
 class Overlay:
@@ -26,30 +25,29 @@ class Overlay:
         return self._newest.get(key)
 
     def stage(self, changes: Mapping[PersonKey, Person]) -> int:
-        """Take a batch's changes; return their ticket."""
+        """Add a batch's changes; return their ticket."""
         self._ticket += 1
         self._staged[self._ticket] = dict(changes)
         self._newest.update(changes)
         return self._ticket
 
     def staged(self, ticket: int) -> Mapping[PersonKey, Person]:
-        """Return what stands under a ticket now."""
+        """Return the changes of a ticket as they are now."""
         if ticket not in self._staged:
             raise InvariantError(f"No changes are staged under ticket {ticket}.")
         return self._staged[ticket]
 
     def settle(self, tickets: Iterable[int]) -> None:
-        """Forget tickets whose changes are in the store; later versions stay."""
+        """Drop tickets whose changes are in the store; later versions stay."""
         for ticket in tickets:
             for key, person in self._staged.pop(ticket).items():
                 if self._newest.get(key) is person:
                     del self._newest[key]
 
-    def leave(self, partitions: Iterable[int]) -> None:
-        """Forget what is staged for partitions that are ours no longer."""
-        gone = frozenset(partitions)
+    def revoke(self, partitions: frozenset[int]) -> None:
+        """Drop what is staged for partitions that are no longer assigned."""
         for changes in (*self._staged.values(), self._newest):
-            for key in [key for key in changes if key[0] in gone]:
+            for key in [key for key in changes if key[0] in partitions]:
                 del changes[key]
 
     def keys(self, partition: int) -> list[PersonKey]:
@@ -61,16 +59,17 @@ class Overlay:
         self._change((event.record.partition, event.person), partial(_without, event), ticket)
 
     def merge(self, key: PersonKey, other: Person, limits: PersonLimits) -> None:
-        """Let each version of a person know what was learned elsewhere."""
+        """Merge what another writer wrote into each version of a person."""
         self._change(key, partial(merge, other, limits=limits))
 
-    def forget(self, key: PersonKey) -> None:
+    def erase(self, key: PersonKey) -> None:
         """Take a person out of everything that is staged."""
         self._change(key, lambda _: None)
 
     def _change(
         self, key: PersonKey, change: Callable[[Person], Person | None], since: int = 0
     ) -> None:
+        """Change every version of a person from a ticket on; None deletes it."""
         newest = self._newest.get(key)
         for ticket, changes in self._staged.items():
             version = changes.get(key)

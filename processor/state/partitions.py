@@ -1,7 +1,4 @@
-"""StatePartitions: under which partition numbers persons live.
-
-The partitions that are ours: since which assignment, whether they are back, where they stand.
-"""
+"""The partitions whose state this replica has, and which partition numbers have state at all."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,7 +9,10 @@ from processor.settings import Settings
 
 
 class AssignedPartition(msgspec.Struct):
-    """One partition of ours; `epoch` tells one assignment of it from the next."""
+    """One assigned partition, of which the store has the changelog up to `next_offset`.
+
+    `epoch` differs for each assignment of it.
+    """
 
     epoch: int
     ready: bool = False
@@ -20,75 +20,82 @@ class AssignedPartition(msgspec.Struct):
 
 
 class AssignedPartitions:
-    """Which partitions are ours now."""
+    """Which partitions are assigned now."""
 
     def __init__(self) -> None:
-        self._owned: dict[int, AssignedPartition] = {}
+        self._assigned: dict[int, AssignedPartition] = {}
         self._epoch = 0
 
-    def take(self, partitions: Iterable[int]) -> list[int]:
-        """Make partitions ours; return those that were not."""
-        new = [partition for partition in partitions if partition not in self._owned]
+    def assign(self, partitions: Iterable[int]) -> list[int]:
+        """Add partitions; return those that were not assigned."""
+        new = [partition for partition in partitions if partition not in self._assigned]
         for partition in new:
             self._epoch += 1
-            self._owned[partition] = AssignedPartition(self._epoch)
+            self._assigned[partition] = AssignedPartition(self._epoch)
         return new
 
-    def leave(self, partitions: Iterable[int]) -> frozenset[int]:
-        """Give partitions up; return those that were ours."""
-        return frozenset(one for one in partitions if self._owned.pop(one, None) is not None)
+    def revoke(self, partitions: Iterable[int]) -> frozenset[int]:
+        """Remove partitions; return those that were assigned."""
+        return frozenset(one for one in partitions if self._assigned.pop(one, None) is not None)
 
     def find(self, partition: int, epoch: int | None = None) -> AssignedPartition | None:
-        """Return a partition of ours, or None; with an epoch only that assignment of it."""
-        owned = self._owned.get(partition)
-        return owned if owned is not None and epoch in {None, owned.epoch} else None
+        """Return an assigned partition, or None; with an epoch only that assignment of it."""
+        assigned = self._assigned.get(partition)
+        return assigned if assigned is not None and epoch in {None, assigned.epoch} else None
 
-    def move(self, partition: int, next_offset: int) -> None:
-        """Note up to where our partition's changelog is in the store."""
-        self._owned[partition].next_offset = next_offset
+    def advance(self, partition: int, next_offset: int) -> None:
+        """Note up to where the store has an assigned partition's changelog."""
+        self._assigned[partition].next_offset = next_offset
 
     def epochs(self) -> dict[int, int]:
-        """Return the assignment of each partition."""
-        return {partition: owned.epoch for partition, owned in self._owned.items()}
+        """Return the epoch of each partition."""
+        return {partition: assigned.epoch for partition, assigned in self._assigned.items()}
 
     def ready(self) -> Mapping[int, AssignedPartition]:
-        """Return the partitions that are back."""
-        return {partition: owned for partition, owned in self._owned.items() if owned.ready}
+        """Return the partitions that are restored."""
+        return {
+            partition: assigned for partition, assigned in self._assigned.items() if assigned.ready
+        }
 
-    def whole(self) -> bool:
-        """Return True where every partition of ours is back."""
-        return all(owned.ready for owned in self._owned.values())
+    def all_ready(self) -> bool:
+        """Return True where every assigned partition is restored."""
+        return all(assigned.ready for assigned in self._assigned.values())
 
     def numbers(self) -> frozenset[int]:
-        """Return the partitions of ours, back or not."""
-        return frozenset(self._owned)
+        """Return the assigned partitions, restored or not."""
+        return frozenset(self._assigned)
 
 
 class StatePartitions:
-    """The state of a person is kept under the number of the partition that has their records.
+    """Which partition numbers have state.
 
-    Where facts are forwarded, the partitions of experience events are nobody's home.
+    The state of a person has the number of the partition that has the person's records. Where facts
+    are repartitioned, the partitions of the experience events have no state.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._everywhere = settings.join.repartition_topic is None
-        self._foreign: dict[str, bool] = {}
+        self._all_topics = settings.join.repartition_topic is None
+        self._stateless: dict[str, bool] = {}
 
     def numbers(self, partitions: Iterable[Partition]) -> set[int]:
-        """Return the numbers of the partitions that are somebody's home."""
-        return {number for topic, number in partitions if self._everywhere or self._home(topic)}
+        """Return the numbers of those partitions that have state."""
+        return {
+            number
+            for topic, number in partitions
+            if self._all_topics or not self._is_stateless(topic)
+        }
 
     def of(self, records: Sequence[Record]) -> set[int]:
-        """Return the numbers of the homes that these records came to."""
-        if self._everywhere:
+        """Return the partition numbers that have the state for these records."""
+        if self._all_topics:
             return {record.partition for record in records}
         return self.numbers({Partition(record.topic, record.partition) for record in records})
 
-    def _home(self, topic: str) -> bool:
-        foreign = self._foreign.get(topic)
-        if foreign is None:
+    def _is_stateless(self, topic: str) -> bool:
+        stateless = self._stateless.get(topic)
+        if stateless is None:
             kafka = self._settings.kafka
             events = kafka.events is not None and kafka.events.takes(topic)
-            foreign = self._foreign[topic] = events and not kafka.scores.takes(topic)
-        return not foreign
+            stateless = self._stateless[topic] = events and not kafka.scores.takes(topic)
+        return stateless

@@ -1,20 +1,30 @@
-"""What is known of a person: values only; merging is a semilattice.
+"""The state of a person, as values; merging is a semilattice.
 
 Merging is commutative, associative and idempotent, bounds included, so any order of arrival and any
 number of duplicates end in the same state. It holds because every bound keeps the newest of a set
-in one fixed order and remembers how far it cut: what was dropped once stays dropped. Of two facts
-with the same name the larger one in bytes is kept, so a union never weighs less than its parts.
+in one fixed order and stores up to where it dropped: what was dropped once stays dropped. Of two
+facts with the same sort key the larger one in bytes stays, so a union is never smaller in bytes
+than its parts.
 """
 
 from bisect import bisect_left, bisect_right
 from hashlib import blake2b
 from heapq import nlargest
+from typing import TypeAlias
 
 import msgspec
 
 from processor.domain.event import Fact
 from processor.settings import JoinSettings
-from processor.state.format.fact import EARLIEST_MS, instant_of, name_of, pack, time_of, unpack
+from processor.state.format.fact import (
+    EARLIEST_MS,
+    decode_fact,
+    encode_fact,
+    sort_key_of,
+    time_key_of,
+    time_of,
+    time_of_sort_key,
+)
 from processor.state.format.score_history import (
     ENTRY_BYTES,
     DeliveredScore,
@@ -22,19 +32,23 @@ from processor.state.format.score_history import (
     PreviousScore,
     add,
     count_since,
+    encode_entry,
     novelty_in,
     previous_in,
+    remove,
     split,
-    take_out,
 )
-from processor.state.format.score_history import pack as pack_score
+
+PersonKey: TypeAlias = tuple[int, bytes]
+"""Where the state of a person is: partition number and person key."""
 
 
 class PersonLimits(msgspec.Struct, frozen=True, gc=False):
-    """How much is remembered of one person.
+    """How much is stored of one person.
 
-    `fact_bytes` bounds all facts together, a fact larger than `one_fact_bytes` is kept without its
-    texts; `scores` bounds the delivered scores of one model, `all_scores` those of all together.
+    Facts older than `keep_ms` before the newest one are dropped. `fact_bytes` bounds all facts
+    together; a fact larger than `one_fact_bytes` is stored without its texts. `scores` bounds the
+    delivered scores of one model, `all_scores` those of all models together.
     """
 
     keep_ms: int
@@ -61,11 +75,11 @@ class PersonLimits(msgspec.Struct, frozen=True, gc=False):
 class Person(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Recent facts, ascending and unique by time and id, and the scores delivered by model.
 
-    Positional on disk and on the wire: new fields go last, with a default. `facts` are packed
-    (`state.format.fact`), `scores` are packed histories (`state.format.score_history`), which no
-    caller changes in place. `cut` is the time and id of the newest fact dropped for space: facts up
-    to it are not taken any more; empty where everything kept is newer. `weight` is the size of all
-    facts in bytes.
+    Positional in bytes: new fields go last, with a default. `facts` are encoded
+    (`state.format.fact`), `scores` are histories (`state.format.score_history`), which no caller
+    changes in place. `cut` is the sort key of the newest fact dropped for space: facts up to it are
+    not accepted any more. It is empty where none was dropped within `PersonLimits.keep_ms`.
+    `weight` is the size of all facts in bytes.
     """
 
     facts: tuple[bytes, ...] = ()
@@ -75,20 +89,20 @@ class Person(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 def with_fact(person: Person, fact: Fact, limits: PersonLimits) -> Person:
-    """Return a person who has this fact too; the very same person where that changes nothing.
+    """Return a person who has this fact too; the same object where that changes nothing.
 
-    Where two facts have one name, the larger one stays. Facts before `EARLIEST_MS` are none.
+    Where two facts have one sort key, the larger one stays. Facts before `EARLIEST_MS` are ignored.
     """
-    kept, facts = pack(fact), person.facts
     if fact.time_ms < EARLIEST_MS:
         return person
-    if len(kept) > limits.one_fact_bytes:
-        kept = pack(_slim(fact))
-    if facts and instant_of(kept) <= instant_of(facts[-1]):
-        return _with_late_fact(person, kept, limits)
-    if name_of(kept) <= person.cut:
+    encoded, facts = encode_fact(fact), person.facts
+    if len(encoded) > limits.one_fact_bytes:
+        encoded = encode_fact(_without_texts(fact))
+    if facts and time_key_of(encoded) <= time_key_of(facts[-1]):
+        return _with_late_fact(person, encoded, limits)
+    if sort_key_of(encoded) <= person.cut:
         return person
-    return _bounded(person, [*facts, kept], person.weight + len(kept), limits)
+    return _bounded(person, [*facts, encoded], person.weight + len(encoded), limits)
 
 
 def with_score(
@@ -96,17 +110,17 @@ def with_score(
 ) -> Person:
     """Return a person for whom this score is marked as delivered."""
     history = person.scores.get(model, b"")
-    grown = add(history, pack_score(delivered), limits.scores)
-    if grown == history:
+    longer = add(history, encode_entry(delivered), limits.scores)
+    if longer == history:
         return person
-    return _with_scores(person, _bounded_scores({**person.scores, model: grown}, limits))
+    return _with_scores(person, _bounded_scores({**person.scores, model: longer}, limits))
 
 
 def without_score(
     person: Person, model: str, *, scored_at_ms: int, event_id: str, digest: bytes
 ) -> Person:
     """Return a person for whom this content of a score is not marked as delivered."""
-    left = take_out(person.scores.get(model, b""), scored_at_ms, event_id, digest)
+    left = remove(person.scores.get(model, b""), scored_at_ms, event_id, digest)
     scores = {name: history for name, history in person.scores.items() if name != model}
     if left:
         scores[model] = left
@@ -114,7 +128,7 @@ def without_score(
 
 
 def merge(one: Person, other: Person, limits: PersonLimits) -> Person:
-    """Return what both know together."""
+    """Return the union of two states of one person, within the limits."""
     scores = {
         model: add(one.scores.get(model, b""), other.scores.get(model, b""), limits.scores)
         for model in one.scores.keys() | other.scores.keys()
@@ -131,13 +145,13 @@ def facts_as_of(person: Person, at_ms: int, lookback_ms: int) -> tuple[Fact, ...
     if facts and not start_ms <= time_of(facts[0]) <= time_of(facts[-1]) <= at_ms:
         first = bisect_left(facts, start_ms, key=time_of)
         facts = facts[first : bisect_right(facts, at_ms, key=time_of)]
-    return tuple([unpack(kept) for kept in facts])
+    return tuple([decode_fact(encoded) for encoded in facts])
 
 
-def reaches_forgotten(person: Person, at_ms: int, lookback_ms: int, limits: PersonLimits) -> bool:
+def reaches_dropped(person: Person, at_ms: int, lookback_ms: int, limits: PersonLimits) -> bool:
     """Return True where a look-back from an instant reaches facts that were, or may be, dropped."""
     start_ms = at_ms - lookback_ms
-    if person.cut and start_ms <= time_of(b"\0" + person.cut):
+    if person.cut and start_ms <= time_of_sort_key(person.cut):
         return True
     return bool(person.facts) and start_ms < time_of(person.facts[-1]) - limits.keep_ms
 
@@ -160,56 +174,62 @@ def scores_since(person: Person, time_ms: int) -> int:
     return sum(count_since(history, time_ms) for history in person.scores.values())
 
 
-def _with_late_fact(person: Person, kept: bytes, limits: PersonLimits) -> Person:
-    """Return the person with a fact that is not the newest, or is known by name already."""
-    facts, name, weight = list(person.facts), name_of(kept), person.weight
-    if name <= person.cut or time_of(kept) < time_of(facts[-1]) - limits.keep_ms:
+def _with_late_fact(person: Person, encoded: bytes, limits: PersonLimits) -> Person:
+    """Return the person with a fact that is not newer than all others, or is there already."""
+    facts, key, weight = list(person.facts), sort_key_of(encoded), person.weight
+    if key <= person.cut or time_of(encoded) < time_of(facts[-1]) - limits.keep_ms:
         return person
-    at = bisect_left(facts, name, key=name_of)
-    if at == len(facts) or name_of(facts[at]) != name:
-        facts.insert(at, kept)
-    elif _rank(kept) > _rank(facts[at]):
-        weight -= len(facts[at])
-        facts[at] = kept
+    index = bisect_left(facts, key, key=sort_key_of)
+    if index == len(facts) or sort_key_of(facts[index]) != key:
+        facts.insert(index, encoded)
+    elif _rank(encoded) > _rank(facts[index]):
+        weight -= len(facts[index])
+        facts[index] = encoded
     else:
         return person
-    return _bounded(person, facts, weight + len(kept), limits)
+    return _bounded(person, facts, weight + len(encoded), limits)
 
 
 def _union(one: Person, other: Person, cut: bytes) -> list[bytes]:
     """Return the facts of both that are newer than the cut, ascending."""
     more, less = (one, other) if len(one.facts) > len(other.facts) else (other, one)
     if more.cut == cut and set(more.facts).issuperset(less.facts):
-        return list(more.facts)
+        return list(more.facts)  # the usual case, in which nothing is sorted
     facts: dict[bytes, bytes] = {}
-    for kept in (*one.facts, *other.facts):
-        name = name_of(kept)
-        rival = facts.get(name)
-        if name > cut and (rival is None or _rank(rival) < _rank(kept)):
-            facts[name] = kept
-    return [facts[name] for name in sorted(facts)]
+    for encoded in (*one.facts, *other.facts):
+        key = sort_key_of(encoded)
+        same = facts.get(key)
+        if key > cut and (same is None or _rank(same) < _rank(encoded)):
+            facts[key] = encoded
+    return [facts[key] for key in sorted(facts)]
 
 
 def _bounded(person: Person, facts: list[bytes], weight: int, limits: PersonLimits) -> Person:
-    """Return the person with these facts, the oldest dropped until every limit holds."""
+    """Return the person with these facts, the oldest dropped until every limit holds.
+
+    A fact dropped for its age needs no cut: its age drops it again in every merge. One dropped for
+    space moves the cut, else a merge with an older state would bring it back, and the result would
+    depend on the order of merges. A cut older than `keep_ms` is cleared: age alone drops all facts
+    up to it, and equal sets of facts are then equal states.
+    """
     cut, drop = person.cut, 0
-    floor_ms = time_of(facts[-1]) - limits.keep_ms if facts else 0
-    while facts and time_of(facts[drop]) < floor_ms:
+    oldest_ms = time_of(facts[-1]) - limits.keep_ms if facts else 0
+    while facts and time_of(facts[drop]) < oldest_ms:
         weight -= len(facts[drop])
         drop += 1
     while len(facts) - drop > limits.facts or weight > limits.fact_bytes:
         weight -= len(facts[drop])
-        cut = name_of(facts[drop])
+        cut = sort_key_of(facts[drop])
         drop += 1
-    if cut and time_of(b"\0" + cut) < floor_ms:
+    if cut and time_of_sort_key(cut) < oldest_ms:
         cut = b""
     return Person(tuple(facts[drop:] if drop else facts), person.scores, cut, weight)
 
 
-def _slim(fact: Fact) -> Fact:
-    """Return a fact too large to be kept as it is, reduced to when, whether, and a short name."""
-    name = blake2b(fact.id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return Fact(fact.time_ms, name, success=fact.success)
+def _without_texts(fact: Fact) -> Fact:
+    """Return a fact that is too large, reduced to its time, a short id and whether it succeeded."""
+    short_id = blake2b(fact.id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return Fact(fact.time_ms, short_id, success=fact.success)
 
 
 def _with_scores(person: Person, scores: dict[str, bytes]) -> Person:
@@ -221,11 +241,12 @@ def _bounded_scores(scores: dict[str, bytes], limits: PersonLimits) -> dict[str,
     if sum(map(len, scores.values())) <= limits.all_scores * ENTRY_BYTES:
         return scores
     entries = [(entry, model) for model, history in scores.items() for entry in split(history)]
-    kept: dict[str, list[bytes]] = {}
+    newest: dict[str, list[bytes]] = {}
     for entry, model in sorted(nlargest(limits.all_scores, entries)):
-        kept.setdefault(model, []).append(entry)
-    return {model: b"".join(history) for model, history in kept.items()}
+        newest.setdefault(model, []).append(entry)
+    return {model: b"".join(history) for model, history in newest.items()}
 
 
-def _rank(kept: bytes) -> tuple[int, bytes]:
-    return len(kept), kept
+def _rank(encoded: bytes) -> tuple[int, bytes]:
+    """Return what decides between two facts with one sort key: size, then bytes."""
+    return len(encoded), encoded

@@ -1,8 +1,9 @@
-"""Partitions on their way back into the local store, from the changelog.
+"""Partitions restored from the changelog into the local store.
 
-What the log says is merged into what the store has, never put over it: where two owners wrote side
-by side for a while, nothing that either of them knew is lost. A tombstone takes a person out. What
-the log's last word on a person lacks is *owed* to the log, to be written to it again.
+Records are merged into what the store has and never replace it: where two owners wrote at the same
+time for a while, nothing of either is lost. A tombstone deletes a person. Where the last record of
+a person in the changelog lacks something that the store then has, the merged value is a *repair*,
+to be written to the changelog.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import structlog
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import UnavailableError
 from processor.kafka.topic_reader import PartitionReader, PartitionSlice
-from processor.state.format.person import merge_wires
+from processor.state.format.person import merge_values
 from processor.state.format.store import ChangelogPosition
 from processor.state.local_store import LocalStore
 from processor.state.person import PersonLimits
@@ -26,24 +27,24 @@ log = structlog.get_logger()
 
 
 class RestoredPartition(msgspec.Struct):
-    """One partition on its way, and in the end with all that the changelog says.
+    """One partition that is being restored, and finally has all of the changelog.
 
-    `owed` holds the values that the log's last record of a person falls short of; None where the
-    person was forgotten, and written again by somebody who did not know. `forgotten` are the
-    persons with a tombstone in what was read. While `catching_up` a tombstone outweighs the records
-    behind it, which come from somebody who had not read it.
+    `repairs` holds the values to be written to the changelog; None where the person was erased and
+    then written again by a replica that had not read the tombstone. `erased` are the persons with a
+    tombstone in what was read. While `catching_up` a tombstone wins over the records behind it,
+    which come from a replica that had not read it.
     """
 
     partition: int
     next_offset: int
     catching_up: bool
     records: int = 0
-    owed: dict[bytes, bytes | None] = {}
-    forgotten: set[bytes] = msgspec.field(default_factory=set)
+    repairs: dict[bytes, bytes | None] = {}
+    erased: set[bytes] = msgspec.field(default_factory=set)
 
 
 class Restore:
-    """Brings partitions back, a slice at a time."""
+    """Restores partitions, a slice at a time."""
 
     def __init__(
         self,
@@ -59,148 +60,162 @@ class Restore:
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
-        self._jobs: dict[int, RestoredPartition] = {}
+        self._restoring: dict[int, RestoredPartition] = {}
         self._progress = Deadline(clock, 0)
-        self._begun = 0.0
-        self._done = 0
+        self._started = 0.0
+        self._records = 0
         self._unstored: dict[int, PartitionSlice] = {}
-        self._back: list[RestoredPartition] = []
+        self._finished: list[RestoredPartition] = []
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Return why nothing comes back; None while all is well, or nothing is to be done."""
-        return self._reader.unavailable_reason if self._jobs else None
+        """Return why nothing is restored; None while it is, or nothing is to be restored."""
+        return self._reader.unavailable_reason if self._restoring else None
 
     @property
     def busy(self) -> bool:
-        """Return True while a partition is on its way."""
-        return bool(self._jobs)
+        """Return True while a partition is being restored."""
+        return bool(self._restoring)
 
     def begin(self, partition: int, *, stale_before_ms: int) -> None:
-        """Bring a partition back from where the store stands, if that is not too long ago."""
-        mark = self._store.mark(partition)
-        if mark is not None and mark.at_ms < stale_before_ms:
+        """Restore a partition from the store's position on, or from the changelog's beginning.
+
+        The latter where the position was noted before `stale_before_ms` (epoch ms).
+        """
+        position = self._store.position(partition)
+        if position is not None and position.at_ms < stale_before_ms:
             self._store.drop(partition)
-            mark = None
-        self._start(partition, None if mark is None else mark.next_offset, catching_up=False)
+            position = None
+        offset = None if position is None else position.next_offset
+        self._start(partition, offset, catching_up=False)
 
     def catch_up(self, partition: int, offset: int) -> None:
-        """Read again from an offset at which somebody else has written."""
+        """Read again from an offset at which there are records of another writer."""
         self._start(partition, offset, catching_up=True)
 
     def cancel(self, partition: int) -> None:
         """Leave a partition as it is."""
-        if self._jobs.pop(partition, None) is not None:
+        if self._restoring.pop(partition, None) is not None:
             self._unstored.pop(partition, None)
-            self._back = [job for job in self._back if job.partition != partition]
+            self._finished = [one for one in self._finished if one.partition != partition]
             self._reader.end(partition)
             self._metrics.forget("state_restore_remaining_records", str(partition))
 
     def step(self, seconds: float) -> list[RestoredPartition]:
-        """LocalStore what comes within so many seconds; return the partitions that are back.
+        """Store what is read within so many seconds; return the partitions that are restored.
 
-        Raises UnavailableError where the store can not be written; the next step goes on there.
+        Raises UnavailableError where the store cannot be written; the next step continues there.
         """
         if not self._unstored:
             self._unstored = dict(self._reader.read(seconds))
-        # What was read is read no more: a slice stays here until it is stored.
+        # The reader gives each slice once: it stays here until it is stored.
         while self._unstored:
             partition, piece = next(iter(self._unstored.items()))
-            job = self._jobs.get(partition)
-            if job is not None and self._take(job, piece):
-                self._back.append(job)
+            restoring = self._restoring.get(partition)
+            if restoring is not None and self._store_slice(restoring, piece):
+                self._finished.append(restoring)
             self._unstored.pop(partition, None)
-        back, self._back = self._back, []
-        for job in back:
-            self.cancel(job.partition)
-        if self._progress.over() or (back and not self._jobs):
-            self._tell()
-        return back
+        finished, self._finished = self._finished, []
+        for one in finished:
+            self.cancel(one.partition)
+        if self._progress.over() or (finished and not self._restoring):
+            self._report()
+        return finished
 
     def close(self) -> None:
         """Stop reading."""
-        self._jobs.clear()
+        self._restoring.clear()
         self._reader.close()
 
     def _start(self, partition: int, offset: int | None, *, catching_up: bool) -> None:
-        if not self._jobs:
-            self._begun, self._done = self._clock.monotonic(), 0
+        if not self._restoring:
+            self._started, self._records = self._clock.monotonic(), 0
             self._progress = Deadline(self._clock, _PROGRESS_SECONDS)
         self._unstored.pop(partition, None)
-        self._jobs[partition] = RestoredPartition(partition, offset or 0, catching_up)
+        self._restoring[partition] = RestoredPartition(partition, offset or 0, catching_up)
         self._reader.begin(partition, offset)
 
-    def _take(self, job: RestoredPartition, piece: PartitionSlice) -> bool:
+    def _store_slice(self, restoring: RestoredPartition, piece: PartitionSlice) -> bool:
+        """Store a slice of a partition; return whether it is the last one."""
         if piece.out_of_range:
-            log.warning("The local store does not fit the changelog.", partition=job.partition)
-            self._store.drop(job.partition)
-            self._start(job.partition, None, catching_up=False)
+            log.warning(
+                "The local store's position is not in the changelog.",
+                code="local_store_position_lost",
+                partition=restoring.partition,
+            )
+            self._store.drop(restoring.partition)
+            self._start(restoring.partition, None, catching_up=False)
             return False
         if piece.next_offset is not None:
-            stood, job.next_offset = job.next_offset, piece.next_offset
+            before, restoring.next_offset = restoring.next_offset, piece.next_offset
+            now_ms = self._clock.now_ms()
             try:
-                absorb(self._store, job, piece.records, self._limits, now_ms=self._clock.now_ms())
+                merge_records(self._store, restoring, piece.records, self._limits, now_ms=now_ms)
             except UnavailableError:
-                job.next_offset = stood
+                restoring.next_offset = before
                 raise
-            self._done += len(piece.records)
+            self._records += len(piece.records)
         return piece.ended
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self._progress = Deadline(self._clock, _PROGRESS_SECONDS)
         remaining = 0
-        for job in self._jobs.values():
-            ahead = self._reader.remaining(job.partition, job.next_offset)
+        for restoring in self._restoring.values():
+            ahead = self._reader.remaining(restoring.partition, restoring.next_offset)
             remaining += ahead
-            gauge = self._metrics.gauge("state_restore_remaining_records", str(job.partition))
+            gauge = self._metrics.gauge("state_restore_remaining_records", str(restoring.partition))
             gauge.set(ahead)
-        seconds = self._clock.monotonic() - self._begun
-        if self._jobs:
+        seconds = self._clock.monotonic() - self._started
+        if self._restoring:
             log.info(
                 "State is being restored.",
-                partitions=len(self._jobs),
-                records=self._done,
+                code="state_restoring",
+                partitions=len(self._restoring),
+                records=self._records,
                 remaining=remaining,
-                eta_seconds=round(remaining * seconds / self._done) if self._done else None,
+                eta_seconds=round(remaining * seconds / self._records) if self._records else None,
             )
         else:
-            log.info("State is restored.", records=self._done, seconds=round(seconds, 1))
+            log.info(
+                "State is restored.",
+                code="state_restored",
+                records=self._records,
+                seconds=round(seconds, 1),
+            )
 
 
-def absorb(
+def merge_records(
     store: LocalStore,
-    job: RestoredPartition,
+    restoring: RestoredPartition,
     records: Sequence[tuple[bytes, bytes | None]],
     limits: PersonLimits,
     *,
     now_ms: int,
 ) -> None:
-    """Merge records of one partition into the store, and note what the log is owed."""
-    known = {key: value for (_, key), value in store.read(_keys(job.partition, records)).items()}
-    now: dict[bytes, bytes | None] = dict(known)
-    told: dict[bytes, bytes | None] = {}
+    """Merge records of one partition into the store, and note the repairs of the changelog."""
+    partition = restoring.partition
+    keys = {(partition, key) for key, _ in records}
+    stored = {key: value for (_, key), value in store.read(keys).items()}
+    merged: dict[bytes, bytes | None] = dict(stored)
+    last: dict[bytes, bytes | None] = {}
     for key, value in records:
-        told[key] = value
-        before = now.get(key)
+        last[key] = value
+        before = merged.get(key)
         if value is None:
-            job.forgotten.add(key)
-            now[key] = None
-        elif job.catching_up and key in job.forgotten:
-            now[key] = None
+            restoring.erased.add(key)
+            merged[key] = None
+        elif restoring.catching_up and key in restoring.erased:
+            merged[key] = None
+        elif before is None or before == value:
+            merged[key] = value
         else:
-            same = before is None or before == value
-            now[key] = value if same or before is None else merge_wires(before, value, limits)
-    for key, last in told.items():
-        if now[key] == last:
-            job.owed.pop(key, None)
+            merged[key] = merge_values(before, value, limits)
+    for key, value in last.items():
+        if merged[key] == value:
+            restoring.repairs.pop(key, None)
         else:
-            job.owed[key] = now[key]
-    changed = {key: value for key, value in now.items() if value != known.get(key)}
-    store.write(
-        {job.partition: changed}, {job.partition: ChangelogPosition(job.next_offset, now_ms)}
-    )
-    job.records += len(records)
-
-
-def _keys(partition: int, records: Sequence[tuple[bytes, bytes | None]]) -> set[tuple[int, bytes]]:
-    return {(partition, key) for key, _ in records}
+            restoring.repairs[key] = merged[key]
+    changes = {key: value for key, value in merged.items() if value != stored.get(key)}
+    position = ChangelogPosition(restoring.next_offset, now_ms)
+    store.write({partition: changes}, {partition: position})
+    restoring.records += len(records)

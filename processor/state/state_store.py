@@ -1,21 +1,17 @@
-"""The memory, opened: topic prepared, folder locked, store and clients made.
+"""The state of persons: loaded at once, durable before a commit, restored after a move.
 
-How much the store holds, and what it keeps of partitions that are not ours.
-
-What is remembered of persons: recalled at once, durable before a commit, restored after a move.
-
-    recall --> (the pure middle) --> stage --> delivery --> remember --> changelog --> store
+    load --> (plan) --> stage --> (delivery) --> store --> changelog --> local store
 
 A batch's changes are *staged*: later batches see them at once. Once the batch is delivered they are
-*remembered*: written to the changelog and, when all replicas have them, to the local store together
-with the changelog's offset. All that is remembered by then flies together, one flight at a time.
+*stored*: written to the changelog and, when all replicas have them, to the local store together
+with the changelog's offset. All changes that wait by then are written together, one write at a
+time.
 
 Partitions are numbers: the input topics and the changelog are numbered alike. A partition must be
-`ready` before its persons are recalled. One that is revoked is left in the store as a cache.
+`ready` before its persons are loaded. One that is revoked stays in the local store as a cache.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,43 +21,25 @@ import structlog
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import InvariantError, UnavailableError
 from processor.domain.event import ScoreEvent
+from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.admin import KafkaAdmin
 from processor.kafka.topic_reader import TopicReader
 from processor.settings import JoinSettings, KafkaSettings
 from processor.settings.kafka_client import Property, connection
 from processor.state.changelog import ChangelogWriter, StateWrite, StateWriter
 from processor.state.format.person import decode
-from processor.state.format.store import ChangelogPosition, Origin, PersonKey
+from processor.state.format.store import ChangelogPosition, Origin
 from processor.state.local_store import LocalStore, StoreFolder
 from processor.state.overlay import Overlay
 from processor.state.partitions import AssignedPartitions
-from processor.state.person import Person, PersonLimits
+from processor.state.person import Person, PersonKey, PersonLimits
 from processor.state.restore import Restore, RestoredPartition
 from processor.state.topics import TOMBSTONE_DAYS, prepare
 from processor.telemetry.metrics import Metrics
 
-
-def trim(store: LocalStore, ours: AbstractSet[int], limit_bytes: int) -> None:
-    """Drop other partitions, longest left alone first, until the store is within a limit."""
-
-    def left_at(partition: int) -> int:
-        mark = store.mark(partition)
-        return 0 if mark is None else mark.at_ms
-
-    for partition in sorted(set(store.partitions()) - ours, key=left_at):
-        if store.size(store.partitions()) <= limit_bytes:
-            return
-        store.drop(partition)
-
-
-def measure(store: LocalStore, ours: AbstractSet[int], metrics: Metrics) -> None:
-    """Set the gauges of persons (of ours) and bytes (of all)."""
-    metrics.gauge("state_entries").set(store.entries(ours))
-    metrics.gauge("state_bytes").set(store.size(store.partitions()))
-
-
-_SLICE_SECONDS: Final = 0.1
-_RETRY_SECONDS: Final = 1.0
+_RESTORE_SECONDS: Final = 0.1
+_RETRY: Final = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
+_CLOSE_POLL_SECONDS: Final = 0.05
 _MEASURE_SECONDS: Final = 10.0
 _STALE_MS: Final = (TOMBSTONE_DAYS - 1) * 86_400_000
 
@@ -69,9 +47,9 @@ log = structlog.get_logger()
 
 
 class ChangelogStateStore:
-    """The state of the partitions this replica owns. All calls come from one thread."""
+    """The state of the partitions assigned to this replica. All calls come from one thread."""
 
-    def __init__(  # noqa: PLR0913  three doors and three ways to look at them
+    def __init__(  # noqa: PLR0913  three parts, and what all of them need
         self,
         store: LocalStore,
         changelog: ChangelogWriter,
@@ -89,85 +67,87 @@ class ChangelogStateStore:
         self._metrics = metrics
         self._clock = clock
         self._overlay = Overlay()
-        self._territory = AssignedPartitions()
-        self._flights = StateWriter(store, changelog, self._overlay, self._territory, clock=clock)
-        self._arrivals: list[int] = []
-        self._disturbed: set[int] = set()
-        self._trouble: str | None = None
-        self._retry = Deadline(clock, 0)
-        self._measured = Deadline(clock, 0)
+        self._assigned = AssignedPartitions()
+        self._writer = StateWriter(store, changelog, self._overlay, self._assigned, clock=clock)
+        self._to_restore: list[int] = []
+        self._catching_up: set[int] = set()
+        self._error: str | None = None
+        self._retry = Retry(_RETRY, clock)
+        self._measure_due = Deadline(clock, 0)
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Return why nothing can be remembered or restored now; None while all is well."""
-        return (
-            self._trouble or self._changelog.unavailable_reason or self._restore.unavailable_reason
-        )
+        """Return why nothing can be stored or restored now; None while it can."""
+        return self._error or self._changelog.unavailable_reason or self._restore.unavailable_reason
 
     @property
     def restoring(self) -> bool:
-        """Return True while a partition of ours is not ready."""
-        return not self._territory.whole()
+        """Return True while an assigned partition is not ready."""
+        return not self._assigned.all_ready()
 
     @property
     def busy(self) -> bool:
-        """Return True while anything is to be written, for a batch or for the changelog's sake."""
-        return self._flights.busy
+        """Return True while anything is to be written, for a batch or to repair the changelog."""
+        return self._writer.busy
 
     def ready(self, partition: int) -> bool:
-        """Return True where a partition is ours and all that the changelog says of it is here.
+        """Return True where a partition is assigned and the store has all of its changelog.
 
-        A ready partition turns unready for a moment where somebody else wrote to its changelog.
+        A ready partition is not ready for a moment after another writer wrote to its changelog.
         """
-        owned = self._territory.find(partition)
-        return owned is not None and owned.ready
+        assigned = self._assigned.find(partition)
+        return assigned is not None and assigned.ready
 
     def assign(self, partitions: Iterable[int]) -> None:
-        """Take partitions on; `poll` restores them. Those that are ours already stay as they are.
+        """Add partitions; `poll` restores them. Those assigned already stay as they are.
 
         Nothing is read or written here, so it may be called from a rebalance callback.
         """
-        self._arrivals += self._territory.take(partitions)
+        self._to_restore += self._assigned.assign(partitions)
 
     def revoke(self, partitions: Iterable[int]) -> None:
-        """Give partitions up, and with them what is staged for them and not in the air yet.
+        """Remove partitions, and what is staged for them and is not being written.
 
         What was stored of them stays on disk as a cache, within half of `join.max_store_bytes`.
         """
-        gone = self._territory.leave(partitions)
-        self._overlay.leave(gone)
-        self._flights.leave(gone)
-        self._arrivals = [one for one in self._arrivals if one not in gone]
-        self._disturbed -= gone
-        for partition in gone:
+        revoked = self._assigned.revoke(partitions)
+        self._overlay.revoke(revoked)
+        self._writer.revoke(revoked)
+        self._to_restore = [one for one in self._to_restore if one not in revoked]
+        self._catching_up -= revoked
+        for partition in revoked:
             self._restore.cancel(partition)
 
     def load(self, keys: Iterable[PersonKey]) -> dict[PersonKey, Person]:
-        """Return what is known, staged changes included; the unknown are left out.
+        """Return the persons that have state, staged changes included; others are left out.
 
         Raises InvariantError for a partition that is not ready.
         """
-        ready, staged = self._territory.ready(), self._overlay.find
+        ready, staged = self._assigned.ready(), self._overlay.find
         found: dict[PersonKey, Person] = {}
-        asked: list[PersonKey] = []
+        unstaged: list[PersonKey] = []
         for key in keys:
             if key[0] not in ready:
                 raise InvariantError(f"Partition {key[0]} is not restored.")
             person = staged(key)
             if person is None:
-                asked.append(key)
+                unstaged.append(key)
             else:
                 found[key] = person
-        for key, wire in self._store.read(asked).items():
-            person = decode(wire)
+        for key, value in self._store.read(unstaged).items():
+            person = decode(value)
             if person is None:
-                log.warning("A state record is not ours; its person is unknown.", partition=key[0])
+                log.warning(
+                    "A state value cannot be decoded and is ignored.",
+                    code="state_value_ignored",
+                    partition=key[0],
+                )
             else:
                 found[key] = person
         return found
 
     def stage(self, changes: Mapping[PersonKey, Person]) -> int:
-        """Show changes to later recalls at once; return the ticket to remember them by."""
+        """Make changes visible to later loads at once; return the ticket to store them by."""
         return self._overlay.stage(changes)
 
     def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
@@ -176,105 +156,133 @@ class ChangelogStateStore:
             self._overlay.withdraw(ticket, event)
 
     def store(self, ticket: int) -> StateWrite:
-        """Make a ticket's changes durable; tickets are remembered in the order they were staged."""
-        remembering = self._flights.store(ticket)
-        self._take_off()
-        return remembering
+        """Make a ticket's changes durable; tickets are stored in the order they were staged."""
+        write = self._writer.store(ticket)
+        self._start_write()
+        return write
 
     def poll(self) -> None:
         """Serve reports and retries, and restore for a tenth of a second where that is due."""
         self._changelog.poll()
-        if self._retry.over():
-            self._attempt()
-        if self._measured.over():
+        if self._retry.due:
+            self._advance()
+        if self._measure_due.over():
             self._measure()
 
     def close(self, seconds: float) -> None:
-        """Write what is to be remembered, within so many seconds; leave the store in order."""
+        """Write what is to be stored, within so many seconds; close the local store in order."""
         deadline = Deadline(self._clock, seconds)
         self._restore.close()
         with suppress(UnavailableError):
-            while self._flights.busy and not deadline.over():
-                self._flights.take_off()
-                self._changelog.poll(min(0.05, deadline.left()))
-                self._flights.land()
+            while self._writer.busy and not deadline.over():
+                self._writer.start_write()
+                self._changelog.poll(min(_CLOSE_POLL_SECONDS, deadline.left()))
+                self._writer.finish_write()
         self._changelog.close(deadline.left())
         now_ms = self._clock.now_ms()
-        ready = self._territory.ready().items()
+        positions = {
+            partition: ChangelogPosition(assigned.next_offset, now_ms)
+            for partition, assigned in self._assigned.ready().items()
+        }
         with suppress(UnavailableError):
-            self._store.write(
-                {}, {one: ChangelogPosition(owned.next_offset, now_ms) for one, owned in ready}
-            )
+            self._store.write({}, positions)
         try:
             self._store.close()
         except UnavailableError as error:
-            log.warning("The local store was not closed in order.", words=error.detail)
+            log.warning(
+                "The local store was not closed in order.",
+                code="local_store_not_closed",
+                error=error.detail,
+            )
 
-    def _attempt(self) -> None:
+    def _advance(self) -> None:
+        """Finish and start writes, and restore; where the store cannot be written, try later."""
         try:
-            self._begin_arrivals()
-            for partition in self._flights.land():
-                self._look_back(partition)
+            self._begin_restores()
+            for partition in self._writer.finish_write():
+                self._catch_up(partition)
             if self._restore.busy:
-                for restored in self._restore.step(_SLICE_SECONDS):
-                    self._welcome(restored)
-            self._take_off()
+                for restored in self._restore.step(_RESTORE_SECONDS):
+                    self._finish_restore(restored)
+            self._start_write()
         except UnavailableError as error:
-            if self._trouble is None:
-                log.error("State can not be stored; trying again.", words=error.detail)  # noqa: TRY400
-            self._trouble = str(error)
-            self._retry = Deadline(self._clock, _RETRY_SECONDS)
+            if self._error is None:
+                log.error(  # noqa: TRY400
+                    "State cannot be stored; it is tried again.",
+                    code="state_store_unavailable",
+                    error=error.detail,
+                )
+            self._error = str(error)
+            self._retry.failed()
             with suppress(UnavailableError):
-                trim(self._store, self._territory.numbers(), 0)
+                self._trim(0)
         else:
-            self._trouble = None
+            self._error = None
+            self._retry.succeeded()
 
-    def _begin_arrivals(self) -> None:
-        while self._arrivals:
-            stale_before_ms = self._clock.now_ms() - _STALE_MS
-            self._restore.begin(self._arrivals[-1], stale_before_ms=stale_before_ms)
-            self._arrivals.pop()
+    def _begin_restores(self) -> None:
+        stale_before_ms = self._clock.now_ms() - _STALE_MS
+        while self._to_restore:
+            self._restore.begin(self._to_restore[-1], stale_before_ms=stale_before_ms)
+            self._to_restore.pop()  # only now: `begin` raises where the disk fails
 
-    def _look_back(self, partition: int) -> None:
-        """Read what somebody else wrote between our own records, before anything else is."""
-        log.warning("Somebody else wrote to the changelog.", partition=partition)
+    def _catch_up(self, partition: int) -> None:
+        """Read the records between our own, before anything else is written or loaded."""
+        log.warning(
+            "The changelog has records between ours: another writer's, or ours a second time.",
+            code="changelog_disturbed",
+            partition=partition,
+        )
         self._metrics.counter("changelog_disturbances").inc()
-        owned = self._territory.find(partition)
-        if owned is not None:
-            owned.ready = False
-            self._disturbed.add(partition)
-            self._restore.catch_up(partition, owned.next_offset)
+        assigned = self._assigned.find(partition)
+        if assigned is not None:
+            assigned.ready = False
+            self._catching_up.add(partition)
+            self._restore.catch_up(partition, assigned.next_offset)
 
-    def _welcome(self, restored: RestoredPartition) -> None:
-        owned = self._territory.find(restored.partition)
-        if owned is None:
+    def _finish_restore(self, restored: RestoredPartition) -> None:
+        assigned = self._assigned.find(restored.partition)
+        if assigned is None:
             return
-        if restored.partition in self._disturbed:
-            self._disturbed.remove(restored.partition)
-            self._reconcile(restored)
-        owned.ready, owned.next_offset = True, restored.next_offset
-        self._flights.owe(restored.partition, restored.owed)
+        if restored.partition in self._catching_up:
+            self._catching_up.remove(restored.partition)
+            self._merge_into_staged(restored)
+        assigned.ready, assigned.next_offset = True, restored.next_offset
+        self._writer.repair(restored.partition, restored.repairs)
 
-    def _reconcile(self, restored: RestoredPartition) -> None:
-        """Let what is staged know what was found out."""
+    def _merge_into_staged(self, restored: RestoredPartition) -> None:
+        """Bring what another writer wrote into the staged versions of persons."""
         keys = self._overlay.keys(restored.partition)
-        known = {key: decode(wire) for key, wire in self._store.read(keys).items()}
+        stored = {key: decode(value) for key, value in self._store.read(keys).items()}
         for key in keys:
-            if key[1] in restored.forgotten:
-                self._overlay.forget(key)
-            elif (theirs := known.get(key)) is not None:
-                self._overlay.merge(key, theirs, self._limits)
+            if key[1] in restored.erased:
+                self._overlay.erase(key)
+            elif (person := stored.get(key)) is not None:
+                self._overlay.merge(key, person, self._limits)
 
-    def _take_off(self) -> None:
-        if not self._disturbed:
-            self._flights.take_off()
+    def _start_write(self) -> None:
+        if not self._catching_up:
+            self._writer.start_write()
 
     def _measure(self) -> None:
-        self._measured = Deadline(self._clock, _MEASURE_SECONDS)
-        ours = self._territory.numbers()
+        self._measure_due = Deadline(self._clock, _MEASURE_SECONDS)
         with suppress(UnavailableError):
-            trim(self._store, ours, self._cache_bytes)
-            measure(self._store, ours, self._metrics)
+            self._trim(self._cache_bytes)
+            self._metrics.gauge("state_entries").set(self._store.entries(self._assigned.numbers()))
+            self._metrics.gauge("state_bytes").set(self._store.size(self._store.partitions()))
+
+    def _trim(self, limit_bytes: int) -> None:
+        """Drop partitions that are not assigned, oldest first, until the store is small enough."""
+
+        def noted_ms(partition: int) -> int:
+            position = self._store.position(partition)
+            return 0 if position is None else position.at_ms
+
+        unassigned = set(self._store.partitions()) - self._assigned.numbers()
+        for partition in sorted(unassigned, key=noted_ms):
+            if self._store.size(self._store.partitions()) <= limit_bytes:
+                return
+            self._store.drop(partition)
 
 
 def open_state_store(
@@ -282,8 +290,8 @@ def open_state_store(
 ) -> ChangelogStateStore:
     """Open the local store and the changelog topic, which is created where settings say so.
 
-    Blocks for seconds at most. Raises SettingsError where the topics, or the folder, can not be
-    used as they are, and UnavailableError where broker or disk do not answer now.
+    Blocks for seconds at most. Raises SettingsError where the topics, or the folder, cannot be used
+    as they are, and UnavailableError where broker or disk do not answer now.
     """
     properties = _properties(kafka)
     topic = join.changelog_topic
@@ -301,8 +309,8 @@ def open_state_store(
 
 
 def open_reader(join: JoinSettings, kafka: KafkaSettings, clock: Clock) -> tuple[TopicReader, int]:
-    """Open the changelog topic to look at it; return its partition count too."""
-    layout = prepare(_admin(kafka, clock), kafka, _as_it_is(join))
+    """Open the changelog topic to read it from outside; return its partition count too."""
+    layout = prepare(_admin(kafka, clock), kafka, _without_creating(join))
     return _changelog_reader(join, kafka, Metrics(), clock), layout.partitions
 
 
@@ -311,12 +319,12 @@ def open_changelog(
 ) -> tuple[ChangelogWriter, int]:
     """Open the changelog topic to write to it from outside; return its partition count too."""
     properties = _properties(kafka)
-    layout = prepare(_admin(kafka, clock), kafka, _as_it_is(join))
+    layout = prepare(_admin(kafka, clock), kafka, _without_creating(join))
     return ChangelogWriter(properties, join.changelog_topic, Metrics(), clock), layout.partitions
 
 
 def open_scratch(folder: Path, join: JoinSettings, partitions: int) -> LocalStore:
-    """Open an empty store to be thrown away."""
+    """Open an empty store that is deleted after use."""
     origin = Origin(join.changelog_topic, "scratch")
     return LocalStore(
         StoreFolder(folder), origin, partitions=partitions, max_bytes=join.max_store_bytes
@@ -338,5 +346,5 @@ def _properties(kafka: KafkaSettings) -> dict[str, Property]:
     return connection(kafka.bootstrap_servers, f"{kafka.group_id}-state", kafka.client)
 
 
-def _as_it_is(join: JoinSettings) -> JoinSettings:
+def _without_creating(join: JoinSettings) -> JoinSettings:
     return join.model_copy(update={"create_changelog": False})

@@ -1,4 +1,4 @@
-"""The topics of our own: found out about, created where they are missing, checked where not.
+"""The processor's own topics: created where they are missing, checked where they are not.
 
 They are the changelog and, where experience events are keyed otherwise, the repartition topic.
 """
@@ -14,20 +14,20 @@ from processor.settings import JoinSettings, KafkaSettings
 from processor.settings.kafka import matches_topic
 
 TOMBSTONE_DAYS: Final = 7
-"""How long Kafka keeps a tombstone at least; a local store left longer is not taken up again."""
+"""How long Kafka keeps a tombstone at least; a local store not written for longer is not used."""
 
 _DAY_MS: Final = 86_400_000
 _CHANGELOG: Final = {
     "cleanup.policy": "compact",
     "delete.retention.ms": str(TOMBSTONE_DAYS * _DAY_MS),
-    # A person that was forgotten is gone from the log's disk a day later at the latest.
+    # An erased person is gone from the brokers' disks a day later at the latest.
     "max.compaction.lag.ms": str(_DAY_MS),
     "min.cleanable.dirty.ratio": "0.3",
     "segment.bytes": str(128 << 20),
 }
 _REPARTITION: Final = {
     "cleanup.policy": "delete",
-    # What is forwarded must outlast the longest outage of the processor.
+    # Messages must outlast the longest outage of the processor.
     "retention.ms": str(7 * _DAY_MS),
     "segment.bytes": str(128 << 20),
 }
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class Layout(NamedTuple):
-    """What is known of the changelog topic. `topic_id` is empty where the broker does not tell."""
+    """The changelog topic as it is. `topic_id` is empty where the broker has none."""
 
     partitions: int
     cluster: str
@@ -44,11 +44,11 @@ class Layout(NamedTuple):
 
 
 def prepare(admin: KafkaAdmin, kafka: KafkaSettings, join: JoinSettings) -> Layout:
-    """Return the layout of a changelog topic that is there and as it must be.
+    """Return the layout of a changelog topic that exists and is as it must be.
 
-    Where no controller answers questions, as in the embedded broker, the topic is taken as it is.
-    Raises SettingsError where it, or the inputs, are laid out in a way that can not work, and
-    UnavailableError where that can not be found out now.
+    Where no controller answers, as in the embedded broker, the topic is taken as it is. Raises
+    SettingsError where the topics cannot be used as they are, and UnavailableError where that
+    cannot be found out now.
     """
     cluster = admin.cluster()
     partitions = _input_partitions(cluster, kafka, repartitioned=join.repartition_topic is not None)
@@ -66,7 +66,7 @@ def prepare(admin: KafkaAdmin, kafka: KafkaSettings, join: JoinSettings) -> Layo
 
 
 def _internal_topics(join: JoinSettings) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield the settings' key, the name and the configuration of each topic of our own."""
+    """Yield the settings' key, the name and the configuration of each topic."""
     in_sync = {"min.insync.replicas": str(max(1, join.changelog_replication - 1))}
     yield "join.changelog_topic", join.changelog_topic, _CHANGELOG | in_sync
     if join.repartition_topic is not None:
@@ -90,7 +90,7 @@ def _check_count(cluster: Cluster, key: str, topic: str, partitions: int) -> Non
 
 
 def _input_partitions(cluster: Cluster, kafka: KafkaSettings, *, repartitioned: bool) -> int:
-    """Return how many partitions the topics have whose numbers mean persons."""
+    """Return the partition count of the topics whose partition numbers have state."""
     events = kafka.events.topics if kafka.events and not repartitioned else []
     names = [*kafka.scores.topics, *events]
     counts = {
@@ -101,9 +101,9 @@ def _input_partitions(cluster: Cluster, kafka: KafkaSettings, *, repartitioned: 
     if not counts:
         raise UnavailableError("kafka", f"none of the input topics exists: {', '.join(names)}")
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
+        found_counts = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
         raise SettingsError(
-            [f"kafka: a join needs input topics with equally many partitions, but {told}."]
+            [f"kafka: a join needs input topics with equally many partitions, but {found_counts}."]
         )
     return next(iter(counts.values()))
 
@@ -124,7 +124,7 @@ def _check_compaction(admin: KafkaAdmin, topic: str) -> None:
             [
                 (
                     f"join.changelog_topic: {topic} has cleanup.policy={policy}; it must be "
-                    "`compact` alone, or what is known of persons is deleted with time."
+                    "`compact` alone, or Kafka deletes the state of persons after a while."
                 )
             ]
         )

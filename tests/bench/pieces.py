@@ -12,12 +12,11 @@ from timeit import repeat
 from typing import Any
 
 from processor.app import build_planner, build_reader
-from processor.components import PersonKey
 from processor.domain.clock import SystemClock
 from processor.domain.record import Record
 from processor.settings import Settings
 from processor.state.format.person import decode, encode
-from processor.state.person import Person
+from processor.state.person import Person, PersonKey
 from tests.bench import load
 from tests.support.framed import SCORE_ROW, framed_avro
 from tests.support.recipe import recipe

@@ -1,3 +1,5 @@
+"""Dead letters on an embedded broker: written, and read again."""
+
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -40,47 +42,47 @@ def record(offset: int, value: bytes | None = b"value") -> Record:
     return Record("scores", 1, offset, 1_700_000_000_000, b"key", value, (("a", None), ("a", b"1")))
 
 
-def poll_until(dead_letters: KafkaDeadLetterSink, look: Callable[[], object], what: str) -> None:
+def poll_until(dead_letters: KafkaDeadLetterSink, done: Callable[[], object], what: str) -> None:
     def polled() -> bool:
         dead_letters.poll()
-        return bool(look())
+        return bool(done())
 
     until(polled, seconds=9, what=what, every=0.01)
 
 
-def test_a_letter_is_done_when_kafka_has_it_and_comes_back_whole(broker: EmbeddedBroker) -> None:
+def test_a_dead_letter_is_read_as_the_record_was(broker: EmbeddedBroker) -> None:
     metrics = Metrics()
     dead_letters = KafkaDeadLetterSink(settings(broker), metrics, SystemClock())
-    buried = [record(1), record(2, None), record(3, b"")]
+    records = [record(1), record(2, None), record(3, b"")]
 
-    sending = dead_letters.send([(each, REJECT) for each in buried])
-    assert not sending.done
-    poll_until(dead_letters, lambda: sending.done, "the acknowledgement")
+    write = dead_letters.send([(each, REJECT) for each in records])
+    assert not write.done
+    poll_until(dead_letters, lambda: write.done, "the acknowledgement")
 
     written = [read(found) for found in read_all(broker, TOPIC, 3)]
-    assert [each.record for each in written if each] == buried
+    assert [each.record for each in written if each] == records
     assert metrics.value("dead_letters", "read", "bad_score") == 3
     assert dead_letters.unavailable_reason is None
     assert dead_letters.close(5)
 
 
-def test_nothing_to_send_is_done_at_once(broker: EmbeddedBroker) -> None:
+def test_an_empty_write_is_done_at_once_on_a_broker(broker: EmbeddedBroker) -> None:
     assert KafkaDeadLetterSink(settings(broker), Metrics(), SystemClock()).send([]).done
 
 
-def test_a_topic_that_can_not_be_written_is_held_for_and_nothing_is_dropped(
+def test_refused_dead_letters_are_written_when_the_topic_is_writable_again(
     broker: EmbeddedBroker,
 ) -> None:
     metrics = Metrics()
     dead_letters = KafkaDeadLetterSink(settings(broker), metrics, SystemClock())
     broker.fail_requests(Api.PRODUCE, *[KafkaError.TOPIC_AUTHORIZATION_FAILED] * 3)
 
-    sending = dead_letters.send([(record(1), REJECT)])
-    poll_until(dead_letters, lambda: dead_letters.unavailable_reason, "the hold")
-    assert "can not be written" in (dead_letters.unavailable_reason or "")
-    assert not sending.done
+    write = dead_letters.send([(record(1), REJECT)])
+    poll_until(dead_letters, lambda: dead_letters.unavailable_reason, "the sink is unavailable")
+    assert "cannot be written" in (dead_letters.unavailable_reason or "")
+    assert not write.done
     broker.heal_requests(Api.PRODUCE)
-    poll_until(dead_letters, lambda: sending.done, "the recovery")
+    poll_until(dead_letters, lambda: write.done, "the recovery")
 
     assert dead_letters.unavailable_reason is None
     assert metrics.value("dead_letter_writes", "failed") >= 1
@@ -88,21 +90,21 @@ def test_a_topic_that_can_not_be_written_is_held_for_and_nothing_is_dropped(
     assert dead_letters.close(5)
 
 
-def test_dead_brokers_hold_letters_until_they_are_back(broker: EmbeddedBroker) -> None:
+def test_dead_letters_are_written_when_the_brokers_are_back(broker: EmbeddedBroker) -> None:
     dead_letters = KafkaDeadLetterSink(settings(broker), Metrics(), SystemClock())
     first = dead_letters.send([(record(1), REJECT)])
-    poll_until(dead_letters, lambda: first.done, "the first letter")
+    poll_until(dead_letters, lambda: first.done, "the first dead letter")
     broker.broker_down()
 
     second = dead_letters.send([(record(2), REJECT)])
-    poll_until(dead_letters, lambda: dead_letters.unavailable_reason, "the hold")
+    poll_until(dead_letters, lambda: dead_letters.unavailable_reason, "the sink is unavailable")
     broker.broker_up()
-    poll_until(dead_letters, lambda: second.done, "the second letter")
+    poll_until(dead_letters, lambda: second.done, "the second dead letter")
 
     assert dead_letters.close(5)
 
 
-def test_closing_keeps_its_deadline_when_every_broker_is_dead(broker: EmbeddedBroker) -> None:
+def test_closing_without_brokers_is_over_in_time(broker: EmbeddedBroker) -> None:
     dead_letters = KafkaDeadLetterSink(settings(broker), Metrics(), SystemClock())
     broker.broker_down()
     dead_letters.send([(record(1), REJECT)])
@@ -113,33 +115,33 @@ def test_closing_keeps_its_deadline_when_every_broker_is_dead(broker: EmbeddedBr
     assert not deadline.over()
 
 
-def test_a_look_through_the_topic_finds_letters_and_strangers(broker: EmbeddedBroker) -> None:
-    where = settings(broker)
-    dead_letters = KafkaDeadLetterSink(where, Metrics(), SystemClock())
+def test_a_scan_finds_dead_letters_and_other_records(broker: EmbeddedBroker) -> None:
+    configured = settings(broker)
+    dead_letters = KafkaDeadLetterSink(configured, Metrics(), SystemClock())
     other = Reject(Stage.ROUTE, Reason.UNKNOWN_PREDICTION, "No route takes it.")
-    sending = dead_letters.send([(record(1), REJECT), (record(2), other), (record(3), REJECT)])
-    poll_until(dead_letters, lambda: sending.done, "the letters")
-    produce(broker, TOPIC, [b"not a letter"])
-    reader = DeadLetterReader(where, SystemClock())
-    steps: list[tuple[int, int]] = []
+    write = dead_letters.send([(record(1), REJECT), (record(2), other), (record(3), REJECT)])
+    poll_until(dead_letters, lambda: write.done, "the dead letters")
+    produce(broker, TOPIC, [b"no dead letter"])
+    reader = DeadLetterReader(configured, SystemClock())
+    progress: list[tuple[int, int]] = []
 
-    everything = list(reader.scan(lambda seen, total: steps.append((seen, total))))
-    chosen = list(reader.select(Selection(reasons=frozenset({Reason.UNKNOWN_PREDICTION}))))
+    scanned = list(reader.scan(lambda done, total: progress.append((done, total))))
+    selected = list(reader.select(Selection(reasons=frozenset({Reason.UNKNOWN_PREDICTION}))))
 
-    assert len(everything) == 4
-    assert sum(found.dead_letter is None for found in everything) == 1
-    assert steps[-1] == (4, 4)
-    assert [found.dead_letter.record.offset for found in chosen if found.dead_letter] == [2]
-    assert reader.one(chosen[0].partition, chosen[0].offset) == chosen[0]
+    assert len(scanned) == 4
+    assert sum(found.dead_letter is None for found in scanned) == 1
+    assert progress[-1] == (4, 4)
+    assert [found.dead_letter.record.offset for found in selected if found.dead_letter] == [2]
+    assert reader.one(selected[0].partition, selected[0].offset) == selected[0]
     assert reader.one(0, 999) is None
     assert dead_letters.close(5)
 
 
-def test_an_empty_topic_has_no_letters(broker: EmbeddedBroker) -> None:
+def test_an_empty_topic_has_no_dead_letters(broker: EmbeddedBroker) -> None:
     assert list(DeadLetterReader(settings(broker), SystemClock()).scan()) == []
 
 
-def test_a_look_at_a_topic_that_is_not_there_says_so(broker: EmbeddedBroker) -> None:
+def test_a_scan_of_a_missing_topic_names_it(broker: EmbeddedBroker) -> None:
     broker.fail_topic(TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
     with pytest.raises(UnavailableError, match=TOPIC):

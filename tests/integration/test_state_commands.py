@@ -1,4 +1,4 @@
-"""`state` and `forget`, beside a running memory and without one."""
+"""`state` and `forget`, with and without a running state store."""
 
 import sys
 from collections.abc import Iterator
@@ -25,18 +25,18 @@ from tests.support.state import (
     INPUTS,
     LIMITS,
     T0,
-    knows,
-    opened,
-    ready,
-    remembered,
-    settled,
+    open_store,
+    person_with,
+    restored,
+    store_and_wait,
+    wait_idle,
 )
 
 NAME = "ann@example.com"
 ANN, BOB = (2, b"Email|ann@example.com"), (2, b"Email|bob@example.com")
 ALL = (0, 1, 2, 3)
-KNOWN = with_fact(
-    knows(1, scores=(1,)), Fact(T0, "secret-event", "web", page="secret-page"), LIMITS
+PERSON = with_fact(
+    person_with(1, scores=(1,)), Fact(T0, "secret-event", "web", page="secret-page"), LIMITS
 )
 
 
@@ -59,17 +59,17 @@ def settings(broker: EmbeddedBroker, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def state_store(broker: EmbeddedBroker, settings: Settings) -> Iterator[ChangelogStateStore]:
-    state_store = ready(opened(broker.bootstrap, Path(settings.join.directory)), *ALL)
-    remembered(state_store, state_store.stage({ANN: KNOWN, BOB: knows(1)}))
+    state_store = restored(open_store(broker.bootstrap, Path(settings.join.directory)), *ALL)
+    store_and_wait(state_store, state_store.stage({ANN: PERSON, BOB: person_with(1)}))
     yield state_store
     state_store.close(5)
 
 
 @pytest.fixture
 def stopped(broker: EmbeddedBroker, settings: Settings) -> None:
-    """Remember two persons, and stop."""
-    state_store = ready(opened(broker.bootstrap, Path(settings.join.directory)), *ALL)
-    remembered(state_store, state_store.stage({ANN: KNOWN, BOB: knows(1)}))
+    """Store two persons, and stop."""
+    state_store = restored(open_store(broker.bootstrap, Path(settings.join.directory)), *ALL)
+    store_and_wait(state_store, state_store.stage({ANN: PERSON, BOB: person_with(1)}))
     state_store.close(5)
 
 
@@ -85,20 +85,20 @@ def _verify(settings: Settings) -> None:
     sys.exit(verify_state(settings))
 
 
-@pytest.mark.parametrize("place", ["store", "changelog"])
+@pytest.mark.parametrize("source", ["store", "changelog"])
 @pytest.mark.usefixtures("stopped")
-def test_a_person_is_shown_without_what_is_personal(
-    settings: Settings, capsys: pytest.CaptureFixture[str], place: str
+def test_a_person_is_shown_without_personal_data(
+    settings: Settings, capsys: pytest.CaptureFixture[str], source: str
 ) -> None:
-    changelog = place == "changelog"
+    changelog = source == "changelog"
 
     assert show_person(("email", NAME), settings, reveal=False, changelog=changelog) == 0
 
-    said = capsys.readouterr().out
-    assert '"type": "web"' in said
-    assert '"bucket": "medium"' in said
-    assert "secret" not in said
-    assert "50.0" not in said
+    output = capsys.readouterr().out
+    assert '"type": "web"' in output
+    assert '"bucket": "medium"' in output
+    assert "secret" not in output
+    assert "50.0" not in output
 
 
 @pytest.mark.usefixtures("stopped")
@@ -107,13 +107,13 @@ def test_a_person_is_shown_whole_on_request(
 ) -> None:
     assert show_person(("email", NAME), settings, reveal=True, changelog=False) == 0
 
-    said = capsys.readouterr().out
-    assert "secret-page" in said
-    assert '"score": 50.0' in said
+    output = capsys.readouterr().out
+    assert "secret-page" in output
+    assert '"score": 50.0' in output
 
 
 @pytest.mark.usefixtures("stopped")
-def test_nobody_is_shown_where_nobody_is_known(
+def test_a_person_without_state_is_not_shown(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert show_person(("Email", "eve@example.com"), settings, reveal=True, changelog=False) == 1
@@ -122,7 +122,9 @@ def test_nobody_is_shown_where_nobody_is_known(
 
 
 @pytest.mark.usefixtures("stopped")
-def test_a_sound_store_is_verified(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_consistent_store_is_verified(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert verify_state(settings) == 0
 
     assert "differs" not in capsys.readouterr().out
@@ -136,15 +138,15 @@ def test_a_store_is_verified_beside_its_processor(
     assert verified_elsewhere(settings) == 0
 
 
-LESS, MORE = {BOB[1]: None}, {b"Email|eve": encode(knows(1))}
-OTHER = {BOB[1]: encode(knows(1, 2))}
+LESS, MORE = {BOB[1]: None}, {b"Email|eve": encode(person_with(1))}
+OTHER = {BOB[1]: encode(person_with(1, 2))}
 
 
-@pytest.mark.parametrize("lie", [LESS, MORE, OTHER])
-def test_a_store_that_says_something_else_than_the_changelog_is_found_out(
-    settings: Settings, state_store: ChangelogStateStore, lie: dict[bytes, bytes | None]
+@pytest.mark.parametrize("change", [LESS, MORE, OTHER])
+def test_a_store_that_differs_from_the_changelog_is_reported(
+    settings: Settings, state_store: ChangelogStateStore, change: dict[bytes, bytes | None]
 ) -> None:
-    state_store._store.write({2: lie}, {})  # noqa: SLF001  nothing in the house tells lies to it
+    state_store._store.write({2: change}, {})  # noqa: SLF001  nothing else corrupts it
 
     assert verified_elsewhere(settings) == 1
 
@@ -162,35 +164,35 @@ def test_a_deleted_store_comes_back_from_the_changelog(
     broker: EmbeddedBroker, settings: Settings
 ) -> None:
     folder = Path(settings.join.directory)
-    state_store = ready(opened(broker.bootstrap, folder), *ALL)
-    remembered(state_store, state_store.stage({ANN: KNOWN}))
+    state_store = restored(open_store(broker.bootstrap, folder), *ALL)
+    store_and_wait(state_store, state_store.stage({ANN: PERSON}))
     state_store.close(5)
 
     assert rebuild_state(settings) == 0
     with pytest.raises(UnavailableError):
         show_person(("Email", NAME), settings, reveal=False, changelog=False)
 
-    state_store = ready(opened(broker.bootstrap, folder), *ALL)
-    assert state_store.load([ANN]) == {ANN: KNOWN}
+    state_store = restored(open_store(broker.bootstrap, folder), *ALL)
+    assert state_store.load([ANN]) == {ANN: PERSON}
     state_store.close(5)
 
 
-def test_a_forgotten_person_is_gone_from_a_running_replica_and_from_the_changelog(
+def test_an_erased_person_is_gone_from_a_running_replica_and_from_the_changelog(
     settings: Settings, state_store: ChangelogStateStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert forget(("email", NAME), settings) == 0
 
-    remembered(state_store, state_store.stage({BOB: knows(1, 2)}))
-    settled(state_store)
+    store_and_wait(state_store, state_store.stage({BOB: person_with(1, 2)}))
+    wait_idle(state_store)
 
     assert set(state_store.load([ANN, BOB])) == {BOB}
     assert show_person(("Email", NAME), settings, reveal=True, changelog=True) == 1
-    said = " ".join(capsys.readouterr().out.split())
-    assert "0 dead letters" in said
-    assert "re-creates the person, and sends the scores again" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "0 dead letters" in output
+    assert "re-creates the person, and sends the scores again" in output
 
 
-def test_dead_letters_that_name_a_forgotten_person_are_listed(
+def test_dead_letters_that_name_an_erased_person_are_listed(
     broker: EmbeddedBroker, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     producer = Producer({"bootstrap.servers": broker.bootstrap})
@@ -208,6 +210,6 @@ def test_dead_letters_that_name_a_forgotten_person_are_listed(
 
     assert forget(("Email", NAME), settings) == 1
 
-    said = capsys.readouterr().out
-    assert "dead letter 1/0" in said
-    assert "1 dead letters" in said
+    output = capsys.readouterr().out
+    assert "dead letter 1/0" in output
+    assert "1 dead letters" in output

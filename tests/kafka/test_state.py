@@ -13,7 +13,7 @@ from processor.settings import KafkaSettings
 from processor.state.state_store import ChangelogStateStore, open_state_store
 from processor.telemetry.metrics import Metrics
 from tests.support.kafka_cluster import RealKafka
-from tests.support.state import joined, knows, ready, remembered
+from tests.support.state import join_settings, person_with, restored, store_and_wait
 
 ANN = (2, b"ECID|ann")
 ALL = (0, 1, 2, 3)
@@ -29,7 +29,7 @@ def opened(kafka: RealKafka, tmp_path: Path) -> Callable[..., ChangelogStateStor
         settings = KafkaSettings.model_validate({"bootstrap_servers": kafka.bootstrap, **topics})
         page = {"changelog_topic": f"{name}-state", "changelog_replication": 1, **join}
         return open_state_store(
-            joined(tmp_path / folder, **page), settings, Metrics(), SystemClock()
+            join_settings(tmp_path / folder, **page), settings, Metrics(), SystemClock()
         )
 
     open_.name = f"{name}-state"  # type: ignore[attr-defined]
@@ -81,13 +81,13 @@ def test_repartition_topic_with_another_partition_count_is_refused(
 def test_stored_state_is_restored_with_and_without_the_disk(
     opened: Callable[..., ChangelogStateStore],
 ) -> None:
-    state_store = ready(opened(), *ALL)
-    remembered(state_store, state_store.stage({ANN: knows(1, scores=(1,))}))
+    state_store = restored(opened(), *ALL)
+    store_and_wait(state_store, state_store.stage({ANN: person_with(1, scores=(1,))}))
     state_store.close(5)
 
     for folder in ("mine", "another"):
-        state_store = ready(opened(folder), *ALL)
-        assert state_store.load([ANN]) == {ANN: knows(1, scores=(1,))}
+        state_store = restored(opened(folder), *ALL)
+        assert state_store.load([ANN]) == {ANN: person_with(1, scores=(1,))}
         state_store.close(5)
 
 
@@ -111,13 +111,13 @@ def test_changelog_that_deletes_by_time_is_refused(
 def test_store_of_a_recreated_changelog_is_not_used(
     kafka: RealKafka, opened: Callable[..., ChangelogStateStore]
 ) -> None:
-    state_store = ready(opened(), *ALL)
-    remembered(state_store, state_store.stage({ANN: knows(1)}))
+    state_store = restored(opened(), *ALL)
+    store_and_wait(state_store, state_store.stage({ANN: person_with(1)}))
     state_store.close(5)
     admin = kafka.admin()
     admin.delete_topics([opened.name])[opened.name].result(10)  # type: ignore[attr-defined]
 
-    state_store = ready(opened(), *ALL)
+    state_store = restored(opened(), *ALL)
 
     assert state_store.load([ANN]) == {}
     state_store.close(5)

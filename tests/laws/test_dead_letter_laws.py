@@ -1,4 +1,4 @@
-"""A record survives being buried: whatever it was, it comes back the same."""
+"""Any record is read from the dead-letter topic as it was written."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ _NAMES = st.one_of(
 _BYTES = st.none() | st.binary(max_size=40) | st.just(b"1")
 _TEXTS = st.text(st.characters(codec="utf-8"), max_size=100)
 
-_LETTERS = st.builds(
+_DEAD_LETTERS = st.builds(
     DeadLetter,
     record=st.builds(
         Record,
@@ -39,9 +39,9 @@ _LETTERS = st.builds(
 )
 
 
-@given(_LETTERS)
-def test_a_letter_is_read_as_it_was_written(dead_letter: DeadLetter) -> None:
+@given(_DEAD_LETTERS)
+def test_a_dead_letter_is_read_as_it_was_written(dead_letter: DeadLetter) -> None:
     record = dead_letter.record
-    buried = Record("dead", 0, 0, 0, record.key, record.value, headers(dead_letter))
+    written = Record("dead", 0, 0, 0, record.key, record.value, headers(dead_letter))
 
-    assert read(buried) == dead_letter
+    assert read(written) == dead_letter

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from processor.components import PersonKey
 from processor.domain.record import Record
-from processor.state.person import Person
+from processor.state.person import Person, PersonKey
 from tests.support.stream_run import EVENTS, SCORES, StreamRun, event_record, score_record
 
 _PERSONS = 2

@@ -1,4 +1,4 @@
-"""Merging what is known of a person is a semilattice, bounds included."""
+"""Merging the states of a person is a semilattice, bounds included."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.event import Fact
-from processor.state.format.fact import unpack
+from processor.state.format.fact import decode_fact
 from processor.state.format.person import decode, encode
 from processor.state.format.score_history import ENTRY_BYTES, DeliveredScore, Novelty, PreviousScore
 from processor.state.person import (
@@ -28,7 +28,7 @@ T0 = 1_790_000_000_000
 LIMITS = PersonLimits(
     keep_ms=40 * HOUR_MS, facts=5, fact_bytes=200, one_fact_bytes=90, scores=3, all_scores=5
 )
-ROOMY = PersonLimits(LIMITS.keep_ms, 5, 200, 90, scores=99, all_scores=999)
+UNBOUNDED_SCORES = PersonLimits(LIMITS.keep_ms, 5, 200, 90, scores=99, all_scores=999)
 
 facts = st.builds(
     Fact,
@@ -53,7 +53,7 @@ Piece: TypeAlias = Fact | tuple[str, DeliveredScore]
 pieces: st.SearchStrategy[list[Piece]] = st.lists(st.one_of(facts, scores), max_size=25)
 
 
-def learn(person: Person, pieces: Sequence[Piece]) -> Person:
+def add(person: Person, pieces: Sequence[Piece]) -> Person:
     for piece in pieces:
         if isinstance(piece, Fact):
             person = with_fact(person, piece, LIMITS)
@@ -62,18 +62,18 @@ def learn(person: Person, pieces: Sequence[Piece]) -> Person:
     return person
 
 
-persons = pieces.map(lambda some: learn(Person(), some))
+persons = pieces.map(lambda some: add(Person(), some))
 
 
 @given(pieces, st.randoms(use_true_random=False), pieces)
 def test_any_order_and_any_duplicates_give_the_same_bytes(
     some: list[Piece], random: Random, again: list[Piece]
 ) -> None:
-    known = learn(Person(), some)
+    known = add(Person(), some)
     shuffled = [*some, *(piece for piece in again if piece in some), *some]
     random.shuffle(shuffled)
 
-    assert encode(learn(Person(), shuffled)) == encode(known)
+    assert encode(add(Person(), shuffled)) == encode(known)
 
 
 @given(pieces, st.lists(st.integers(0, 3), min_size=25, max_size=25))
@@ -81,13 +81,13 @@ def test_any_split_among_owners_merges_to_the_same_bytes(
     some: list[Piece], owners: list[int]
 ) -> None:
     parts = [
-        learn(Person(), [piece for piece, owner in zip(some, owners, strict=False) if owner == one])
+        add(Person(), [piece for piece, owner in zip(some, owners, strict=False) if owner == one])
         for one in range(4)
     ]
 
     merged = reduce(lambda one, other: merge(one, other, LIMITS), parts)
 
-    assert encode(merged) == encode(learn(Person(), some))
+    assert encode(merged) == encode(add(Person(), some))
 
 
 @given(persons, persons, persons)
@@ -105,7 +105,7 @@ def test_merging_is_commutative_associative_and_idempotent(
 
 @given(persons)
 def test_every_bound_holds(person: Person) -> None:
-    known = [unpack(kept) for kept in person.facts]
+    known = [decode_fact(encoded) for encoded in person.facts]
     names = [(fact.time_ms, len(fact.id), fact.id) for fact in known]
 
     assert names == sorted(set(names))
@@ -117,12 +117,12 @@ def test_every_bound_holds(person: Person) -> None:
 
 
 @given(persons)
-def test_bytes_come_back_as_the_same_person(person: Person) -> None:
+def test_an_encoded_person_is_decoded_to_the_same_person(person: Person) -> None:
     assert decode(encode(person)) == person
 
 
 @given(persons, scores)
-def test_a_delivered_score_is_recognised_until_it_is_taken_out(
+def test_a_delivered_score_is_recognised_until_it_is_removed(
     person: Person, one: tuple[str, DeliveredScore]
 ) -> None:
     model, score = one
@@ -136,7 +136,7 @@ def test_a_delivered_score_is_recognised_until_it_is_taken_out(
             digest=score.digest,
         )
 
-    marked = with_score(person, model, score, ROOMY)
+    marked = with_score(person, model, score, UNBOUNDED_SCORES)
     unmarked = without_score(
         marked, model, scored_at_ms=score.scored_at_ms, event_id=score.id, digest=score.digest
     )
@@ -157,8 +157,8 @@ def test_of_a_corrected_score_the_latest_record_counts_whatever_its_digest(
     ]
     older = DeliveredScore(T0 - 1, "0b" * 32, b"9" * 8, 99.0, "high", T0 + 9)
 
-    person = learn(Person(), [("churn", contents[at]) for at in arrival])
-    known = with_score(person, "churn", older, ROOMY)
+    person = add(Person(), [("churn", contents[at]) for at in arrival])
+    known = with_score(person, "churn", older, UNBOUNDED_SCORES)
 
     assert previous_score(known, "churn", T0 + 1) == PreviousScore(T0, 20.0, "low")
     assert previous_score(known, "churn", T0) == PreviousScore(T0 - 1, 99.0, "high")

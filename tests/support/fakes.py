@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from processor.components import PersonKey, RecordReader, RejectLimit
+from processor.components import RecordReader, RejectLimit
 from processor.domain.errors import InvariantError, UnavailableError
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import AssignmentListener, Partition, Record
-from processor.state.person import Person, without_score
+from processor.state.person import Person, PersonKey, without_score
 
 __all__ = [
     "FakeDeadLetterSink",

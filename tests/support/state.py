@@ -1,4 +1,4 @@
-"""Persons, scores and limits for tests, and a memory on an embedded broker."""
+"""Persons, scores and limits for tests, and a state store on an embedded broker."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -8,8 +8,7 @@ from processor.domain.event import Fact, ScoreEvent
 from processor.domain.record import Record
 from processor.settings import JoinSettings, KafkaSettings
 from processor.state.format.score_history import DeliveredScore
-from processor.state.format.store import PersonKey
-from processor.state.person import Person, PersonLimits, with_fact, with_score
+from processor.state.person import Person, PersonKey, PersonLimits, with_fact, with_score
 from processor.state.state_store import ChangelogStateStore, open_state_store
 from processor.telemetry.metrics import Metrics
 from tests.support.waiting import until
@@ -23,12 +22,12 @@ __all__ = [
     "delivered",
     "event_of",
     "fact",
-    "joined",
-    "knows",
-    "opened",
-    "ready",
-    "remembered",
-    "settled",
+    "join_settings",
+    "open_store",
+    "person_with",
+    "restored",
+    "store_and_wait",
+    "wait_idle",
 ]
 
 DAY_MS = 86_400_000
@@ -58,7 +57,9 @@ def event_of(key: PersonKey, score: DeliveredScore, model: str = "churn") -> Sco
     )
 
 
-def knows(*days: float, scores: tuple[float, ...] = (), limits: PersonLimits = LIMITS) -> Person:
+def person_with(
+    *days: float, scores: tuple[float, ...] = (), limits: PersonLimits = LIMITS
+) -> Person:
     """Return a person with facts and delivered scores of these days."""
     person = Person()
     for day in days:
@@ -68,49 +69,51 @@ def knows(*days: float, scores: tuple[float, ...] = (), limits: PersonLimits = L
     return person
 
 
-def joined(folder: Path, **changes: object) -> JoinSettings:
+def join_settings(folder: Path, **changes: object) -> JoinSettings:
     """Return join settings with a store in a folder."""
     return JoinSettings.model_validate({"directory": str(folder), **changes})
 
 
-def opened(
+def open_store(
     bootstrap: str, folder: Path, metrics: Metrics | None = None, clock: Clock | None = None
 ) -> ChangelogStateStore:
-    """Return a memory without partitions yet."""
+    """Return a state store without partitions yet."""
     kafka = KafkaSettings(bootstrap_servers=bootstrap)
-    return open_state_store(joined(folder), kafka, metrics or Metrics(), clock or SystemClock())
+    return open_state_store(
+        join_settings(folder), kafka, metrics or Metrics(), clock or SystemClock()
+    )
 
 
-def ready(
+def restored(
     state_store: ChangelogStateStore, *partitions: int, seconds: float = 20.0
 ) -> ChangelogStateStore:
-    """Assign partitions and wait until they are back."""
+    """Assign partitions and wait until they are restored."""
     state_store.assign(partitions)
 
-    def back() -> bool:
+    def done() -> bool:
         state_store.poll()
         return not state_store.restoring
 
-    until(back, seconds=seconds, every=0.0, what="state is restored")
+    until(done, seconds=seconds, every=0.0, what="state is restored")
     return state_store
 
 
-def settled(state_store: ChangelogStateStore, seconds: float = 20.0) -> None:
+def wait_idle(state_store: ChangelogStateStore, seconds: float = 20.0) -> None:
     """Wait until nothing is to be written or read."""
 
-    def calm() -> bool:
+    def idle() -> bool:
         state_store.poll()
         return not state_store.restoring and not state_store.busy
 
-    until(calm, seconds=seconds, every=0.001, what="nothing is under way")
+    until(idle, seconds=seconds, every=0.001, what="nothing is in progress")
 
 
-def remembered(state_store: ChangelogStateStore, *tickets: int, seconds: float = 20.0) -> None:
-    """Remember tickets and wait until they are durable."""
-    waiting = [state_store.store(ticket) for ticket in tickets]
+def store_and_wait(state_store: ChangelogStateStore, *tickets: int, seconds: float = 20.0) -> None:
+    """Store tickets and wait until they are durable."""
+    writes = [state_store.store(ticket) for ticket in tickets]
 
     def durable() -> bool:
         state_store.poll()
-        return all(one.done for one in waiting)
+        return all(write.done for write in writes)
 
     until(durable, seconds=seconds, every=0.001, what="changes are durable")

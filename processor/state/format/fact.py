@@ -1,8 +1,7 @@
-"""A fact as it is kept: encoded, and not decoded until somebody wants to look at it.
+"""A fact as bytes: it is stored encoded, and decoded only when a score needs it.
 
-It is the fact's MessagePack array: a header byte (up to 15 fields), the time as `CF` and eight
-big-endian bytes (from 2**32 on), the id as a string, the rest. Without its first byte it therefore
-sorts by time and then by id, in one fixed order, and the part up to the end of the id is its name.
+Without its first byte a fact sorts by time and then by id, in one fixed order. The part up to the
+end of the id is its sort key, which names the fact. The table of bytes is in the package docstring.
 """
 
 from typing import Final
@@ -12,33 +11,43 @@ import msgspec
 from processor.domain.event import Fact
 
 EARLIEST_MS: Final = 1 << 32
-"""Facts from before 20 February 1970 are not kept: their times would be encoded otherwise."""
+"""Facts from before 20 February 1970 are not stored: MessagePack would encode their times in fewer
+than eight bytes, and they would not sort."""
 
+_TIME: Final = 2  # behind the array header and the header of the time
 _ID: Final = 10
 _FIXSTR, _STR8 = 0xA0, 0xD9
 
-pack: Final = msgspec.msgpack.Encoder().encode
-"""Return a fact as it is kept."""
+encode_fact: Final = msgspec.msgpack.Encoder().encode
+"""Return a fact as bytes."""
 
-unpack: Final = msgspec.msgpack.Decoder(Fact).decode
-"""Return the fact that is kept so."""
-
-
-def time_of(kept: bytes) -> int:
-    """Return when it happened, in epoch milliseconds."""
-    return int.from_bytes(kept[2:_ID])
+decode_fact: Final = msgspec.msgpack.Decoder(Fact).decode
+"""Return the fact of these bytes."""
 
 
-def instant_of(kept: bytes) -> bytes:
-    """Return when it happened, as bytes that sort."""
-    return kept[2:_ID]
+def time_of(encoded: bytes) -> int:
+    """Return the time of a fact in epoch milliseconds."""
+    return int.from_bytes(encoded[_TIME:_ID])
 
 
-def name_of(kept: bytes) -> bytes:
-    """Return time and id, as bytes that sort."""
-    kind = kept[_ID]
-    if kind < _STR8:
-        return kept[1 : _ID + 1 + kind - _FIXSTR]
-    if kind == _STR8:
-        return kept[1 : _ID + 2 + kept[_ID + 1]]
-    return kept[1 : _ID + 3 + int.from_bytes(kept[_ID + 1 : _ID + 3])]
+def time_key_of(encoded: bytes) -> bytes:
+    """Return the time of a fact as eight bytes that sort."""
+    return encoded[_TIME:_ID]
+
+
+def sort_key_of(encoded: bytes) -> bytes:
+    """Return time and id of a fact as bytes that sort; equal for the same fact only.
+
+    It starts with the header of the time, at byte 1, and ends with the last byte of the id.
+    """
+    header = encoded[_ID]
+    if header < _STR8:  # a string below 32 bytes: the header holds the length
+        return encoded[1 : _ID + 1 + header - _FIXSTR]
+    if header == _STR8:  # one byte of length
+        return encoded[1 : _ID + 2 + encoded[_ID + 1]]
+    return encoded[1 : _ID + 3 + int.from_bytes(encoded[_ID + 1 : _ID + 3])]  # two bytes of length
+
+
+def time_of_sort_key(sort_key: bytes) -> int:
+    """Return the time in a sort key, in epoch milliseconds."""
+    return int.from_bytes(sort_key[_TIME - 1 : _ID - 1])

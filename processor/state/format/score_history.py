@@ -1,9 +1,10 @@
-"""The scores delivered for one person by one model: a history packed into fixed-width entries.
+"""The scores delivered for one person by one model: a history of entries of fixed width.
 
-An entry is `(instant, id, digest, score, bucket, record time)`, big-endian and biased so that
-entries sort as bytes as they do in time. A history is its entries, ascending and unique, one after
-the other: a year of daily scores is 15 kB that nobody has to decode to look at the last one.
-Merging two histories is the union of their entries, newest kept; an entry never changes.
+An entry is `(score date, id, digest, score, bucket, record time)`, in bytes that sort by score date
+(the table of bytes is in the package docstring). A history is its entries, ascending and unique,
+one after the other: a year of daily scores is 15 kB, and the last one is read without decoding the
+others. Merging two histories is the union of their entries, the newest of them; an entry never
+changes.
 """
 
 import struct
@@ -15,22 +16,21 @@ from typing import Final
 import msgspec
 
 _ENTRY: Final = struct.Struct(">Q8s8sdBQ")
-_TIMELESS_BYTES: Final = struct.calcsize(">Q8s8sdB")
-_INSTANT: Final = struct.Struct(">Q")
-_NAME: Final = struct.Struct(">Q8s")
-_BIAS: Final = 1 << 63
+_RECORD_TIME: Final = struct.calcsize(">Q8s8sdB")  # where it begins; format 1 ended here
+_DATE: Final = struct.Struct(">Q")
+_DATE_AND_ID: Final = struct.Struct(">Q8s")
+_BIAS: Final = 1 << 63  # a signed date as an unsigned one, so that dates before 1970 sort first
 _BUCKETS: Final = ("low", "medium", "high")
 _BUCKET_CODE: Final = {name: code for code, name in enumerate(_BUCKETS)}
 
 ENTRY_BYTES: Final = _ENTRY.size
-_NAME_BYTES: Final = _NAME.size
-_NO_TIME: Final = bytes(ENTRY_BYTES - _TIMELESS_BYTES)
+_NO_RECORD_TIME: Final = bytes(ENTRY_BYTES - _RECORD_TIME)
 
 
 class DeliveredScore(msgspec.Struct, frozen=True, gc=False):
-    """A score event that the inlet accepted. `digest` names the content of the score itself.
+    """A score event that the inlet accepted. `digest` is the digest of the score's content.
 
-    `record_ms` is Kafka's time for the record it came from; 0 where that is not known.
+    `record_ms` is Kafka's time of the score's record; 0 where that is not known.
     """
 
     scored_at_ms: int
@@ -42,7 +42,7 @@ class DeliveredScore(msgspec.Struct, frozen=True, gc=False):
 
 
 class PreviousScore(msgspec.Struct, frozen=True, gc=False):
-    """What a later score event repeats of an earlier one."""
+    """What a later score event contains of an earlier one."""
 
     scored_at_ms: int
     score: float
@@ -53,18 +53,18 @@ class Novelty(Enum):
     """Whether a score was delivered before."""
 
     NEW = "new"
-    """No score of this `_id` was."""
+    """No score with this `_id` was."""
     SAME = "same"
-    """The same content was: it merges, and is not sent again."""
+    """The same content was, with the same `_id`: it is a duplicate and is not sent again."""
     CORRECTION = "correction"
-    """Other content was, under the same `_id`."""
+    """Other content was, with the same `_id`."""
 
 
-def pack(delivered: DeliveredScore) -> bytes:
-    """Return the entry of a delivered score; of `_id` and digest it keeps 64 bits each."""
+def encode_entry(delivered: DeliveredScore) -> bytes:
+    """Return the entry of a delivered score; it has 64 bits of `_id` and of digest."""
     return _ENTRY.pack(
         delivered.scored_at_ms + _BIAS,
-        _short(delivered.id),
+        _short_id(delivered.id),
         delivered.digest[:8],
         delivered.score,
         _BUCKET_CODE[delivered.bucket],
@@ -72,10 +72,10 @@ def pack(delivered: DeliveredScore) -> bytes:
     )
 
 
-def widened(history: bytes) -> bytes:
-    """Return a history of which the entries were written without record times."""
-    pieces = range(0, len(history), _TIMELESS_BYTES)
-    return b"".join([history[at : at + _TIMELESS_BYTES] + _NO_TIME for at in pieces])
+def with_record_times(history: bytes) -> bytes:
+    """Return a history of format 1 in the present one: each entry gets the record time 0."""
+    starts = range(0, len(history), _RECORD_TIME)
+    return b"".join([history[at : at + _RECORD_TIME] + _NO_RECORD_TIME for at in starts])
 
 
 def split(history: bytes) -> list[bytes]:
@@ -85,6 +85,7 @@ def split(history: bytes) -> list[bytes]:
 
 def add(history: bytes, more: bytes, limit: int) -> bytes:
     """Return the union of two histories, cut to the `limit` newest entries."""
+    # The usual case: one entry, newer than all others.
     if len(more) == ENTRY_BYTES and more > history[-ENTRY_BYTES:]:
         joined = history + more
     else:
@@ -92,61 +93,66 @@ def add(history: bytes, more: bytes, limit: int) -> bytes:
     return joined[-limit * ENTRY_BYTES :]
 
 
-def take_out(history: bytes, scored_at_ms: int, event_id: str, digest: bytes) -> bytes:
-    """Return a history without the entry of this name and content; the same where it has none."""
-    named = _named(scored_at_ms, event_id, digest)
-    return b"".join([entry for entry in split(history) if not entry.startswith(named)])
+def remove(history: bytes, scored_at_ms: int, event_id: str, digest: bytes) -> bytes:
+    """Return a history without the entry of this `_id` and content; the same if there is none."""
+    prefix = _prefix(scored_at_ms, event_id, digest)
+    return b"".join([entry for entry in split(history) if not entry.startswith(prefix)])
 
 
 def novelty_in(history: bytes, scored_at_ms: int, event_id: str, digest: bytes) -> Novelty:
-    """Return whether a score of this `_id` was delivered, and with this content."""
-    named = _named(scored_at_ms, event_id, digest)
-    at = _lower_bound(history, named)
-    if history.startswith(named, at):
+    """Return whether a score with this `_id` was delivered, and with this content."""
+    prefix = _prefix(scored_at_ms, event_id, digest)
+    start = _lower_bound(history, prefix)
+    if history.startswith(prefix, start):
         return Novelty.SAME
-    name = named[:_NAME_BYTES]
-    beside = history.startswith(name, at) or history.startswith(name, max(0, at - ENTRY_BYTES))
-    return Novelty.CORRECTION if beside else Novelty.NEW
+    # An entry with the same date and `_id` and another digest is a neighbour of this place.
+    same_id = prefix[: _DATE_AND_ID.size]
+    corrects = history.startswith(same_id, start) or history.startswith(
+        same_id, max(0, start - ENTRY_BYTES)
+    )
+    return Novelty.CORRECTION if corrects else Novelty.NEW
 
 
 def previous_in(history: bytes, before_ms: int) -> PreviousScore | None:
     """Return the newest entry dated before an instant.
 
-    Where a score was corrected, both contents stand at one instant; that of the latest record is
-    taken, and of records of one time the entry that sorts last. So the answer does not depend on
-    the order in which they were learnt of.
+    Where a score was corrected, two entries have one date: the one of the latest record is taken,
+    and of records of one time the entry that sorts last. So the answer does not depend on the order
+    in which they arrived.
     """
-    at = _lower_bound(history, _INSTANT.pack(before_ms + _BIAS)) - ENTRY_BYTES
-    if at < 0:
+    start = _lower_bound(history, _DATE.pack(before_ms + _BIAS)) - ENTRY_BYTES
+    if start < 0:
         return None
-    latest = history[at : at + ENTRY_BYTES]
-    instant = latest[: _INSTANT.size]
-    while at and history.startswith(instant, at := at - ENTRY_BYTES):
-        latest = max(latest, history[at : at + ENTRY_BYTES], key=_record_time)
-    return unpack(latest)
+    latest = history[start : start + ENTRY_BYTES]
+    date = latest[: _DATE.size]
+    while start and history.startswith(date, start := start - ENTRY_BYTES):
+        # `max` returns the first of equals: among records of one time, the entry that sorts last.
+        latest = max(latest, history[start : start + ENTRY_BYTES], key=_record_time)
+    return decode_entry(latest)
 
 
-def unpack(entry: bytes) -> PreviousScore:
-    """Return what an entry says to later scores."""
-    instant, _, _, score, bucket, _ = _ENTRY.unpack(entry)
-    return PreviousScore(instant - _BIAS, score, _BUCKETS[bucket])
+def decode_entry(entry: bytes) -> PreviousScore:
+    """Return what a later score event contains of an entry."""
+    date, _, _, score, bucket, _ = _ENTRY.unpack(entry)
+    return PreviousScore(date - _BIAS, score, _BUCKETS[bucket])
 
 
 def count_since(history: bytes, time_ms: int) -> int:
     """Return how many entries are dated at or after an instant."""
-    behind = len(history) - _lower_bound(history, _INSTANT.pack(time_ms + _BIAS))
-    return behind // ENTRY_BYTES
+    return (len(history) - _lower_bound(history, _DATE.pack(time_ms + _BIAS))) // ENTRY_BYTES
 
 
 def _record_time(entry: bytes) -> bytes:
-    return entry[_TIMELESS_BYTES:]
+    return entry[_RECORD_TIME:]
 
 
-def _named(scored_at_ms: int, event_id: str, digest: bytes) -> bytes:
-    return _NAME.pack(scored_at_ms + _BIAS, _short(event_id)) + digest[:8].ljust(8, b"\0")
+def _prefix(scored_at_ms: int, event_id: str, digest: bytes) -> bytes:
+    """Return how the entry of this `_id` and content begins: date, id and digest."""
+    date_and_id = _DATE_AND_ID.pack(scored_at_ms + _BIAS, _short_id(event_id))
+    return date_and_id + digest[:8].ljust(8, b"\0")  # as `struct` pads it in the entry
 
 
-def _short(event_id: str) -> bytes:
+def _short_id(event_id: str) -> bytes:
     """Return 64 bits of an `_id`, which is a hexadecimal SHA-256 or, from elsewhere, any text."""
     try:
         short = bytes.fromhex(event_id[:16])
@@ -156,11 +162,10 @@ def _short(event_id: str) -> bytes:
 
 
 def _lower_bound(history: bytes, prefix: bytes) -> int:
-    """Return where the first entry stands that does not sort before a prefix."""
+    """Return the start of the first entry that does not sort before a prefix, else the length."""
     if history[-ENTRY_BYTES:] < prefix:
         return len(history)
     width = len(prefix)
-    found = bisect_left(
-        range(0, len(history), ENTRY_BYTES), prefix, key=lambda at: history[at : at + width]
-    )
-    return found * ENTRY_BYTES
+    starts = range(0, len(history), ENTRY_BYTES)
+    index = bisect_left(starts, prefix, key=lambda start: history[start : start + width])
+    return index * ENTRY_BYTES

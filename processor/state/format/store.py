@@ -1,25 +1,23 @@
-"""How things are called in a local store."""
+"""Keys and records of the local store beside the values of persons."""
 
 from hashlib import sha256
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
-PersonKey: TypeAlias = tuple[int, bytes]
-"""Partition number and person key."""
-
 META: Final = b"meta"
-"""The database of marks, by partition name, and of the origin."""
+"""The database of positions, by partition name, and of the origin."""
 
 ORIGIN: Final = b"origin"
-"""Where in it the origin is."""
+"""The key of the origin in it."""
 
 _FORMAT: Final = 1
-_LONGEST_KEY: Final = 480  # LMDB takes 511
+_LONGEST_KEY: Final = 480  # LMDB takes 511 bytes
+_DIGEST_BYTES: Final = 32
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Which changelog a store is a cache of; `topic_id` is empty where the broker does not tell."""
+    """Which changelog a store is a cache of; `topic_id` is empty where the broker has none."""
 
     topic: str
     cluster: str
@@ -28,29 +26,29 @@ class Origin(msgspec.Struct, frozen=True):
 
     def same_as(self, other: "Origin") -> bool:
         """Return True unless they are known to differ."""
-        told = self.topic_id and other.topic_id
-        return (self.format, self.topic, self.cluster, self.topic_id if told else "") == (
+        by_id = self.topic_id and other.topic_id
+        return (self.format, self.topic, self.cluster, self.topic_id if by_id else "") == (
             other.format,
             other.topic,
             other.cluster,
-            other.topic_id if told else "",
+            other.topic_id if by_id else "",
         )
 
 
 class ChangelogPosition(msgspec.Struct, frozen=True, array_like=True):
-    """Up to where a partition is restored (the next changelog offset), and when that was noted."""
+    """Up to where a store has a partition's changelog (the next offset), and when it was noted."""
 
     next_offset: int
     at_ms: int
 
 
-def shortened(key: bytes) -> bytes:
-    """Return a key as LMDB takes it; no other key is like a shortened one."""
-    if len(key) < _LONGEST_KEY:
-        return key
-    return key[: _LONGEST_KEY - 32] + sha256(key).digest()
+def store_key(person_key: bytes) -> bytes:
+    """Return a person key as LMDB takes it; no other person key becomes the same."""
+    if len(person_key) < _LONGEST_KEY:
+        return person_key
+    return person_key[: _LONGEST_KEY - _DIGEST_BYTES] + sha256(person_key).digest()
 
 
-def name_of(partition: int) -> bytes:
+def database_name(partition: int) -> bytes:
     """Return the name of a partition's database."""
     return b"%d" % partition

@@ -5,7 +5,7 @@ import pytest
 from processor.domain.event import Fact
 from processor.domain.outcome import ContextStatus
 from processor.enrich.context import bucket_movement
-from processor.state.format.fact import name_of, pack
+from processor.state.format.fact import encode_fact, sort_key_of
 from processor.state.person import Person
 from tests.support.enriching import (
     AT_MS,
@@ -151,7 +151,8 @@ def test_the_look_back_includes_both_ends() -> None:
 
 
 def test_dropped_facts_make_a_context_partial() -> None:
-    dropped = Person(person_of(fact(1)).facts, cut=name_of(pack(Fact(AT_MS - 1, "dropped"))))
+    cut = sort_key_of(encode_fact(Fact(AT_MS - 1, "dropped")))
+    dropped = Person(person_of(fact(1)).facts, cut=cut)
     older_than_stored = person_of(fact(50), fact(-50))
 
     assert context(dropped)["contextStatus"] == "partial"

@@ -1,4 +1,4 @@
-"""The local store: all or nothing, and never a reason not to start."""
+"""The local store: atomic writes, and a new store where the files cannot be used."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from processor.state.format.person import encode
 from processor.state.format.store import ChangelogPosition, Origin
 from processor.state.inspect import StoreView, compare
 from processor.state.local_store import LocalStore, StoreFolder
-from tests.support.state import LIMITS, knows
+from tests.support.state import LIMITS, person_with
 
 ORIGIN = Origin("changelog", "cluster", "topic-id")
 
@@ -22,8 +22,8 @@ def opened(path: Path, origin: Origin = ORIGIN, max_bytes: int = 64 << 20) -> Lo
 
 
 def abandon(store: LocalStore) -> None:
-    """Leave a store as a killed process does: unsynced, unclosed, only the lock is gone."""
-    store._env.close()  # noqa: SLF001  nothing in the house does this
+    """Leave a store as a killed process does: not synced, not closed, only the lock is gone."""
+    store._env.close()  # noqa: SLF001  nothing else does this
     store._folder.release(closed=False)  # noqa: SLF001  likewise
 
 
@@ -31,7 +31,7 @@ def note(path: Path) -> Path:
     return path / "note.json"
 
 
-def test_values_and_marks_come_back_after_a_restart(tmp_path: Path) -> None:
+def test_values_and_positions_are_there_after_a_restart(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.write({3: {b"ann": b"1", b"bob": b"2"}}, {3: ChangelogPosition(7, 1000)})
     store.write({3: {b"bob": None}}, {3: ChangelogPosition(8, 1001)})
@@ -40,13 +40,13 @@ def test_values_and_marks_come_back_after_a_restart(tmp_path: Path) -> None:
     store = opened(tmp_path)
 
     assert store.read([(3, b"ann"), (3, b"bob"), (4, b"ann")]) == {(3, b"ann"): b"1"}
-    assert store.mark(3) == ChangelogPosition(8, 1001)
-    assert store.mark(4) is None
+    assert store.position(3) == ChangelogPosition(8, 1001)
+    assert store.position(4) is None
     assert store.entries([3]) == 1
     store.close()
 
 
-def test_a_killed_process_leaves_a_store_that_is_trusted(tmp_path: Path) -> None:
+def test_the_store_of_a_killed_process_is_trusted(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     abandon(store)
@@ -57,7 +57,7 @@ def test_a_killed_process_leaves_a_store_that_is_trusted(tmp_path: Path) -> None
     store.close()
 
 
-def test_after_a_power_cut_the_store_is_made_anew(tmp_path: Path) -> None:
+def test_after_a_power_cut_the_store_is_cleared(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     abandon(store)
@@ -69,7 +69,7 @@ def test_after_a_power_cut_the_store_is_made_anew(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_store_closed_in_good_order_survives_a_reboot(tmp_path: Path) -> None:
+def test_a_store_closed_in_order_is_trusted_after_a_reboot(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     store.close()
@@ -90,7 +90,7 @@ def test_a_store_closed_in_good_order_survives_a_reboot(tmp_path: Path) -> None:
         Origin("changelog", "cluster", "topic-id", format=2),
     ],
 )
-def test_the_store_of_another_changelog_is_made_anew(tmp_path: Path, other: Origin) -> None:
+def test_the_store_of_another_changelog_is_cleared(tmp_path: Path, other: Origin) -> None:
     store = opened(tmp_path, other)
     store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     store.close()
@@ -101,7 +101,7 @@ def test_the_store_of_another_changelog_is_made_anew(tmp_path: Path, other: Orig
     store.close()
 
 
-def test_a_broker_that_does_not_tell_its_topic_ids_costs_no_restore(tmp_path: Path) -> None:
+def test_a_store_is_trusted_where_the_broker_has_no_topic_ids(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     store.close()
@@ -114,7 +114,7 @@ def test_a_broker_that_does_not_tell_its_topic_ids_costs_no_restore(tmp_path: Pa
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a database", os.urandom(40_960)])
-def test_files_that_are_no_store_are_replaced(tmp_path: Path, damage: bytes) -> None:
+def test_damaged_files_are_replaced(tmp_path: Path, damage: bytes) -> None:
     opened(tmp_path).close()
     (tmp_path / "data.mdb").write_bytes(damage)
 
@@ -125,7 +125,7 @@ def test_files_that_are_no_store_are_replaced(tmp_path: Path, damage: bytes) -> 
     store.close()
 
 
-def test_a_store_that_kills_every_start_is_not_opened_for_ever(tmp_path: Path) -> None:
+def test_a_store_that_kills_every_start_is_cleared(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     abandon(store)
@@ -158,7 +158,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_full_store_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
+def test_a_full_store_is_unavailable_and_keeps_its_values(tmp_path: Path) -> None:
     store = opened(tmp_path, max_bytes=1 << 20)
     store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
 
@@ -167,19 +167,19 @@ def test_a_full_store_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
             {0: {b"%d" % n: bytes(4_000) for n in range(1_000)}}, {0: ChangelogPosition(2, 0)}
         )
 
-    assert store.mark(0) == ChangelogPosition(1, 0)
+    assert store.position(0) == ChangelogPosition(1, 0)
     assert store.read([(0, b"ann")]) == {(0, b"ann"): b"1"}
     store.close()
 
 
-def test_a_folder_that_can_not_be_written_is_an_outage(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_outage(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(UnavailableError, match="local store"):
         StoreFolder(tmp_path / "file" / "state")
 
 
-def test_keys_longer_than_the_store_takes_stay_apart(tmp_path: Path) -> None:
+def test_keys_too_long_for_lmdb_stay_different(tmp_path: Path) -> None:
     store = opened(tmp_path)
     long_keys = [b"ECID|" + b"1" * 600 + tail for tail in (b"a", b"b")]
 
@@ -189,7 +189,7 @@ def test_keys_longer_than_the_store_takes_stay_apart(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_dropped_partition_leaves_nothing(tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_dropped_partition(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.write({n: {b"ann": b"1"} for n in (0, 1)}, {n: ChangelogPosition(1, 0) for n in (0, 1)})
 
@@ -197,14 +197,14 @@ def test_a_dropped_partition_leaves_nothing(tmp_path: Path) -> None:
     store.drop(5)
 
     assert store.partitions() == [1]
-    assert store.mark(0) is None
+    assert store.position(0) is None
     assert store.read([(0, b"ann")]) == {}
     store.write({0: {b"bob": b"2"}}, {0: ChangelogPosition(1, 0)})
     assert dict(store.scan(0)) == {b"bob": b"2"}
     store.close()
 
 
-def test_a_store_that_could_not_be_opened_leaves_the_folder_to_the_next_try(
+def test_a_store_that_cannot_be_opened_releases_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -218,19 +218,21 @@ def test_a_store_that_could_not_be_opened_leaves_the_folder_to_the_next_try(
     opened(tmp_path).close()
 
 
-def test_another_format_is_no_difference_from_the_changelog(tmp_path: Path) -> None:
-    wire = encode(knows(1))
-    older = b"\x01" + wire[1:]
-    mine, truth = opened(tmp_path / "mine"), opened(tmp_path / "truth")
+def test_a_value_in_another_format_is_no_difference_from_the_changelog(tmp_path: Path) -> None:
+    value = encode(person_with(1))
+    older = b"\x01" + value[1:]
+    mine, replayed = opened(tmp_path / "mine"), opened(tmp_path / "replayed")
     mine.write(
-        {3: {b"ann": wire, b"bob": older, b"eve": encode(knows(1, 2))}},
+        {3: {b"ann": value, b"bob": older, b"eve": encode(person_with(1, 2))}},
         {3: ChangelogPosition(7, 1000)},
     )
-    truth.write({3: {b"ann": older, b"bob": wire, b"eve": older}}, {3: ChangelogPosition(7, 1000)})
+    replayed.write(
+        {3: {b"ann": older, b"bob": value, b"eve": older}}, {3: ChangelogPosition(7, 1000)}
+    )
     mine.close()
 
     with StoreView(str(tmp_path / "mine")) as view:
-        found = compare(view, truth, 3, 7, LIMITS)
+        found = compare(view, replayed, 3, 7, LIMITS)
 
     assert (found.same, found.behind, found.ahead) == (2, 0, 1)
-    truth.close()
+    replayed.close()

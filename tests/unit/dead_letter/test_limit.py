@@ -5,14 +5,14 @@ from processor.domain.errors import StopError
 from processor.settings import DeadLetterSettings
 
 
-def guard(in_a_row: int = 0, ratio: float = 0, window: int = 100) -> DeadLetterLimit:
+def limit_of(in_a_row: int = 0, ratio: float = 0, window: int = 100) -> DeadLetterLimit:
     return DeadLetterLimit(
         DeadLetterSettings(stop_after_consecutive=in_a_row, stop_ratio=ratio, stop_window=window)
     )
 
 
-def test_rejects_in_a_row_stop_the_house_across_batches() -> None:
-    limit = guard(in_a_row=5)
+def test_rejects_in_a_row_across_batches_stop_the_processor() -> None:
+    limit = limit_of(in_a_row=5)
     limit.check(4, [2, 3])
     limit.check(2, [0, 1])
 
@@ -20,8 +20,8 @@ def test_rejects_in_a_row_stop_the_house_across_batches() -> None:
         limit.check(3, [0])
 
 
-def test_a_good_record_begins_the_row_anew() -> None:
-    limit = guard(in_a_row=3)
+def test_a_good_record_resets_the_count_in_a_row() -> None:
+    limit = limit_of(in_a_row=3)
     for _ in range(10):
         limit.check(4, [1, 2])
     limit.check(1, [0])
@@ -31,24 +31,24 @@ def test_a_good_record_begins_the_row_anew() -> None:
         limit.check(2, [0, 1])
 
 
-def test_batches_between_count_as_good() -> None:
-    limit = guard(in_a_row=3)
+def test_a_batch_without_rejects_resets_the_count_in_a_row() -> None:
+    limit = limit_of(in_a_row=3)
     limit.check(2, [0, 1])
     limit.check(1, [])
 
     limit.check(2, [0, 1])
 
 
-def test_a_share_that_is_too_large_stops_the_house_once_a_window_was_seen() -> None:
-    limit = guard(ratio=0.5)
+def test_too_large_a_share_stops_the_processor_after_a_whole_window() -> None:
+    limit = limit_of(ratio=0.5)
     limit.check(90, list(range(90)))
 
     with pytest.raises(StopError, match=r"92 of the last 110"):
         limit.check(20, [0, 19])
 
 
-def test_what_left_the_window_is_forgotten() -> None:
-    limit = guard(ratio=0.5)
+def test_rejects_before_the_window_are_not_counted() -> None:
+    limit = limit_of(ratio=0.5)
     limit.check(99, list(range(99)))
     for _ in range(3):
         limit.check(100, [])
@@ -56,14 +56,14 @@ def test_what_left_the_window_is_forgotten() -> None:
     limit.check(60, list(range(0, 60, 2)))
 
 
-def test_zero_means_never() -> None:
-    limit = guard()
+def test_a_limit_of_zero_never_stops() -> None:
+    limit = limit_of()
 
     limit.check(100_000, list(range(100_000)))
 
 
-def test_batches_that_the_inlet_refuses_whole_stop_the_house() -> None:
-    limit = guard(in_a_row=5)
+def test_batches_refused_as_a_whole_by_the_inlet_stop_the_processor() -> None:
+    limit = limit_of(in_a_row=5)
     limit.check_refusals("upgrade", 3, 3)
     limit.check_refusals("upgrade", 0, 0)
 
@@ -71,16 +71,16 @@ def test_batches_that_the_inlet_refuses_whole_stop_the_house() -> None:
         limit.check_refusals("upgrade", 2, 2)
 
 
-def test_a_batch_of_which_the_inlet_took_something_begins_the_row_anew() -> None:
-    limit = guard(in_a_row=5)
+def test_a_batch_accepted_in_part_resets_the_count_of_refusals() -> None:
+    limit = limit_of(in_a_row=5)
     limit.check_refusals("upgrade", 4, 4)
     limit.check_refusals("upgrade", 4, 5)
 
     limit.check_refusals("upgrade", 4, 4)
 
 
-def test_refusals_join_the_share_without_their_records_being_counted_again() -> None:
-    limit = guard(ratio=0.5)
+def test_refusals_are_in_the_share_and_their_records_are_counted_once() -> None:
+    limit = limit_of(ratio=0.5)
     limit.check(100, list(range(20)))
     limit.check_refusals("upgrade", 30, 80)
 
@@ -88,8 +88,8 @@ def test_refusals_join_the_share_without_their_records_being_counted_again() -> 
         limit.check_refusals("upgrade", 1, 80)
 
 
-def test_refusals_leave_the_window_with_the_records_before_them() -> None:
-    limit = guard(ratio=0.5)
+def test_refusals_leave_the_window_together_with_the_records_before_them() -> None:
+    limit = limit_of(ratio=0.5)
     limit.check(60, [])
     limit.check_refusals("upgrade", 60, 60)
     limit.check(99, [])
@@ -97,11 +97,11 @@ def test_refusals_leave_the_window_with_the_records_before_them() -> None:
     limit.check(10, [0, 1, 2, 3])
 
 
-def test_one_route_that_refuses_everything_does_not_hide_behind_another() -> None:
+def test_refusals_are_counted_for_each_route() -> None:
     limit = DeadLetterLimit(DeadLetterSettings(stop_after_consecutive=5))
 
     limit.check_refusals("broken", 3, 3)
-    limit.check_refusals("well", 0, 9)
+    limit.check_refusals("healthy", 0, 9)
 
     with pytest.raises(StopError, match="broken"):
         limit.check_refusals("broken", 2, 2)

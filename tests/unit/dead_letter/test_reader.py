@@ -30,11 +30,11 @@ def dead_letter(
         (Selection(last_offset=4), False),
     ],
 )
-def test_a_selection_takes_what_it_says(selection: Selection, *, taken: bool) -> None:
+def test_a_selection_selects_by_every_field(selection: Selection, *, taken: bool) -> None:
     assert selection.takes(dead_letter()) is taken
 
 
-def test_groups_add_up_with_the_largest_first() -> None:
+def test_groups_are_counted_and_the_largest_is_first() -> None:
     dead_letters = [
         dead_letter(Reason.BAD_DATE),
         dead_letter(time_ms=7_000),
@@ -47,13 +47,13 @@ def test_groups_add_up_with_the_largest_first() -> None:
     ]
 
 
-def test_a_portrait_shows_nobody_unless_asked() -> None:
-    discreet = describe(dead_letter(), reveal=False)
+def test_a_description_shows_personal_data_only_on_request() -> None:
+    redacted = describe(dead_letter(), reveal=False)
     revealed = describe(dead_letter(), reveal=True)
 
-    assert discreet["origin"] == "scores/1/5"
-    assert "Jane" not in str(discreet)
-    assert "jane" not in str(discreet)
-    assert discreet["value"] is None
+    assert redacted["origin"] == "scores/1/5"
+    assert "Jane" not in str(redacted)
+    assert "jane" not in str(redacted)
+    assert redacted["value"] is None
     assert revealed["key"] == "jane@acme.com"
     assert revealed["headers"] == [("who", "Jane")]

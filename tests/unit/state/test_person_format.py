@@ -1,4 +1,4 @@
-"""A person as bytes, across versions."""
+"""The value of a person, across versions."""
 
 import struct
 
@@ -7,17 +7,17 @@ import pytest
 
 from processor.domain.errors import InvariantError
 from processor.domain.event import Fact
-from processor.state.format.fact import pack
-from processor.state.format.person import decode, encode, merge_wires
+from processor.state.format.fact import encode_fact
+from processor.state.format.person import decode, encode, merge_values
 from processor.state.format.score_history import Novelty, PreviousScore
 from processor.state.person import Person, facts_as_of, merge, novelty, previous_score
-from tests.support.state import DAY_MS, LIMITS, T0, fact, knows
+from tests.support.state import DAY_MS, LIMITS, T0, fact, person_with
 
 
-def test_fields_that_a_newer_version_added_at_the_end_are_skipped() -> None:
-    known = knows(1, 2, scores=(1,))
+def test_fields_added_at_the_end_by_a_newer_version_are_skipped() -> None:
+    known = person_with(1, 2, scores=(1,))
     facts, *others = msgspec.msgpack.decode(encode(known)[1:])
-    facts = [_with_a_newer_field(kept) for kept in facts]
+    facts = [_with_a_newer_field(encoded) for encoded in facts]
     fields = [facts, *others, "a newer field"]
     newer = b"\x02" + msgspec.msgpack.encode(fields)
 
@@ -27,25 +27,25 @@ def test_fields_that_a_newer_version_added_at_the_end_are_skipped() -> None:
     assert read.scores == known.scores
 
 
-def _with_a_newer_field(kept: bytes) -> bytes:
-    return msgspec.msgpack.encode([*msgspec.msgpack.decode(kept), "a newer field"])
+def _with_a_newer_field(encoded: bytes) -> bytes:
+    return msgspec.msgpack.encode([*msgspec.msgpack.decode(encoded), "a newer field"])
 
 
-def test_what_an_older_version_left_out_is_its_default() -> None:
-    kept = msgspec.msgpack.encode([T0, "event"])
-    older = decode(b"\x02" + msgspec.msgpack.encode([[kept]]))
+def test_fields_an_older_version_did_not_have_get_their_defaults() -> None:
+    encoded = msgspec.msgpack.encode([T0, "event"])
+    older = decode(b"\x02" + msgspec.msgpack.encode([[encoded]]))
 
-    assert older == Person((kept,))
+    assert older == Person((encoded,))
     assert facts_as_of(older, T0, 0) == (Fact(T0, "event"),)
 
 
-def test_a_format_without_record_times_is_read_as_if_they_were_0() -> None:
+def test_record_times_are_0_in_a_value_of_format_1() -> None:
     at_ms, name, digest = T0, bytes.fromhex("ab" * 8), b"8 bytes."
     entries = [
         struct.pack(">Q8s8sdB", (1 << 63) + at_ms + day, name, digest, 10.0 * day, 0)
         for day in (1, 2)
     ]
-    fields = [[pack(fact(1))], {"churn": b"".join(entries)}, b"", 0]
+    fields = [[encode_fact(fact(1))], {"churn": b"".join(entries)}, b"", 0]
     old = b"\x01" + msgspec.msgpack.encode(fields)
 
     person = decode(old)
@@ -59,23 +59,23 @@ def test_a_format_without_record_times_is_read_as_if_they_were_0() -> None:
     assert decode(encode(person)) == person
 
 
-def test_a_newer_format_is_refused_and_never_taken_for_nobody() -> None:
+def test_a_newer_format_raises_an_invariant_error() -> None:
     with pytest.raises(InvariantError, match="format 3"):
-        decode(b"\x03" + encode(knows(1))[1:])
+        decode(b"\x03" + encode(person_with(1))[1:])
 
 
 @pytest.mark.parametrize(
     "bytes_", [b"", b"\x01", b"\x02", b"\x00abc", b"\x01\xc1", b"\x02\xc1", b"\x02\x91\x05"]
 )
-def test_bytes_that_never_were_ours_say_nothing(bytes_: bytes) -> None:
-    mine = encode(knows(1))
+def test_bytes_that_no_version_wrote_are_no_person(bytes_: bytes) -> None:
+    mine = encode(person_with(1))
 
     assert decode(bytes_) is None
-    assert merge_wires(bytes_, mine, LIMITS) == mine
-    assert merge_wires(mine, bytes_, LIMITS) == mine
+    assert merge_values(bytes_, mine, LIMITS) == mine
+    assert merge_values(mine, bytes_, LIMITS) == mine
 
 
-def test_two_wires_merge_as_their_persons_do() -> None:
-    one, other = knows(1, 2, scores=(1,)), knows(2, 3, scores=(2,))
+def test_values_merge_as_their_persons_do() -> None:
+    one, other = person_with(1, 2, scores=(1,)), person_with(2, 3, scores=(2,))
 
-    assert merge_wires(encode(one), encode(other), LIMITS) == encode(merge(one, other, LIMITS))
+    assert merge_values(encode(one), encode(other), LIMITS) == encode(merge(one, other, LIMITS))

@@ -11,11 +11,11 @@ def dead_letter(original: Headers = (), reject: Reject = REJECT) -> DeadLetter:
 
 
 def found(of: DeadLetter) -> Record:
-    """Return the letter as Kafka gives it back."""
+    """Return the dead letter as it is read from Kafka."""
     return Record("dead", 0, 7, 1, of.record.key, of.record.value, headers(of))
 
 
-def test_the_original_headers_come_first_and_untouched() -> None:
+def test_original_headers_come_first_and_unchanged() -> None:
     original = (("a", None), ("a", b"\xff"), ("cai-reason", b"mine"))
 
     written = headers(dead_letter(original))
@@ -25,7 +25,7 @@ def test_the_original_headers_come_first_and_untouched() -> None:
     assert dict(written)["cai-topic"] == b"scores"
 
 
-def test_a_letter_about_a_letter_can_be_read() -> None:
+def test_a_dead_letter_of_a_dead_letter_can_be_read() -> None:
     inner = dead_letter()
     outer = DeadLetter(found(inner), REJECT, time_ms=5, version="0.2.0")
 
@@ -33,7 +33,7 @@ def test_a_letter_about_a_letter_can_be_read() -> None:
     assert read(outer.record) == inner
 
 
-def test_long_words_are_shortened() -> None:
+def test_a_long_detail_is_shortened() -> None:
     reject = Reject(Stage.READ, Reason.BAD_SCORE, "x" * 10_000)
 
     again = read(found(dead_letter(reject=reject)))
@@ -42,16 +42,16 @@ def test_long_words_are_shortened() -> None:
     assert again.reject.detail == "x" * 500
 
 
-def test_half_a_surrogate_pair_does_not_break_a_letter() -> None:
+def test_half_a_surrogate_pair_in_a_pointer_can_be_written() -> None:
     reject = Reject(Stage.READ, Reason.BAD_SCORE, "odd", pointer="/\ud800")
 
     assert read(found(dead_letter(reject=reject))) is not None
 
 
-def test_what_is_not_a_letter_of_ours_is_said_to_be_none() -> None:
+def test_a_record_that_is_no_dead_letter_is_none() -> None:
     whole = found(dead_letter())
-    reason = next(at for at, (name, _) in enumerate(whole.headers) if name == "cai-reason")
-    unknown = (*whole.headers[:reason], ("cai-reason", b"mood"), *whole.headers[reason + 1 :])
+    reason = next(index for index, (name, _) in enumerate(whole.headers) if name == "cai-reason")
+    unknown = (*whole.headers[:reason], ("cai-reason", b"unheard_of"), *whole.headers[reason + 1 :])
 
     for strange in ((), (("cai-letter", b"9"),), (("cai-letter", b"1"),), unknown):
         assert read(Record("dead", 0, 7, 1, None, b"value", strange)) is None
