@@ -121,8 +121,8 @@ class TelemetryObserver:
 
     def batch_planned(self, batch: Batch) -> None:
         """Called when a batch is planned and its delivery starts."""
-        for (name, *labels), count in batch.plan.counts.items():
-            self._metrics.counter(name, *labels).inc(count)
+        for metric, labels, count in batch.plan.counts:
+            self._metrics.counter(metric, *labels).inc(count)
         self._metrics.observe_all(batch.plan.ages, "join_match_age_seconds")
 
     def batch_settled(self, batch: Batch, revoked: AbstractSet[Partition]) -> None:

@@ -22,13 +22,12 @@ from processor.state.person import (
     with_fact,
     with_score,
 )
+from processor.telemetry.catalogue import LATE_EVENTS, RECORDS_FILTERED, SCORES_BEFORE_LATE_EVENT
+from processor.telemetry.metric_types import CounterMetric, Counts, Labels
 
 _NO_PERSON = Person()
 _SEVERITY = {outcome: severity for severity, outcome in enumerate(Outcome)}
 """Of several outcomes a record has the most severe: one bad score dead-letters the record."""
-
-Counts = Counter[tuple[str, ...]]
-"""Increments for the metrics, by metric name and label values."""
 
 
 class Rejected(NamedTuple):
@@ -80,7 +79,7 @@ class DecodedBatch(msgspec.Struct):
     facts: list[PlacedFact] = []
     scores: list[PlacedScore] = []
     rejected: list[Rejected] = []
-    counts: Counts = msgspec.field(default_factory=Counter)
+    counts: Counts = msgspec.field(default_factory=Counts)
     repartition_messages: list[tuple[bytes, bytes]] = []
 
     @property
@@ -119,7 +118,7 @@ class PlanBuilder:
         self.decoded = decoded
         self.drafts: list[DraftEvent] = []
         self.bodies: list[bytes] = []
-        self.counts: Counts = Counter(decoded.counts)
+        self.counts = Counts(decoded.counts)
         self._outcomes = list(decoded.outcomes)
         self._rejected = list(decoded.rejected)
         self._changes: dict[PersonKey, Person] = {}
@@ -141,8 +140,8 @@ class PlanBuilder:
                 continue
             self._changes[key] = changed
             if person.scores and (later := scores_since(person, fact.time_ms)):
-                self.counts["late_events",] += 1
-                self.counts["scores_before_late_event",] += later
+                self.counts.add(LATE_EVENTS)
+                self.counts.add(SCORES_BEFORE_LATE_EVENT, count=later)
 
     def novelty(self, score: PlacedScore) -> Novelty:
         """Return whether a score was delivered before, and whether with the same content."""
@@ -162,7 +161,7 @@ class PlanBuilder:
             self.reject(record_index, invalid[score_index])
             return True
         if prepared.late and prepared.rule is not None:
-            self.end(record_index, Outcome.FILTERED, "records_filtered", prepared.rule)
+            self.end(record_index, Outcome.FILTERED, RECORDS_FILTERED, prepared.rule)
             return True
         return False
 
@@ -190,10 +189,16 @@ class PlanBuilder:
         self._rejected.append(Rejected(self.decoded.records[record_index], reject))
         self._raise_outcome(record_index, Outcome.DEAD_LETTERED)
 
-    def end(self, record_index: int, outcome: Outcome, *count: str) -> None:
-        """End a score that is not sent, and count it: metric name and label values."""
+    def end(
+        self,
+        record_index: int,
+        outcome: Outcome,
+        metric: CounterMetric[*Labels],
+        *labels: *Labels,
+    ) -> None:
+        """End a score that is not sent, and count it."""
         self._raise_outcome(record_index, outcome)
-        self.counts[count] += 1
+        self.counts.add(metric, *labels)
 
     def build(self) -> Plan:
         """Return the plan, once `bodies` has the encoded events."""

@@ -35,6 +35,17 @@ from processor.plan import (
 from processor.settings import JoinSettings
 from processor.state.format.score_history import Novelty
 from processor.state.person import Person, PersonKey, PersonLimits
+from processor.telemetry.catalogue import (
+    CORRECTIONS,
+    DUPLICATE_SCORES,
+    JOIN_LOOKUPS,
+    LATE_SCORES,
+    MISPLACED_RECORDS,
+    PLACEHOLDER_IDENTITIES,
+    RECORDS_FILTERED,
+    SCORE_MOVEMENTS,
+    CorrectionResult,
+)
 
 _MAX_MESSAGE_BYTES: Final = 900_000
 """A topic's default `max.message.bytes` (1,048,588), with room to spare."""
@@ -96,7 +107,7 @@ class Repartitioner:
         for index, (_, person), _ in decoded.scores:
             record = decoded.records[index]
             if index != last_index and record.key != key_of(person, namespaced=self._namespaced):
-                decoded.counts["misplaced_records", record.topic] += 1
+                decoded.counts.add(MISPLACED_RECORDS, record.topic)
             last_index = index
 
 
@@ -108,7 +119,7 @@ def _add_repartitioned(
         if message is None or message.fact is None:
             continue
         if message.fact.time_ms > latest_ms:
-            decoded.counts["records_filtered", FilterRule.EVENT_IN_FUTURE] += 1
+            decoded.counts.add(RECORDS_FILTERED, FilterRule.EVENT_IN_FUTURE)
             continue
         key = decoded.records[index].partition, message.person
         decoded.facts.append(PlacedFact(index, key, message.fact))
@@ -130,7 +141,9 @@ class Planner:
         self._enricher = enricher
         self._limits = PersonLimits.of(join)
         self._join = join.enabled
-        self._suppress_corrections = join.corrections == "suppress"
+        self._correction_result = (
+            CorrectionResult.SUPPRESSED if join.corrections == "suppress" else CorrectionResult.SENT
+        )
         self._repartitioner = Repartitioner(join) if join.repartition_topic is not None else None
 
     def fetch_schemas(self, records: Sequence[Record]) -> None:
@@ -150,7 +163,7 @@ class Planner:
             for reject in reading.rejects:
                 decoded.reject(index, reject)
             if reading.rule is not None:
-                decoded.counts["records_filtered", reading.rule] += 1
+                decoded.counts.add(RECORDS_FILTERED, reading.rule)
         self._prepare_scores(decoded, scores, now_ms)
         self._add_facts(decoded, events, now_ms + _DAY_MS)
         if self._repartitioner is not None:
@@ -209,23 +222,23 @@ class Planner:
     def _count_scores(self, decoded: DecodedBatch) -> None:
         for _, _, prepared in decoded.scores:
             if prepared.late:
-                decoded.counts["late_scores", prepared.route] += 1
+                decoded.counts.add(LATE_SCORES, prepared.route)
             for namespace in prepared.left_out:
-                decoded.counts["placeholder_identities", namespace] += 1
+                decoded.counts.add(PLACEHOLDER_IDENTITIES, namespace)
 
     def _add_facts(
         self, decoded: DecodedBatch, events: list[tuple[int, ExperienceEvent]], latest_ms: int
     ) -> None:
         if not self._join:
-            decoded.counts["records_filtered", FilterRule.JOIN_OFF] += len(events)
+            decoded.counts.add(RECORDS_FILTERED, FilterRule.JOIN_OFF, count=len(events))
             return
         person_of, records = self._enricher.person, decoded.records
         for index, event in events:
             person = person_of(event.identities)
             if person is None:
-                decoded.counts["records_filtered", FilterRule.EVENT_WITHOUT_PERSON] += 1
+                decoded.counts.add(RECORDS_FILTERED, FilterRule.EVENT_WITHOUT_PERSON)
             elif event.fact.time_ms > latest_ms:
-                decoded.counts["records_filtered", FilterRule.EVENT_IN_FUTURE] += 1
+                decoded.counts.add(RECORDS_FILTERED, FilterRule.EVENT_IN_FUTURE)
             else:
                 key = records[index].partition, person
                 decoded.facts.append(PlacedFact(index, key, event.fact))
@@ -249,14 +262,13 @@ class Planner:
         for indexed, novelty in zip(scores, novelties, strict=True):
             record_index, _, prepared = indexed.score
             if novelty is Novelty.SAME:
-                builder.end(record_index, Outcome.DUPLICATE, "duplicate_scores", prepared.route)
+                builder.end(record_index, Outcome.DUPLICATE, DUPLICATE_SCORES, prepared.route)
                 continue
             if novelty is Novelty.CORRECTION:
-                result = "suppressed" if self._suppress_corrections else "sent"
-                builder.counts["corrections", prepared.route, result] += 1
-                if self._suppress_corrections:
+                builder.counts.add(CORRECTIONS, prepared.route, self._correction_result)
+                if self._correction_result is CorrectionResult.SUPPRESSED:
                     rule = FilterRule.CORRECTION_SUPPRESSED
-                    builder.end(record_index, Outcome.FILTERED, "records_filtered", rule)
+                    builder.end(record_index, Outcome.FILTERED, RECORDS_FILTERED, rule)
                     continue
             sent.append(indexed)
         return sent
@@ -298,11 +310,11 @@ class Planner:
         ]
         statuses = Counter(context.get("contextStatus") for _, context in contexts)
         for status, count in statuses.items():
-            builder.counts["join_lookups", status or "none"] += count
+            builder.counts.add(JOIN_LOOKUPS, ContextStatus(status or "none"), count=count)
         moves = Counter((route, context.get("bucketMovement")) for route, context in contexts)
         for (route, movement), count in moves.items():
             if movement:
-                builder.counts["score_movements", route, movement] += count
+                builder.counts.add(SCORE_MOVEMENTS, route, movement, count=count)
 
 
 def _drop_repeated(decoded: DecodedBatch) -> None:
@@ -315,7 +327,7 @@ def _drop_repeated(decoded: DecodedBatch) -> None:
         if other is prepared:
             scores.append(score)
         elif digest(other.score) == digest(prepared.score):
-            decoded.counts["duplicate_scores", prepared.route] += 1
+            decoded.counts.add(DUPLICATE_SCORES, prepared.route)
         else:
             decoded.reject(index, _contradiction(prepared))
     decoded.scores = scores

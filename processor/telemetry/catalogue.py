@@ -1,250 +1,361 @@
-"""The catalogue of metrics: name, kind, labels with their values, meaning.
+"""The catalogue: every metric of the processor, declared once, with its closed label values.
 
 The table in `deploy/observability/README.md` is generated from it.
 """
 
 from enum import StrEnum
-from typing import NamedTuple
 
-from processor.domain.outcome import ContextStatus, FilterRule, Outcome
-
-PREFIX = "cai_"
-
-CLOSED: dict[tuple[str, str], tuple[str, ...]] = {
-    ("records_settled", "outcome"): tuple(Outcome),
-    ("records_released", "cause"): ("revoked", "lost", "shutdown", "rewound"),
-    ("records_filtered", "rule"): tuple(FilterRule),
-    ("score_waits", "result"): ("none", "ok", "timeout"),
-    ("rebalances", "kind"): ("assigned", "revoked", "lost"),
-    ("commits", "result"): ("ok", "failed"),
-    ("items", "result"): ("accepted", "refused", "retryable", "unknown"),
-    ("token_refreshes", "result"): ("ok", "failed"),
-    ("dead_letter_writes", "result"): ("ok", "failed"),
-    ("changelog_writes", "result"): ("ok", "failed"),
-    ("repartition_writes", "result"): ("ok", "failed"),
-    ("corrections", "result"): ("sent", "suppressed"),
-    ("join_lookups", "result"): tuple(ContextStatus),
-    ("quota_used_ratio", "quota"): ("requests", "messages"),
-}
+from processor.domain.outcome import ContextStatus, FilterRule, Outcome, Reason, Stage
+from processor.telemetry.metric_types import (
+    AnyMetric,
+    CounterMetric,
+    GaugeMetric,
+    HistogramMetric,
+    Label,
+    Metric,
+    labels,
+)
 
 
-def values_of(metric: str, label: str) -> tuple[str, ...]:
-    """Return the values a label of a metric can have, nothing where they are open."""
-    return CLOSED.get((metric, label), ())
+class State(StrEnum):
+    """The state of a replica."""
+
+    STARTING = "starting"
+    JOINING = "joining"
+    """No partition is assigned yet."""
+    RESTORING = "restoring"
+    """Person state is being restored from the changelog."""
+    PAUSED = "paused"
+    """Dead letters, person state or repartitioned facts cannot be written, so intake is paused."""
+    STOPPING = "stopping"
+    READY = "ready"
+
+
+class AttemptResult(StrEnum):
+    """The result of an attempt to write, to commit or to get a token."""
+
+    OK = "ok"
+    FAILED = "failed"
+
+
+class ReleaseCause(StrEnum):
+    """Why records were released unsettled."""
+
+    REVOKED = "revoked"
+    LOST = "lost"
+    SHUTDOWN = "shutdown"
+    REWOUND = "rewound"
+
+
+class RebalanceKind(StrEnum):
+    """The kind of a change of the assignment."""
+
+    ASSIGNED = "assigned"
+    REVOKED = "revoked"
+    LOST = "lost"
+
+
+class WaitResult(StrEnum):
+    """How the wait of a score for earlier experience events ended."""
+
+    NONE = "none"
+    """There was nothing to wait for."""
+    OK = "ok"
+    """The events were read."""
+    TIMEOUT = "timeout"
+    """They were not read in time: the context is partial."""
+
+
+class ItemResult(StrEnum):
+    """The inlet's result for one event."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    RETRYABLE = "retryable"
+    UNKNOWN = "unknown"
+
+
+class CorrectionResult(StrEnum):
+    """Whether a correction was sent, by `join.corrections`."""
+
+    SENT = "sent"
+    SUPPRESSED = "suppressed"
+
+
+class Quota(StrEnum):
+    """The two rate limits of an inlet."""
+
+    REQUESTS = "requests"
+    MESSAGES = "messages"
 
 
 DELAY_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 21600, 86400)
-
-
-class Kind(StrEnum):
-    """What Prometheus calls the type of a metric."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-class MetricRow(NamedTuple):
-    """One line of the catalogue. `name` has neither the `cai_` prefix nor a counter's `_total`."""
-
-    name: str
-    kind: Kind
-    meaning: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-
-
-_C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 _REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _REQUEST_BYTES = (1e3, 1e4, 5e4, 1e5, 2.5e5, 5e5, 7.5e5, 9e5, 1e6)
 _REQUEST_ITEMS = (1, 10, 50, 100, 250, 500, 750, 1000, 2000, 5000)
 _AGE_SECONDS = (60, 3600, 21600, 86400, 2 * 86400, 7 * 86400, 30 * 86400, 90 * 86400, 365 * 86400)
 
-CATALOGUE: tuple[MetricRow, ...] = (
-    # Conservation: consumed = settled + released + unsettled, per process life.
-    MetricRow("records_consumed", _C, "Records consumed from Kafka.", ("topic",)),
-    MetricRow("records_settled", _C, "Records settled, by outcome.", ("topic", "outcome")),
-    MetricRow(
-        "records_released",
-        _C,
-        "Records released unsettled, to be read again.",
-        ("topic", "cause"),
-    ),
-    MetricRow("records_unsettled", _G, "Records consumed and not settled now."),
-    MetricRow(
-        "unaccounted_records", _G, "Consumed less settled, released and unsettled; alert unless 0."
-    ),
-    MetricRow(
-        "records_filtered", _C, "Records, and scores in them, filtered by a rule.", ("rule",)
-    ),
-    MetricRow("offset_gap_records", _C, "Input offsets skipped for an unknown reason.", ("topic",)),
-    MetricRow(
-        "retention_overrun_records", _C, "Records Kafka deleted before they were read.", ("topic",)
-    ),
-    # Time.
-    MetricRow(
-        "settled_watermark_timestamp_seconds",
-        _G,
-        "Every record up to this Kafka time is settled; the current time when caught up.",
-        ("topic", "partition"),
-    ),
-    MetricRow(
-        "delivery_delay_seconds",
-        _H,
-        "From the record's Kafka time to its acceptance by the inlet.",
-        ("route",),
-        DELAY_BUCKETS,
-    ),
-    MetricRow(
-        "event_age_seconds",
-        _H,
-        "From the score date to acceptance; CJA queues what is older than a day as a backfill.",
-        ("route",),
-        _AGE_SECONDS,
-    ),
-    MetricRow("late_scores", _C, "Scores dated before today (UTC): late for CJA.", ("route",)),
-    MetricRow("loop_turn_timestamp_seconds", _G, "Time of the last turn of the main loop."),
-    MetricRow("stage_busy_seconds", _C, "Time spent in the main loop, by stage.", ("stage",)),
-    # Kafka.
-    MetricRow(
-        "lag_records", _G, "Records in Kafka that are not committed.", ("topic", "partition")
-    ),
-    MetricRow("assigned_partitions", _G, "Partitions assigned to this replica.", ("topic",)),
-    MetricRow("rebalances", _C, "Changes of the assignment.", ("kind",)),
-    MetricRow("commits", _C, "Offset commits.", ("result",)),
-    MetricRow("last_commit_timestamp_seconds", _G, "Time of the last acknowledged commit."),
-    MetricRow("kafka_errors", _C, "Errors reported by the Kafka client.", ("code", "fatal")),
-    MetricRow("callback_errors", _C, "Exceptions caught inside client callbacks.", ("callback",)),
-    MetricRow("paused_partitions", _G, "Partitions paused, by cause.", ("cause",)),
-    MetricRow("score_waits", _C, "Scores that waited for earlier experience events.", ("result",)),
-    MetricRow(
-        "score_wait_seconds",
-        _H,
-        "Time that scores waited for earlier experience events.",
-        (),
-        DELAY_BUCKETS,
-    ),
-    # Destination.
-    MetricRow(
-        "requests",
-        _C,
-        "Requests to an inlet; code is an HTTP status or a transport fault.",
-        ("route", "code"),
-    ),
-    MetricRow(
-        "request_duration_seconds",
-        _H,
-        "Time from a request to its response.",
-        ("route", "result"),
-        _REQUEST_SECONDS,
-    ),
-    MetricRow("request_bytes", _H, "Size of a request body.", ("route",), _REQUEST_BYTES),
-    MetricRow("request_items", _H, "Events in a request.", ("route",), _REQUEST_ITEMS),
-    MetricRow("items", _C, "Events by the inlet's result for them.", ("route", "result")),
-    MetricRow("item_refusals", _C, "Events refused for good.", ("route", "reason")),
-    MetricRow("retries", _C, "Requests sent again.", ("route", "cause")),
-    MetricRow("requests_in_flight", _G, "Requests in flight.", ("route",)),
-    MetricRow(
-        "requests_in_flight_limit", _G, "The adaptive limit of requests in flight.", ("route",)
-    ),
-    MetricRow(
-        "circuit_open", _G, "1 while the circuit breaker of an inlet is open.", ("route", "reason")
-    ),
-    MetricRow("quota_used_ratio", _G, "Used share of the inlet's rate limit.", ("route", "quota")),
-    MetricRow("items_in_doubt", _C, "Events sent whose response is unknown.", ("route", "cause")),
-    MetricRow("items_resent", _C, "Events sent again after an unknown response.", ("route",)),
-    MetricRow("token_expiry_timestamp_seconds", _G, "Expiry of the access token."),
-    MetricRow("token_refreshes", _C, "Token requests.", ("result",)),
-    # Rejects.
-    MetricRow("dead_letters", _C, "Dead letters acknowledged by Kafka.", ("stage", "reason")),
-    MetricRow("dead_letter_writes", _C, "Attempts to write a dead letter.", ("result",)),
-    MetricRow(
-        "misplaced_records",
-        _C,
-        "Records on another partition than their key's, of a sample; or with another key than the "
-        "repartition topic has.",
-        ("topic",),
-    ),
-    MetricRow(
-        "placeholder_identities", _C, "Identities with a placeholder as their id.", ("namespace",)
-    ),
-    # Join and state.
-    MetricRow("join_lookups", _C, "Contexts built for scores, by status.", ("result",)),
-    MetricRow(
-        "join_match_age_seconds", _H, "Age of the newest event in a context.", (), _AGE_SECONDS
-    ),
-    MetricRow("late_events", _C, "Experience events older than a score already sent."),
-    MetricRow(
-        "scores_before_late_event",
-        _C,
-        "Scores sent before an event that is older than them was read.",
-    ),
-    MetricRow("duplicate_scores", _C, "Scores delivered before with the same content.", ("route",)),
-    MetricRow(
-        "corrections",
-        _C,
-        "Delivered scores that came again with other content.",
-        ("route", "result"),
-    ),
-    MetricRow("state_entries", _G, "Persons in the local store."),
-    MetricRow("state_bytes", _G, "Bytes in use in the local store."),
-    MetricRow(
-        "state_restore_remaining_records", _G, "Changelog records still to restore.", ("partition",)
-    ),
-    MetricRow("changelog_writes", _C, "State records written to the changelog.", ("result",)),
-    MetricRow("repartition_writes", _C, "Facts written to the repartition topic.", ("result",)),
-    MetricRow("changelog_disturbances", _C, "Foreign writes found in a changelog partition."),
-    # Scoring runs.
-    MetricRow("score_run_records", _C, "Scores delivered, by prediction.", ("route",)),
-    MetricRow(
-        "score_run_last_date_timestamp_seconds", _G, "Newest score date delivered.", ("route",)
-    ),
-    MetricRow(
-        "score_run_last_seen_timestamp_seconds", _G, "Time of the last delivered score.", ("route",)
-    ),
-    MetricRow(
-        "score_value",
-        _H,
-        "Scores delivered, in steps of five.",
-        ("route",),
-        tuple(range(5, 101, 5)),
-    ),
-    MetricRow(
-        "score_movements",
-        _C,
-        "Moves between buckets since the previous score.",
-        ("route", "movement"),
-    ),
-    # Process.
-    MetricRow("build_info", _G, "Always 1.", ("version", "librdkafka", "python")),
-    MetricRow(
-        "ready", _G, "1 for the current state of the replica; `ready` means ready.", ("reason",)
-    ),
-    MetricRow(
-        "route_info",
-        _G,
-        "Always 1; the datasets behind the routes.",
-        ("route", "dataset", "schema"),
-    ),
+_TOPIC = Label[str]("topic")
+_PARTITION = Label[str]("partition")
+_ROUTE = Label[str]("route")
+_ATTEMPT = Label("result", AttemptResult)
+
+# Conservation: consumed = settled + released + unsettled, per process life.
+RECORDS_CONSUMED = CounterMetric("records_consumed", "Records consumed from Kafka.", labels(_TOPIC))
+RECORDS_SETTLED = CounterMetric(
+    "records_settled", "Records settled, by outcome.", labels(_TOPIC, Label("outcome", Outcome))
 )
+RECORDS_RELEASED = CounterMetric(
+    "records_released",
+    "Records released unsettled, to be read again.",
+    labels(_TOPIC, Label("cause", ReleaseCause)),
+)
+RECORDS_UNSETTLED = GaugeMetric(
+    "records_unsettled", "Records consumed and not settled now.", labels()
+)
+UNACCOUNTED_RECORDS = GaugeMetric(
+    "unaccounted_records",
+    "Consumed less settled, released and unsettled; alert unless 0.",
+    labels(),
+)
+RECORDS_FILTERED = CounterMetric(
+    "records_filtered",
+    "Records, and scores in them, filtered by a rule.",
+    labels(Label("rule", FilterRule)),
+)
+OFFSET_GAP_RECORDS = CounterMetric(
+    "offset_gap_records", "Input offsets skipped for an unknown reason.", labels(_TOPIC)
+)
+RETENTION_OVERRUN_RECORDS = CounterMetric(
+    "retention_overrun_records", "Records Kafka deleted before they were read.", labels(_TOPIC)
+)
+
+# Time.
+SETTLED_WATERMARK_TIMESTAMP_SECONDS = GaugeMetric(
+    "settled_watermark_timestamp_seconds",
+    "Every record up to this Kafka time is settled; the current time when caught up.",
+    labels(_TOPIC, _PARTITION),
+)
+DELIVERY_DELAY_SECONDS = HistogramMetric(
+    "delivery_delay_seconds",
+    "From the record's Kafka time to its acceptance by the inlet.",
+    labels(_ROUTE),
+    DELAY_BUCKETS,
+)
+EVENT_AGE_SECONDS = HistogramMetric(
+    "event_age_seconds",
+    "From the score date to acceptance; CJA queues what is older than a day as a backfill.",
+    labels(_ROUTE),
+    _AGE_SECONDS,
+)
+LATE_SCORES = CounterMetric(
+    "late_scores", "Scores dated before today (UTC): late for CJA.", labels(_ROUTE)
+)
+LOOP_TURN_TIMESTAMP_SECONDS = GaugeMetric(
+    "loop_turn_timestamp_seconds", "Time of the last turn of the main loop.", labels()
+)
+STAGE_BUSY_SECONDS = CounterMetric(
+    "stage_busy_seconds", "Time spent in the main loop, by stage.", labels(Label[str]("stage"))
+)
+
+# Kafka.
+LAG_RECORDS = GaugeMetric(
+    "lag_records", "Records in Kafka that are not committed.", labels(_TOPIC, _PARTITION)
+)
+ASSIGNED_PARTITIONS = GaugeMetric(
+    "assigned_partitions", "Partitions assigned to this replica.", labels(_TOPIC)
+)
+REBALANCES = CounterMetric(
+    "rebalances", "Changes of the assignment.", labels(Label("kind", RebalanceKind))
+)
+COMMITS = CounterMetric("commits", "Offset commits.", labels(_ATTEMPT))
+LAST_COMMIT_TIMESTAMP_SECONDS = GaugeMetric(
+    "last_commit_timestamp_seconds", "Time of the last acknowledged commit.", labels()
+)
+KAFKA_ERRORS = CounterMetric(
+    "kafka_errors",
+    "Errors reported by the Kafka client.",
+    labels(Label[str]("code"), Label[str]("fatal")),
+)
+CALLBACK_ERRORS = CounterMetric(
+    "callback_errors", "Exceptions caught inside client callbacks.", labels(Label[str]("callback"))
+)
+PAUSED_PARTITIONS = GaugeMetric(
+    "paused_partitions", "Partitions paused, by cause.", labels(Label[str]("cause"))
+)
+SCORE_WAITS = CounterMetric(
+    "score_waits",
+    "Scores that waited for earlier experience events.",
+    labels(Label("result", WaitResult)),
+)
+SCORE_WAIT_SECONDS = HistogramMetric(
+    "score_wait_seconds",
+    "Time that scores waited for earlier experience events.",
+    labels(),
+    DELAY_BUCKETS,
+)
+
+# Destination.
+REQUESTS = CounterMetric(
+    "requests",
+    "Requests to an inlet; code is an HTTP status or a transport fault.",
+    labels(_ROUTE, Label[str]("code")),
+)
+REQUEST_DURATION_SECONDS = HistogramMetric(
+    "request_duration_seconds",
+    "Time from a request to its response.",
+    labels(_ROUTE, Label[str]("result")),
+    _REQUEST_SECONDS,
+)
+REQUEST_BYTES = HistogramMetric(
+    "request_bytes", "Size of a request body.", labels(_ROUTE), _REQUEST_BYTES
+)
+REQUEST_ITEMS = HistogramMetric(
+    "request_items", "Events in a request.", labels(_ROUTE), _REQUEST_ITEMS
+)
+ITEMS = CounterMetric(
+    "items", "Events by the inlet's result for them.", labels(_ROUTE, Label("result", ItemResult))
+)
+ITEM_REFUSALS = CounterMetric(
+    "item_refusals", "Events refused for good.", labels(_ROUTE, Label[str]("reason"))
+)
+RETRIES = CounterMetric("retries", "Requests sent again.", labels(_ROUTE, Label[str]("cause")))
+REQUESTS_IN_FLIGHT = GaugeMetric("requests_in_flight", "Requests in flight.", labels(_ROUTE))
+REQUESTS_IN_FLIGHT_LIMIT = GaugeMetric(
+    "requests_in_flight_limit", "The adaptive limit of requests in flight.", labels(_ROUTE)
+)
+CIRCUIT_OPEN = GaugeMetric(
+    "circuit_open",
+    "1 while the circuit breaker of an inlet is open.",
+    labels(_ROUTE, Label[str]("reason")),
+)
+QUOTA_USED_RATIO = GaugeMetric(
+    "quota_used_ratio",
+    "Used share of the inlet's rate limit.",
+    labels(_ROUTE, Label("quota", Quota)),
+)
+ITEMS_IN_DOUBT = CounterMetric(
+    "items_in_doubt", "Events sent whose response is unknown.", labels(_ROUTE, Label[str]("cause"))
+)
+ITEMS_RESENT = CounterMetric(
+    "items_resent", "Events sent again after an unknown response.", labels(_ROUTE)
+)
+TOKEN_EXPIRY_TIMESTAMP_SECONDS = GaugeMetric(
+    "token_expiry_timestamp_seconds", "Expiry of the access token.", labels()
+)
+TOKEN_REFRESHES = CounterMetric("token_refreshes", "Token requests.", labels(_ATTEMPT))
+
+# Rejects.
+DEAD_LETTERS = CounterMetric(
+    "dead_letters",
+    "Dead letters acknowledged by Kafka.",
+    labels(Label("stage", Stage), Label("reason", Reason)),
+    sparse=True,
+)
+DEAD_LETTER_WRITES = CounterMetric(
+    "dead_letter_writes", "Attempts to write a dead letter.", labels(_ATTEMPT)
+)
+MISPLACED_RECORDS = CounterMetric(
+    "misplaced_records",
+    "Records on another partition than their key's, of a sample; or with another key than the "
+    "repartition topic has.",
+    labels(_TOPIC),
+)
+PLACEHOLDER_IDENTITIES = CounterMetric(
+    "placeholder_identities",
+    "Identities with a placeholder as their id.",
+    labels(Label[str]("namespace")),
+)
+
+# Join and state.
+JOIN_LOOKUPS = CounterMetric(
+    "join_lookups", "Contexts built for scores, by status.", labels(Label("result", ContextStatus))
+)
+JOIN_MATCH_AGE_SECONDS = HistogramMetric(
+    "join_match_age_seconds", "Age of the newest event in a context.", labels(), _AGE_SECONDS
+)
+LATE_EVENTS = CounterMetric(
+    "late_events", "Experience events older than a score already sent.", labels()
+)
+SCORES_BEFORE_LATE_EVENT = CounterMetric(
+    "scores_before_late_event",
+    "Scores sent before an event that is older than them was read.",
+    labels(),
+)
+DUPLICATE_SCORES = CounterMetric(
+    "duplicate_scores", "Scores delivered before with the same content.", labels(_ROUTE)
+)
+CORRECTIONS = CounterMetric(
+    "corrections",
+    "Delivered scores that came again with other content.",
+    labels(_ROUTE, Label("result", CorrectionResult)),
+)
+STATE_ENTRIES = GaugeMetric("state_entries", "Persons in the local store.", labels())
+STATE_BYTES = GaugeMetric("state_bytes", "Bytes in use in the local store.", labels())
+STATE_RESTORE_REMAINING_RECORDS = GaugeMetric(
+    "state_restore_remaining_records", "Changelog records still to restore.", labels(_PARTITION)
+)
+CHANGELOG_WRITES = CounterMetric(
+    "changelog_writes", "State records written to the changelog.", labels(_ATTEMPT)
+)
+REPARTITION_WRITES = CounterMetric(
+    "repartition_writes", "Facts written to the repartition topic.", labels(_ATTEMPT)
+)
+CHANGELOG_DISTURBANCES = CounterMetric(
+    "changelog_disturbances", "Foreign writes found in a changelog partition.", labels()
+)
+
+# Scoring runs.
+SCORE_RUN_RECORDS = CounterMetric(
+    "score_run_records", "Scores delivered, by prediction.", labels(_ROUTE)
+)
+SCORE_RUN_LAST_DATE_TIMESTAMP_SECONDS = GaugeMetric(
+    "score_run_last_date_timestamp_seconds", "Newest score date delivered.", labels(_ROUTE)
+)
+SCORE_RUN_LAST_SEEN_TIMESTAMP_SECONDS = GaugeMetric(
+    "score_run_last_seen_timestamp_seconds", "Time of the last delivered score.", labels(_ROUTE)
+)
+SCORE_VALUE = HistogramMetric(
+    "score_value", "Scores delivered, in steps of five.", labels(_ROUTE), tuple(range(5, 101, 5))
+)
+SCORE_MOVEMENTS = CounterMetric(
+    "score_movements",
+    "Moves between buckets since the previous score.",
+    labels(_ROUTE, Label[str]("movement")),
+)
+
+# Process.
+BUILD_INFO = GaugeMetric(
+    "build_info",
+    "Always 1.",
+    labels(Label[str]("version"), Label[str]("librdkafka"), Label[str]("python")),
+)
+READY = GaugeMetric(
+    "ready",
+    "1 for the current state of the replica; `ready` means ready.",
+    labels(Label("reason", State)),
+)
+ROUTE_INFO = GaugeMetric(
+    "route_info",
+    "Always 1; the datasets behind the routes.",
+    labels(_ROUTE, Label[str]("dataset"), Label[str]("schema")),
+)
+
+CATALOGUE: tuple[AnyMetric, ...] = tuple(
+    each for each in list(globals().values()) if isinstance(each, Metric)
+)
+"""All metrics, in the order of their declarations."""
 
 
 def metric_table() -> str:
-    """Render the catalogue as a Markdown table, in the catalogue's order."""
+    """Render the catalogue as a Markdown table, in the order of the declarations."""
     head = "| Metric | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n"
-    return head + "".join(_line(row) for row in CATALOGUE)
+    return head + "".join(
+        f"| `{metric.exposed_name}` | {metric.kind} | "
+        f"{'; '.join(map(_label, metric.labels))} | {metric.meaning} |\n"
+        for metric in CATALOGUE
+    )
 
 
-def exposed_name(row: MetricRow) -> str:
-    """Return the name under which Prometheus sees a metric."""
-    return f"{PREFIX}{row.name}{'_total' if row.kind is Kind.COUNTER else ''}"
-
-
-def _line(row: MetricRow) -> str:
-    labels = "; ".join(_label(row, label) for label in row.labels)
-    return f"| `{exposed_name(row)}` | {row.kind} | {labels} | {row.meaning} |\n"
-
-
-def _label(row: MetricRow, label: str) -> str:
-    values = values_of(row.name, label)
-    return f"{label}: {', '.join(values)}" if values else label
+def _label(label: Label[str]) -> str:
+    return f"{label.name}: {', '.join(label.values)}" if label.values else label.name

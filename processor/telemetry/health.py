@@ -5,10 +5,10 @@ because the destination is down would turn an outage into duplicates.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import NamedTuple
 
 from processor.domain.clock import Clock
+from processor.telemetry.catalogue import READY, State
 from processor.telemetry.metrics import Metrics
 
 _UNREADY = frozenset({"dead_letters", "state", "repartition"})
@@ -17,20 +17,6 @@ _UNREADY = frozenset({"dead_letters", "state", "repartition"})
 An outage of the destination does not: every replica would be unready, and no rollout could bring
 the remedy.
 """
-
-
-class State(StrEnum):
-    """The state of a replica; the values of `cai_ready{reason}`."""
-
-    STARTING = "starting"
-    JOINING = "joining"
-    """No partition is assigned yet."""
-    RESTORING = "restoring"
-    """Person state is being restored from the changelog."""
-    PAUSED = "paused"
-    """Dead letters, person state or repartitioned facts cannot be written, so intake is paused."""
-    STOPPING = "stopping"
-    READY = "ready"
 
 
 class ProbeResult(NamedTuple):
@@ -86,5 +72,5 @@ class Health:
         if state is State.READY and self._paused:
             state, reason = State.PAUSED, f"Intake is paused: {self._paused}."
         for each in State:
-            self._metrics.gauge("ready", each).set(each is state)
+            self._metrics.gauge(READY, each).set(each is state)
         return ProbeResult(state is State.READY, state, reason)

@@ -20,7 +20,26 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from processor.settings import RouteSettings
-from processor.telemetry.catalogue import CATALOGUE, PREFIX, Kind, MetricRow, values_of
+from processor.telemetry.catalogue import (
+    BUILD_INFO,
+    CATALOGUE,
+    RECORDS_CONSUMED,
+    RECORDS_RELEASED,
+    RECORDS_SETTLED,
+    RECORDS_UNSETTLED,
+    ROUTE_INFO,
+    UNACCOUNTED_RECORDS,
+)
+from processor.telemetry.metric_types import (
+    PREFIX,
+    AnyMetric,
+    CounterMetric,
+    GaugeMetric,
+    HistogramMetric,
+    Kind,
+    Labels,
+    Metric,
+)
 
 
 class Distribution:
@@ -101,50 +120,52 @@ class BatchHistogram(Collector):
 class Metrics:
     """All metrics of the catalogue under their own names, in a registry that is passed in.
 
-    `metrics.counter("commits", "ok").inc()`: the name as in the catalogue, then the label values in
-    the catalogue's order. Series are cached, so a call costs a dictionary look-up.
+    `metrics.counter(COMMITS, AttemptResult.OK).inc()`: the metric, then its label values in order.
+    Series are cached, so a call costs a dictionary look-up.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series for nothing
         self.registry = registry or CollectorRegistry()
-        self._families = {row.name: _family(row, self.registry) for row in CATALOGUE}
-        self._children: dict[tuple[str, ...], Any] = {}
+        self._families = {metric: _family(metric, self.registry) for metric in CATALOGUE}
+        self._children: dict[tuple[Any, ...], Any] = {}
 
-    def counter(self, name: str, *labels: str) -> Counter:
+    def counter(self, metric: CounterMetric[*Labels], *labels: *Labels) -> Counter:
         """Return the counter of these labels."""
-        child: Counter = self._child(name, labels)
+        child: Counter = self._child(metric, labels)
         return child
 
-    def gauge(self, name: str, *labels: str) -> Gauge:
+    def gauge(self, metric: GaugeMetric[*Labels], *labels: *Labels) -> Gauge:
         """Return the gauge of these labels."""
-        child: Gauge = self._child(name, labels)
+        child: Gauge = self._child(metric, labels)
         return child
 
-    def histogram(self, name: str, *labels: str) -> Distribution:
+    def histogram(self, metric: HistogramMetric[*Labels], *labels: *Labels) -> Distribution:
         """Return the distribution of these labels."""
-        child: Distribution = self._child(name, labels)
+        child: Distribution = self._child(metric, labels)
         return child
 
-    def observe_all(self, values: Iterable[float], name: str, *labels: str) -> None:
+    def observe_all(
+        self, values: Iterable[float], metric: HistogramMetric[*Labels], *labels: *Labels
+    ) -> None:
         """Observe many values of one histogram at once."""
-        self.histogram(name, *labels).observe_all(values)
+        self.histogram(metric, *labels).observe_all(values)
 
-    def forget(self, name: str, *labels: str) -> None:
+    def forget(self, metric: Metric[*Labels], *labels: *Labels) -> None:
         """Drop a series, as when a partition is revoked; an unknown one is fine."""
-        if self._children.pop((name, *labels), None) is not None:
-            self._families[name].remove(*labels)
+        if self._children.pop((metric, *labels), None) is not None:
+            self._families[metric].remove(*labels)
 
-    def value(self, name: str, *labels: str) -> float:
+    def value(self, metric: Metric[*Labels], *labels: *Labels) -> float:
         """Return a counter's or gauge's current value, 0.0 where nothing was counted yet."""
-        child = self._child(name, labels)
+        child = self._child(metric, labels)
         return float(child._value.get())  # noqa: SLF001  the client has no public getter
 
-    def total(self, name: str, **labels: str) -> float:
+    def total(self, metric: AnyMetric, **labels: str) -> float:
         """Return the sum over all series of a counter or gauge that carry these labels."""
         return sum(
             float(sample.value)
-            for family in self._families[name].collect()
+            for family in self._families[metric].collect()
             for sample in family.samples
             if labels.items() <= sample.labels.items()
         )
@@ -152,15 +173,17 @@ class Metrics:
     def prepare(self, routes: Sequence[RouteSettings], topics: Iterable[str]) -> None:
         """Create every series whose labels are known at the start, with 0, so that rates see it."""
         known = {"route": tuple(route.name for route in routes), "topic": tuple(topics)}
-        for row in CATALOGUE:
-            for labels in _combinations(row, known):
-                self._child(row.name, labels)
+        for metric in CATALOGUE:
+            if not metric.sparse:
+                values = [known.get(label.name, label.values) for label in metric.labels]
+                for labels in product(*values):
+                    self._child(metric, labels)
         for route in routes:
-            self.gauge("route_info", route.name, route.dataset_id, route.schema_id).set(1)
+            self.gauge(ROUTE_INFO, route.name, route.dataset_id, route.schema_id).set(1)
 
     def describe_process(self, version: str, librdkafka: str) -> None:
         """Expose the versions, and the CPU time, memory and files of the process."""
-        self.gauge("build_info", version, librdkafka, platform.python_version()).set(1)
+        self.gauge(BUILD_INFO, version, librdkafka, platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
@@ -169,32 +192,27 @@ class Metrics:
 
         To be called where the counters agree: at the end of a turn of the loop.
         """
-        left = self.total("records_consumed") - self.total("records_settled")
-        left -= self.total("records_released") + self.total("records_unsettled")
-        self.gauge("unaccounted_records").set(left)
-        return left
+        unaccounted = self.total(RECORDS_CONSUMED) - self.total(RECORDS_SETTLED)
+        unaccounted -= self.total(RECORDS_RELEASED) + self.total(RECORDS_UNSETTLED)
+        self.gauge(UNACCOUNTED_RECORDS).set(unaccounted)
+        return unaccounted
 
-    def _child(self, name: str, labels: tuple[str, ...]) -> Any:  # noqa: ANN401
-        key = (name, *labels)
+    def _child(self, metric: AnyMetric, labels: tuple[Any, ...]) -> Any:  # noqa: ANN401
+        key = (metric, *labels)
         child = self._children.get(key)
         if child is None:
-            family = self._families[name]
+            family = self._families[metric]
             child = family if not labels and hasattr(family, "inc") else family.labels(*labels)
             self._children[key] = child
         return child
 
 
-def _family(row: MetricRow, registry: CollectorRegistry) -> Any:  # noqa: ANN401
-    name = PREFIX + row.name
-    if row.kind is Kind.COUNTER:
-        return Counter(name, row.meaning, row.labels, registry=registry)
-    if row.kind is Kind.GAUGE:
-        return Gauge(name, row.meaning, row.labels, registry=registry)
+def _family(metric: AnyMetric, registry: CollectorRegistry) -> Any:  # noqa: ANN401
+    name, names = PREFIX + metric.name, [label.name for label in metric.labels]
+    if metric.kind is Kind.COUNTER:
+        return Counter(name, metric.meaning, names, registry=registry)
+    if metric.kind is Kind.GAUGE:
+        return Gauge(name, metric.meaning, names, registry=registry)
     return BatchHistogram(
-        name, row.meaning, labels=row.labels, buckets=row.buckets, registry=registry
+        name, metric.meaning, labels=names, buckets=metric.buckets, registry=registry
     )
-
-
-def _combinations(row: MetricRow, known: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
-    """Yield the label values a metric may have, nothing where one of its labels is open."""
-    return product(*(known.get(label) or values_of(row.name, label) for label in row.labels))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from prometheus_client.parser import text_string_to_metric_families
 
 from processor.domain.errors import UnavailableError
-from processor.telemetry.catalogue import PREFIX
+from processor.telemetry.metric_types import AnyMetric
 
 _SECONDS = 5.0
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -19,22 +19,19 @@ class MetricSamples(NamedTuple):
 
     samples: dict[str, list[tuple[dict[str, str], float]]]
 
-    def total(self, name: str, **labels: str) -> float:
-        """Return the sum of a sample over all series that carry these labels.
-
-        `name` has no `cai_` prefix, and ends as Prometheus shows it: `items_total`.
-        """
-        return self.total_of(PREFIX + name, **labels)
+    def total(self, metric: AnyMetric, **labels: str) -> float:
+        """Return the sum of a counter or gauge over all series that carry these labels."""
+        return self.total_of(metric.exposed_name, **labels)
 
     def total_of(self, name: str, **labels: str) -> float:
-        """Return the same for a sample of another prefix, such as `process_cpu_seconds_total`."""
+        """Return the same for a sample by its full name, such as `process_cpu_seconds_total`."""
         series = self.samples.get(name, ())
         return sum(value for own, value in series if labels.items() <= own.items())
 
-    def by(self, label: str, name: str, **labels: str) -> dict[str, float]:
-        """Return a sample's sums by the values of one label, without those that are zero."""
+    def by(self, label: str, metric: AnyMetric, **labels: str) -> dict[str, float]:
+        """Return a metric's sums by the values of one label, without those that are zero."""
         sums: dict[str, float] = defaultdict(float)
-        for own, value in self.samples.get(PREFIX + name, ()):
+        for own, value in self.samples.get(metric.exposed_name, ()):
             if label in own and labels.items() <= own.items():
                 sums[own[label]] += value
         return {key: value for key, value in sums.items() if value}

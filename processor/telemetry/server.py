@@ -16,7 +16,20 @@ from typing import Any, NamedTuple
 
 from prometheus_client.exposition import choose_encoder
 
+from processor.domain.outcome import Outcome
+from processor.telemetry.catalogue import (
+    ITEMS,
+    LAG_RECORDS,
+    RECORDS_CONSUMED,
+    RECORDS_RELEASED,
+    RECORDS_SETTLED,
+    RECORDS_UNSETTLED,
+    REQUESTS,
+    UNACCOUNTED_RECORDS,
+    ItemResult,
+)
 from processor.telemetry.health import Health, ProbeResult
+from processor.telemetry.metric_types import AnyMetric
 from processor.telemetry.metrics import Metrics
 
 _PAGE = Template("""\
@@ -50,27 +63,27 @@ $rows</table>
 </html>
 """)
 
-_ROWS: tuple[tuple[str, str, dict[str, str]], ...] = (
-    ("Records consumed", "records_consumed", {}),
-    ("delivered", "records_settled", {"outcome": "delivered"}),
-    ("stored", "records_settled", {"outcome": "stored"}),
-    ("duplicate", "records_settled", {"outcome": "duplicate"}),
-    ("filtered", "records_settled", {"outcome": "filtered"}),
-    ("dead-lettered", "records_settled", {"outcome": "dead_lettered"}),
-    ("released", "records_released", {}),
-    ("in progress", "records_unsettled", {}),
-    ("unaccounted for", "unaccounted_records", {}),
-    ("Requests sent", "requests", {}),
-    ("Events accepted", "items", {"result": "accepted"}),
-    ("Lag in Kafka", "lag_records", {}),
+_ROWS: tuple[tuple[str, AnyMetric, dict[str, str]], ...] = (
+    ("Records consumed", RECORDS_CONSUMED, {}),
+    ("delivered", RECORDS_SETTLED, {"outcome": Outcome.DELIVERED}),
+    ("stored", RECORDS_SETTLED, {"outcome": Outcome.STORED}),
+    ("duplicate", RECORDS_SETTLED, {"outcome": Outcome.DUPLICATE}),
+    ("filtered", RECORDS_SETTLED, {"outcome": Outcome.FILTERED}),
+    ("dead-lettered", RECORDS_SETTLED, {"outcome": Outcome.DEAD_LETTERED}),
+    ("released", RECORDS_RELEASED, {}),
+    ("in progress", RECORDS_UNSETTLED, {}),
+    ("unaccounted for", UNACCOUNTED_RECORDS, {}),
+    ("Requests sent", REQUESTS, {}),
+    ("Events accepted", ITEMS, {"result": ItemResult.ACCEPTED}),
+    ("Lag in Kafka", LAG_RECORDS, {}),
 )
 
 
 def page(metrics: Metrics, live: ProbeResult, ready: ProbeResult) -> str:
     """Render the status page; every text in it is escaped."""
     rows = "".join(
-        f"<tr><td>{escape(title)}</td><td>{metrics.total(name, **labels):,.0f}</td></tr>\n"
-        for title, name, labels in _ROWS
+        f"<tr><td>{escape(title)}</td><td>{metrics.total(metric, **labels):,.0f}</td></tr>\n"
+        for title, metric, labels in _ROWS
     )
     return _PAGE.substitute(
         class_name="yes" if live.ok and ready.ok else "no",

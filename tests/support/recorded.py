@@ -316,7 +316,9 @@ def _messages(plan: Plan, offset: int) -> list[Record]:
 
 
 def _counts(records: Iterable[Record], plan: Plan) -> Counter[tuple[str, ...]]:
-    counts = Counter({tuple(map(str, key)): count for key, count in plan.counts.items()})
+    counts = Counter(
+        {(metric.name, *map(str, labels)): count for metric, labels, count in plan.counts}
+    )
     for record, outcome in zip(records, plan.outcomes, strict=True):
         counts["outcome", record.topic, str(outcome)] += 1
     return counts
