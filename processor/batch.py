@@ -17,7 +17,7 @@ from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Outcome, Reject
 from processor.domain.record import Partition, Record
 from processor.plan import Plan, Rejected
-from processor.telemetry.health import State
+from processor.telemetry.catalogue import State
 
 
 class Phase(Enum):

@@ -24,7 +24,19 @@ from processor.batch import Batch
 from processor.domain.clock import Clock, Deadline
 from processor.domain.event import ScoreEvent
 from processor.domain.record import Partition
-from processor.telemetry.health import Health, State
+from processor.telemetry.catalogue import (
+    JOIN_MATCH_AGE_SECONDS,
+    LOOP_TURN_TIMESTAMP_SECONDS,
+    RECORDS_SETTLED,
+    RECORDS_UNSETTLED,
+    SCORE_RUN_LAST_DATE_TIMESTAMP_SECONDS,
+    SCORE_RUN_LAST_SEEN_TIMESTAMP_SECONDS,
+    SCORE_RUN_RECORDS,
+    SCORE_VALUE,
+    STAGE_BUSY_SECONDS,
+    State,
+)
+from processor.telemetry.health import Health
 from processor.telemetry.metrics import Metrics
 
 _RANGES_CHARACTERS = 400
@@ -109,26 +121,26 @@ class TelemetryObserver:
     def loop_turned(self, unsettled: int) -> None:
         """Called at the end of every turn of the loop, with the number of unsettled records."""
         self._health.beat()
-        self._metrics.gauge("loop_turn_timestamp_seconds").set(self._clock.now_ms() / 1000)
-        self._metrics.gauge("records_unsettled").set(unsettled)
+        self._metrics.gauge(LOOP_TURN_TIMESTAMP_SECONDS).set(self._clock.now_ms() / 1000)
+        self._metrics.gauge(RECORDS_UNSETTLED).set(unsettled)
         if self._balance.over():
             self._balance = Deadline(self._clock, _BALANCE_SECONDS)
             self._metrics.balance()
 
     def stage_took(self, stage: str, seconds: float) -> None:
         """Called with the time a stage of the loop took."""
-        self._metrics.counter("stage_busy_seconds", stage).inc(seconds)
+        self._metrics.counter(STAGE_BUSY_SECONDS, stage).inc(seconds)
 
     def batch_planned(self, batch: Batch) -> None:
         """Called when a batch is planned and its delivery starts."""
         for metric, labels, count in batch.plan.counts:
             self._metrics.counter(metric, *labels).inc(count)
-        self._metrics.observe_all(batch.plan.ages, "join_match_age_seconds")
+        self._metrics.observe_all(batch.plan.ages, JOIN_MATCH_AGE_SECONDS)
 
     def batch_settled(self, batch: Batch, revoked: AbstractSet[Partition]) -> None:
         """Called when a batch is settled, except for the records of `revoked` partitions."""
         for (topic, outcome), count in batch.outcomes(revoked).items():
-            self._metrics.counter("records_settled", topic, outcome).inc(count)
+            self._metrics.counter(RECORDS_SETTLED, topic, outcome).inc(count)
         by_route: dict[str, list[ScoreEvent]] = defaultdict(list)
         for event in batch.accepted:
             by_route[event.route].append(event)
@@ -168,14 +180,12 @@ class TelemetryObserver:
     def _count_scoring_run(self, route: str, events: Sequence[ScoreEvent]) -> None:
         """Count delivered scores of a route, and keep the newest score date and the scores."""
         metrics = self._metrics
-        metrics.counter("score_run_records", route).inc(len(events))
-        metrics.gauge("score_run_last_seen_timestamp_seconds", route).set(
-            self._clock.now_ms() / 1000
-        )
+        metrics.counter(SCORE_RUN_RECORDS, route).inc(len(events))
+        metrics.gauge(SCORE_RUN_LAST_SEEN_TIMESTAMP_SECONDS, route).set(self._clock.now_ms() / 1000)
         newest = max(event.scored_at_ms for event in events) / 1000
-        if newest > metrics.value("score_run_last_date_timestamp_seconds", route):
-            metrics.gauge("score_run_last_date_timestamp_seconds", route).set(newest)
-        metrics.observe_all((event.score for event in events), "score_value", route)
+        if newest > metrics.value(SCORE_RUN_LAST_DATE_TIMESTAMP_SECONDS, route):
+            metrics.gauge(SCORE_RUN_LAST_DATE_TIMESTAMP_SECONDS, route).set(newest)
+        metrics.observe_all((event.score for event in events), SCORE_VALUE, route)
 
 
 def _log_in_doubt(batch: Batch, uncommitted: AbstractSet[Partition]) -> None:

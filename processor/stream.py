@@ -23,7 +23,7 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.planner import Planner
 from processor.settings import Settings
 from processor.state.partitions import StatePartitions
-from processor.telemetry.health import State
+from processor.telemetry.catalogue import State
 
 
 class Backpressure:

@@ -44,6 +44,7 @@ from processor.planner import Planner
 from processor.replay import CollectedDeadLetters, DeadLetterSource, RejectedOnlyReader
 from processor.settings import Settings
 from processor.settings.secrets import secret_texts
+from processor.telemetry.catalogue import DUPLICATE_SCORES, ITEMS
 from processor.telemetry.logs import configure_logs
 
 dlq = typer.Typer(no_args_is_help=True, help="List, show and replay dead letters.")
@@ -159,9 +160,9 @@ def _replay(
         with stop_signal() as stop:
             stop.on_request(processor.stream.stop)
             processor.run(until=lambda: source.over)
-    accepted = telemetry.metrics.total("items", result="accepted")
+    accepted = telemetry.metrics.total(ITEMS, result="accepted")
     console.print(f"{len(records)} records were replayed: {accepted:.0f} events accepted by AEP")
-    if duplicates := telemetry.metrics.total("duplicate_scores"):
+    if duplicates := telemetry.metrics.total(DUPLICATE_SCORES):
         console.print(f"  {duplicates:.0f} scores had been delivered before")
     _print_rejected_again(again.rejects)
     return 0 if source.over and not again.rejects else 1

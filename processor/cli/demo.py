@@ -28,6 +28,7 @@ from processor.simulator.environment import EnvironmentSettings, SimulatedEnviro
 from processor.simulator.history.customers import SCORING_WINDOW_MS
 from processor.simulator.history.history import history
 from processor.simulator.history.settings import WEEK_MS, HistorySettings, InputRecord
+from processor.telemetry.catalogue import READY
 from processor.telemetry.scrape import MetricSamples, scrape
 
 _PARTITIONS = 12
@@ -117,7 +118,7 @@ class _Systems:
         while not stopped.wait(_POLL_SECONDS):
             self.check()
             try:
-                if self.metrics().total("ready", reason="ready"):
+                if self.metrics().total(READY, reason="ready"):
                     return
             except UnavailableError:
                 if deadline.over():

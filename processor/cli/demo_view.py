@@ -12,6 +12,13 @@ from rich.table import Table
 
 from processor.simulator.environment import slug
 from processor.simulator.history.settings import HistorySettings
+from processor.telemetry.catalogue import (
+    DEAD_LETTERS,
+    ITEMS,
+    RECORDS_SETTLED,
+    SCORE_MOVEMENTS,
+    UNACCOUNTED_RECORDS,
+)
 from processor.telemetry.scrape import MetricSamples
 
 _BUCKETS = ("low", "medium", "high")
@@ -37,7 +44,7 @@ class Snapshot(NamedTuple):
     @property
     def complete(self) -> bool:
         """Return whether every record that was sent is settled."""
-        return self.metrics.total("records_settled_total") == sum(self.sent.values())
+        return self.metrics.total(RECORDS_SETTLED) == sum(self.sent.values())
 
 
 def live_view(settings: HistorySettings, snapshot: Snapshot) -> RenderableType:
@@ -46,13 +53,13 @@ def live_view(settings: HistorySettings, snapshot: Snapshot) -> RenderableType:
     topics = ", ".join(f"{_count(count)} {topic}" for topic, count in sorted(snapshot.sent.items()))
     table = Table.grid(padding=(0, 2))
     table.add_row("sent to Kafka", _count(sum(snapshot.sent.values())), topics)
-    settled = metrics.total("records_settled_total")
+    settled = metrics.total(RECORDS_SETTLED)
     table.add_row("settled", _count(settled), f"{_count(settled / (seconds or 1))} per second")
     for prediction in settings.predictions:
-        done = metrics.total("items_total", route=slug(prediction), result="accepted")
+        done = metrics.total(ITEMS, route=slug(prediction), result="accepted")
         bar = ProgressBar(total=settings.customers * settings.runs, completed=done, width=30)
         table.add_row(prediction.name, _count(done), bar)
-    reasons = metrics.by("reason", "dead_letters_total")
+    reasons = metrics.by("reason", DEAD_LETTERS)
     table.add_row("dead letters", _count(sum(reasons.values())), ", ".join(sorted(reasons)))
     return Panel(table, title=f"{seconds:.0f} s", title_align="left")
 
@@ -85,9 +92,9 @@ def _outcomes(settings: HistorySettings, snapshot: Snapshot) -> Table:
         table.add_row(f"sent to `{topic}`", _count(count))
     table.add_section()
     for outcome, meaning in _OUTCOMES.items():
-        settled = metrics.total("records_settled_total", outcome=outcome)
+        settled = metrics.total(RECORDS_SETTLED, outcome=outcome)
         table.add_row(outcome, _count(settled), meaning)
-    table.add_row("unaccounted", _count(metrics.total("unaccounted_records")), "must be 0")
+    table.add_row("unaccounted", _count(metrics.total(UNACCOUNTED_RECORDS)), "must be 0")
     table.add_section()
     datasets = snapshot.accepted["datasets"].values()
     routes, repeated = len(settings.predictions), sum(each["repeated"] for each in datasets)
@@ -96,7 +103,7 @@ def _outcomes(settings: HistorySettings, snapshot: Snapshot) -> Table:
     table.add_row("of these twice", _count(repeated), "the same `_id` again; must be 0")
     table.add_row("failed AEP's validation", _count(snapshot.accepted["failedRows"]), "must be 0")
     table.add_section()
-    settled, seconds = metrics.total("records_settled_total"), snapshot.seconds
+    settled, seconds = metrics.total(RECORDS_SETTLED), snapshot.seconds
     cpu = metrics.total_of("process_cpu_seconds_total")
     table.add_row("records per second", _count(settled / seconds), f"{seconds:.1f} s")
     table.add_row("CPU time", f"{cpu:.1f} s", f"{_count(settled / cpu)} records per CPU second")
@@ -107,7 +114,7 @@ def _dead_letters(snapshot: Snapshot) -> Table:
     table = Table(title="Dead letters by reason", title_justify="left")
     table.add_column("reason")
     table.add_column("dead letters", justify="right")
-    for reason, count in sorted(snapshot.metrics.by("reason", "dead_letters_total").items()):
+    for reason, count in sorted(snapshot.metrics.by("reason", DEAD_LETTERS).items()):
         table.add_row(reason, _count(count))
     return table
 
@@ -121,12 +128,8 @@ def _movements(settings: HistorySettings, snapshot: Snapshot) -> Table:
     for bucket in _BUCKETS:
         table.add_column(bucket, justify="right")
     route, before_last_run = slug(prediction), snapshot.before_last_run
-    now = snapshot.metrics.by("movement", "score_movements_total", route=route)
-    before = (
-        before_last_run.by("movement", "score_movements_total", route=route)
-        if before_last_run
-        else {}
-    )
+    now = snapshot.metrics.by("movement", SCORE_MOVEMENTS, route=route)
+    before = before_last_run.by("movement", SCORE_MOVEMENTS, route=route) if before_last_run else {}
     for old in _BUCKETS:
         names = [f"stayed {old}" if old == new else f"{old} to {new}" for new in _BUCKETS]
         table.add_row(old, *(_count(now.get(each, 0) - before.get(each, 0)) for each in names))

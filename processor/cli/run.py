@@ -22,7 +22,7 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.replay import CollectedDeadLetters
 from processor.settings import Settings, TelemetrySettings
 from processor.settings.secrets import secret_texts
-from processor.telemetry.health import State
+from processor.telemetry.catalogue import RECORDS_SETTLED, SCORE_RUN_RECORDS, State
 from processor.telemetry.logs import configure_logs
 from processor.telemetry.server import TelemetryServer
 
@@ -88,9 +88,9 @@ def dry_run_processor(settings: Settings, output: Path | None, limit: int | None
         with stop_signal() as stop:
             stop.on_request(processor.stream.stop)
             processor.run(
-                until=lambda: limit is not None and metrics.total("score_run_records") >= limit
+                until=lambda: limit is not None and metrics.total(SCORE_RUN_RECORDS) >= limit
             )
-    settled, events = metrics.total("records_settled"), metrics.total("score_run_records")
+    settled, events = metrics.total(RECORDS_SETTLED), metrics.total(SCORE_RUN_RECORDS)
     _print(
         f"{settled:.0f} records read, {events:.0f} events, {rejects.count} rejects; nothing sent."
     )

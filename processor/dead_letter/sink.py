@@ -12,11 +12,12 @@ import structlog
 from processor.dead_letter.dead_letter import DeadLetter, headers
 from processor.domain.clock import Clock
 from processor.domain.errors import StopError
-from processor.domain.outcome import Reject
+from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Record
 from processor.kafka.producer import KafkaProducer, KafkaWrite, OutgoingMessage, ProducerConfig
 from processor.settings import DeadLetterSettings, Settings
 from processor.settings.kafka_client import connection
+from processor.telemetry.catalogue import DEAD_LETTER_WRITES, DEAD_LETTERS
 from processor.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -148,7 +149,8 @@ class KafkaDeadLetterSink:
 
     def _count(self, written: list[OutgoingMessage]) -> None:
         for message in written:
-            self._metrics.counter("dead_letters", *message.labels).inc()
+            stage, reason = message.labels
+            self._metrics.counter(DEAD_LETTERS, Stage(stage), Reason(reason)).inc()
 
 
 def _config(settings: Settings) -> ProducerConfig:
@@ -157,7 +159,7 @@ def _config(settings: Settings) -> ProducerConfig:
     return ProducerConfig(
         part="dead_letters",
         topic=dead_letter.topic,
-        writes="dead_letter_writes",
+        writes=DEAD_LETTER_WRITES,
         client=connection(
             kafka.bootstrap_servers,
             f"{kafka.group_id}-dead-letters",

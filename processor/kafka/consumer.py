@@ -25,6 +25,7 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.messages import KafkaFault
 from processor.settings import KafkaSettings
 from processor.settings.kafka_client import Property, connection
+from processor.telemetry.catalogue import CALLBACK_ERRORS, KAFKA_ERRORS
 from processor.telemetry.log_limiter import LogLimiter, client_logger
 from processor.telemetry.metrics import Metrics
 
@@ -98,14 +99,14 @@ class ClientCallbacks:
             try:
                 callback(*args)
             except BaseException as error:  # noqa: BLE001  see the module's docstring
-                self._metrics.counter("callback_errors", name).inc()
+                self._metrics.counter(CALLBACK_ERRORS, name).inc()
                 self.raised = self.raised or error
 
         return guarded
 
     def report(self, fault: KafkaFault, where: str) -> None:
         """Count an error of the client, and log it unless it was logged lately."""
-        self._metrics.counter("kafka_errors", fault.name, str(fault.fatal).lower()).inc()
+        self._metrics.counter(KAFKA_ERRORS, fault.name, str(fault.fatal).lower()).inc()
         suppressed = self._limiter.due(fault.name)
         if suppressed is not None:
             log.warning(

@@ -20,7 +20,9 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.consumer import ClientCallbacks
 from processor.kafka.messages import KafkaFault
 from processor.settings.kafka_client import Property
+from processor.telemetry.catalogue import AttemptResult
 from processor.telemetry.log_limiter import LogLimiter, client_logger
+from processor.telemetry.metric_types import CounterMetric
 from processor.telemetry.metrics import Metrics
 
 _RETRY: Final = RetryPolicy(first_seconds=0.5, max_seconds=30.0)
@@ -46,7 +48,7 @@ class ProducerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     part: str
     topic: str
-    writes: str
+    writes: CounterMetric[AttemptResult]
     client: Mapping[str, Property]
     timeout_seconds: float = 0.0
     partitioner: str | None = None
@@ -221,7 +223,7 @@ class KafkaProducer:
             if message.write is not None:
                 message.write.left -= 1
         if acknowledged:
-            self._metrics.counter(self._config.writes, "ok").inc(len(acknowledged))
+            self._metrics.counter(self._config.writes, AttemptResult.OK).inc(len(acknowledged))
         failures = [(message, error) for message, error in reports if error is not None]
         if failures:
             self._send_again([message for message, _ in failures])
@@ -242,7 +244,7 @@ class KafkaProducer:
 
     def _note_failure(self, error: KafkaError, count: int) -> None:
         """Count failed messages, and start a delay where the failure belongs to no earlier one."""
-        self._metrics.counter(self._config.writes, "failed").inc(count)
+        self._metrics.counter(self._config.writes, AttemptResult.FAILED).inc(count)
         self._fatal = self._fatal or _is_fatal(error)
         if self._error is not None and not self._retry.due:
             return

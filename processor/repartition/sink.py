@@ -11,6 +11,7 @@ from processor.domain.errors import InvariantError
 from processor.kafka.producer import KafkaProducer, KafkaWrite, OutgoingMessage, ProducerConfig
 from processor.settings import KafkaSettings
 from processor.settings.kafka_client import connection
+from processor.telemetry.catalogue import REPARTITION_WRITES
 from processor.telemetry.metrics import Metrics
 
 _LIBRDKAFKA_NAMES: Final = {"murmur2": "murmur2", "crc32": "consistent"}
@@ -48,7 +49,7 @@ class KafkaRepartitionSink:
         config = ProducerConfig(
             part="repartition",
             topic=topic,
-            writes="repartition_writes",
+            writes=REPARTITION_WRITES,
             client=client,
             partitioner=_LIBRDKAFKA_NAMES[kafka.partitioner],
         )

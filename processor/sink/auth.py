@@ -20,6 +20,11 @@ from processor.domain.retry import Retry
 from processor.settings import AuthSettings
 from processor.settings.secrets import read_secret
 from processor.sink.transport import Post, Reply, TransportFault
+from processor.telemetry.catalogue import (
+    TOKEN_EXPIRY_TIMESTAMP_SECONDS,
+    TOKEN_REFRESHES,
+    AttemptResult,
+)
 from processor.telemetry.metrics import Metrics
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -139,9 +144,9 @@ class Auth:
         self._token = Token(header, now + max(renew_after * life, _MIN_RENEWAL_SECONDS), now + life)
         self._error = ""
         self._retry.succeeded()
-        self._metrics.counter("token_refreshes", "ok").inc()
+        self._metrics.counter(TOKEN_REFRESHES, AttemptResult.OK).inc()
         ends = self._clock.now_ms() / 1000 + life
-        self._metrics.gauge("token_expiry_timestamp_seconds").set(ends)
+        self._metrics.gauge(TOKEN_EXPIRY_TIMESTAMP_SECONDS).set(ends)
 
     def _fail(self, error: str) -> None:
         if error != self._error:
@@ -149,7 +154,7 @@ class Auth:
             log.warning("No new access token was granted.", code="token_not_granted", error=error)
         self._error = error
         self._retry.failed()
-        self._metrics.counter("token_refreshes", "failed").inc()
+        self._metrics.counter(TOKEN_REFRESHES, AttemptResult.FAILED).inc()
 
 
 def _secret(settings: AuthSettings) -> str:

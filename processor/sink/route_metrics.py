@@ -10,6 +10,25 @@ from processor.domain.outcome import Reject
 from processor.sink.response import Assessment
 from processor.sink.transport import Reply, TransportFault
 from processor.sink.verdict import Cause
+from processor.telemetry.catalogue import (
+    CIRCUIT_OPEN,
+    DELIVERY_DELAY_SECONDS,
+    EVENT_AGE_SECONDS,
+    ITEM_REFUSALS,
+    ITEMS,
+    ITEMS_IN_DOUBT,
+    ITEMS_RESENT,
+    QUOTA_USED_RATIO,
+    REQUEST_BYTES,
+    REQUEST_DURATION_SECONDS,
+    REQUEST_ITEMS,
+    REQUESTS,
+    REQUESTS_IN_FLIGHT,
+    REQUESTS_IN_FLIGHT_LIMIT,
+    RETRIES,
+    ItemResult,
+    Quota,
+)
 from processor.telemetry.metrics import Metrics
 
 _KNOWN_STATUSES = frozenset(status.value for status in HTTPStatus)
@@ -30,30 +49,30 @@ class RouteMetrics:
         self._metrics = metrics
         self._clock = clock
         self._paused: Cause | None = None
-        for result in ("accepted", "refused", "retryable", "unknown"):
-            metrics.counter("items", route, result)
+        for result in ItemResult:
+            metrics.counter(ITEMS, route, result)
 
     def started(self, items: int, size: int, *, resent: bool) -> None:
         """Count a request that starts; `resent` tells that its events are in doubt."""
-        self._metrics.gauge("requests_in_flight", self._route).inc()
-        self._metrics.histogram("request_items", self._route).observe(items)
-        self._metrics.histogram("request_bytes", self._route).observe(size)
+        self._metrics.gauge(REQUESTS_IN_FLIGHT, self._route).inc()
+        self._metrics.histogram(REQUEST_ITEMS, self._route).observe(items)
+        self._metrics.histogram(REQUEST_BYTES, self._route).observe(size)
         if resent:
-            self._metrics.counter("items_resent", self._route).inc(items)
+            self._metrics.counter(ITEMS_RESENT, self._route).inc(items)
 
     def finished(self) -> None:
         """Count a request that is no longer in flight."""
-        self._metrics.gauge("requests_in_flight", self._route).dec()
+        self._metrics.gauge(REQUESTS_IN_FLIGHT, self._route).dec()
 
     def responded(self, reply: Reply, seconds: float, found: Assessment, limit: int) -> None:
         """Count a reply, the events it leaves to be sent again, and the limit of concurrency."""
         result = "moved" if found.any_settled else next(iter(found.retry)).action.value
-        self._metrics.counter("requests", self._route, code_of(reply)).inc()
-        self._metrics.histogram("request_duration_seconds", self._route, result).observe(seconds)
-        self._metrics.gauge("requests_in_flight_limit", self._route).set(limit)
+        self._metrics.counter(REQUESTS, self._route, code_of(reply)).inc()
+        self._metrics.histogram(REQUEST_DURATION_SECONDS, self._route, result).observe(seconds)
+        self._metrics.gauge(REQUESTS_IN_FLIGHT_LIMIT, self._route).set(limit)
         for verdict, indexes in found.retry.items():
-            items = "unknown" if verdict.in_doubt else "retryable"
-            self._metrics.counter("items", self._route, items).inc(len(indexes))
+            items = ItemResult.UNKNOWN if verdict.in_doubt else ItemResult.RETRYABLE
+            self._metrics.counter(ITEMS, self._route, items).inc(len(indexes))
 
     def accepted(self, events: Sequence[ScoreEvent]) -> None:
         """Count accepted events, their delay since Kafka and their age since the score date.
@@ -64,33 +83,33 @@ class RouteMetrics:
         written = [event.record.timestamp_ms for event in events]
         delays = [(now - ms) / 1000 for ms in written if ms > 0]
         ages = [(now - event.scored_at_ms) / 1000 for event in events]
-        self._metrics.counter("items", self._route, "accepted").inc(len(events))
-        self._metrics.observe_all(delays, "delivery_delay_seconds", self._route)
-        self._metrics.observe_all(ages, "event_age_seconds", self._route)
+        self._metrics.counter(ITEMS, self._route, ItemResult.ACCEPTED).inc(len(events))
+        self._metrics.observe_all(delays, DELIVERY_DELAY_SECONDS, self._route)
+        self._metrics.observe_all(ages, EVENT_AGE_SECONDS, self._route)
 
     def refused(self, rejects: Sequence[Reject]) -> None:
         """Count refused events by reason."""
-        self._metrics.counter("items", self._route, "refused").inc(len(rejects))
+        self._metrics.counter(ITEMS, self._route, ItemResult.REFUSED).inc(len(rejects))
         for reason, count in Counter(reject.reason.value for reject in rejects).items():
-            self._metrics.counter("item_refusals", self._route, reason).inc(count)
+            self._metrics.counter(ITEM_REFUSALS, self._route, reason).inc(count)
 
     def in_doubt(self, items: int, cause: Cause) -> None:
         """Count events that were sent and whose answer is unknown."""
-        self._metrics.counter("items_in_doubt", self._route, cause.value).inc(items)
+        self._metrics.counter(ITEMS_IN_DOUBT, self._route, cause.value).inc(items)
 
     def retried(self, cause: Cause) -> None:
         """Count a request that will be sent again."""
-        self._metrics.counter("retries", self._route, cause.value).inc()
+        self._metrics.counter(RETRIES, self._route, cause.value).inc()
 
     def paused(self, cause: Cause | None) -> None:
         """Set why the route is paused, or that it is not."""
         if self._paused is not None:
-            self._metrics.gauge("circuit_open", self._route, self._paused.value).set(0)
+            self._metrics.gauge(CIRCUIT_OPEN, self._route, self._paused.value).set(0)
         if cause is not None:
-            self._metrics.gauge("circuit_open", self._route, cause.value).set(1)
+            self._metrics.gauge(CIRCUIT_OPEN, self._route, cause.value).set(1)
         self._paused = cause
 
     def quota(self, requests: float, messages: float) -> None:
         """Set the ratios of the inlet's rates in use."""
-        self._metrics.gauge("quota_used_ratio", self._route, "requests").set(requests)
-        self._metrics.gauge("quota_used_ratio", self._route, "messages").set(messages)
+        self._metrics.gauge(QUOTA_USED_RATIO, self._route, Quota.REQUESTS).set(requests)
+        self._metrics.gauge(QUOTA_USED_RATIO, self._route, Quota.MESSAGES).set(messages)

@@ -20,6 +20,16 @@ from processor.kafka.topics import Topics
 from processor.settings import KafkaSettings
 from processor.source.partition_status import PlacementCheck
 from processor.source.waiting import PartitionRecords
+from processor.telemetry.catalogue import (
+    COMMITS,
+    LAST_COMMIT_TIMESTAMP_SECONDS,
+    OFFSET_GAP_RECORDS,
+    RECORDS_CONSUMED,
+    RECORDS_RELEASED,
+    RETENTION_OVERRUN_RECORDS,
+    AttemptResult,
+    ReleaseCause,
+)
 from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
 
@@ -66,7 +76,7 @@ class PollTracker:
         skipped = self._tracker.advance(partition, first.offset)
         offsets = range(first.offset, last.offset + 1)
         self._report_gap(partition, skipped + len(offsets) - len(records), first.offset)
-        self._metrics.counter("records_consumed", partition.topic).inc(len(records))
+        self._metrics.counter(RECORDS_CONSUMED, partition.topic).inc(len(records))
         if self._topics.keyed_by_person(partition.topic):
             self._placement.check(first)
         tracked = self._tracker.track(partition, offsets, len(records), last.timestamp_ms)
@@ -80,7 +90,7 @@ class PollTracker:
     def _report_gap(self, partition: Partition, skipped: int, near: int) -> None:
         if skipped <= 0 or self._topics.gaps_expected(partition.topic):
             return
-        self._metrics.counter("offset_gap_records", partition.topic).inc(skipped)
+        self._metrics.counter(OFFSET_GAP_RECORDS, partition.topic).inc(skipped)
         suppressed = self._limiter.due(f"gap {partition.topic}")
         if suppressed is not None:
             log.warning(
@@ -137,7 +147,7 @@ class OffsetCommitter:
         if self._consumer.commit(offsets):
             self._in_progress_since = now
         else:
-            self._metrics.counter("commits", "failed").inc()
+            self._metrics.counter(COMMITS, AttemptResult.FAILED).inc()
 
     def commit_confirmed(self, partitions: Iterable[Partition], seconds: float) -> bool:
         """Commit the prefixes of these partitions; return whether Kafka confirms all in time."""
@@ -147,7 +157,9 @@ class OffsetCommitter:
             return True
         sent = self._clock.monotonic()
         confirmed = self._consumer.commit_confirmed(offsets, seconds)
-        self._metrics.counter("commits", "ok" if confirmed else "failed").inc()
+        self._metrics.counter(
+            COMMITS, AttemptResult.OK if confirmed else AttemptResult.FAILED
+        ).inc()
         if confirmed:
             self._note_stored(offsets, sent)
         return confirmed
@@ -157,7 +169,7 @@ class OffsetCommitter:
         since, self._in_progress_since = self._in_progress_since, None
         if fault is not None:
             self._consumer.report(fault, "commit")
-        self._metrics.counter("commits", "failed" if fault else "ok").inc()
+        self._metrics.counter(COMMITS, AttemptResult.FAILED if fault else AttemptResult.OK).inc()
         self._note_stored(offsets, self._clock.monotonic() if since is None else since)
 
     def _note_stored(self, offsets: Mapping[Partition, int], sent: float) -> None:
@@ -165,7 +177,7 @@ class OffsetCommitter:
             self._tracker.acknowledge(partition, offset, sent)
         if offsets:
             now_seconds = self._clock.now_ms() / 1000
-            self._metrics.gauge("last_commit_timestamp_seconds").set(now_seconds)
+            self._metrics.gauge(LAST_COMMIT_TIMESTAMP_SECONDS).set(now_seconds)
 
 
 class NoOffsetCommitter:
@@ -233,7 +245,9 @@ class StartOffsets:
         starts = self._without_commit() | self._after_deletion(wanted)
         for partition, offset in starts.items():
             released = tracker.reset(partition, offset, self._clock.monotonic())
-            self._metrics.counter("records_released", partition.topic, "rewound").inc(released)
+            self._metrics.counter(RECORDS_RELEASED, partition.topic, ReleaseCause.REWOUND).inc(
+                released
+            )
             del self._invalid[partition]
         if self._invalid:
             self._retry.failed()
@@ -254,7 +268,7 @@ class StartOffsets:
         oldest = self._admin.starts_within(wanted, _RESET_QUERY_SECONDS)
         for partition, start in oldest.items():
             missing = max(0, start - wanted[partition])
-            self._metrics.counter("retention_overrun_records", partition.topic).inc(missing)
+            self._metrics.counter(RETENTION_OVERRUN_RECORDS, partition.topic).inc(missing)
             log.error(
                 "Kafka deleted records before they were read.",
                 code="records_deleted_unread",
@@ -279,7 +293,11 @@ def partition_names(partitions: Iterable[Partition]) -> list[str]:
 
 
 def release_partitions(
-    tracker: OffsetTracker, partitions: Iterable[Partition], cause: str, *, metrics: Metrics
+    tracker: OffsetTracker,
+    partitions: Iterable[Partition],
+    cause: ReleaseCause,
+    *,
+    metrics: Metrics,
 ) -> None:
     """End the epochs of these partitions, and report every record that may be read again.
 
@@ -290,7 +308,7 @@ def release_partitions(
         offsets = tracker.partitions.get(partition)
         if offsets is not None:
             _log_unconfirmed(partition, offsets, cause)
-        metrics.counter("records_released", partition.topic, cause).inc(tracker.release(partition))
+        metrics.counter(RECORDS_RELEASED, partition.topic, cause).inc(tracker.release(partition))
 
 
 def _log_unconfirmed(partition: Partition, offsets: PartitionOffsets, cause: str) -> None:

@@ -13,11 +13,18 @@ from processor.kafka.admin import KafkaAdmin, OffsetQuery, TopicLayout
 from processor.kafka.offset_tracker import OffsetTracker
 from processor.kafka.partitioner import PARTITIONERS
 from processor.settings import KafkaSettings
+from processor.telemetry.catalogue import (
+    ASSIGNED_PARTITIONS,
+    LAG_RECORDS,
+    MISPLACED_RECORDS,
+    PAUSED_PARTITIONS,
+    SETTLED_WATERMARK_TIMESTAMP_SECONDS,
+)
 from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
 
 _REFRESH_SECONDS: Final = 5.0
-_PER_PARTITION: Final = ("lag_records", "settled_watermark_timestamp_seconds")
+_PER_PARTITION: Final = (LAG_RECORDS, SETTLED_WATERMARK_TIMESTAMP_SECONDS)
 
 log = structlog.get_logger()
 
@@ -96,13 +103,13 @@ class PartitionGauges:
             counts[partition.topic] = counts.get(partition.topic, 0) + 1
         self._topics = set(counts)
         for topic, count in counts.items():
-            self._metrics.gauge("assigned_partitions", topic).set(count)
+            self._metrics.gauge(ASSIGNED_PARTITIONS, topic).set(count)
 
     def revoked(self, partitions: Iterable[Partition]) -> None:
         """Remove the series of these partitions."""
         for topic, number in partitions:
-            for name in _PER_PARTITION:
-                self._metrics.forget(name, topic, str(number))
+            for metric in _PER_PARTITION:
+                self._metrics.forget(metric, topic, str(number))
 
     def refresh(self, tracker: OffsetTracker, pauses: PauseCauses) -> None:
         """Set the gauges from the last query's answer, and query again when it is time to."""
@@ -114,7 +121,7 @@ class PartitionGauges:
             counts = pauses.by_cause(tracker)
             self._causes |= counts.keys()
             for cause in self._causes:
-                self._metrics.gauge("paused_partitions", cause).set(counts[cause])
+                self._metrics.gauge(PAUSED_PARTITIONS, cause).set(counts[cause])
         if self._ends is None and self._due.over():
             self._due = Deadline(self._clock, _REFRESH_SECONDS)
             self._queried_ms = self._clock.now_ms()
@@ -125,9 +132,9 @@ class PartitionGauges:
         labels = (partition.topic, str(partition.number))
         if offsets.committed is not None:
             lag = max(0, end - offsets.committed)
-            self._metrics.gauge("lag_records", *labels).set(lag)
+            self._metrics.gauge(LAG_RECORDS, *labels).set(lag)
         if offsets.settled_until_ms:
-            watermark = self._metrics.gauge("settled_watermark_timestamp_seconds", *labels)
+            watermark = self._metrics.gauge(SETTLED_WATERMARK_TIMESTAMP_SECONDS, *labels)
             watermark.set(offsets.settled_until_ms / 1000)
 
 
@@ -153,7 +160,7 @@ class PlacementCheck:
         count = self._layout.counts().get(record.topic)
         if count is None or self._partitioner(record.key, count) == record.partition:
             return
-        self._metrics.counter("misplaced_records", record.topic).inc()
+        self._metrics.counter(MISPLACED_RECORDS, record.topic).inc()
         suppressed = self._limiter.due(record.topic)
         if suppressed is not None:
             log.warning(

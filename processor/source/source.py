@@ -34,13 +34,8 @@ from processor.source.offsets import (
     release_partitions,
 )
 from processor.source.partition_status import PartitionGauges, PauseCauses, PlacementCheck
-from processor.source.waiting import (
-    EventWait,
-    PartitionRecords,
-    ReadyRecords,
-    WaitingScores,
-    WaitResult,
-)
+from processor.source.waiting import EventWait, PartitionRecords, ReadyRecords, WaitingScores
+from processor.telemetry.catalogue import REBALANCES, RebalanceKind, ReleaseCause, WaitResult
 from processor.telemetry.metrics import Metrics
 
 _WAITING_SCORES: Final = "waiting_scores"
@@ -206,7 +201,7 @@ class KafkaSource:
         self._closing = True
         deadline = Deadline(self._clock, seconds)
         confirmed = self._committer.commit_confirmed(self._tracker, seconds / 2)
-        self._release(list(self._tracker), "shutdown")
+        self._release(list(self._tracker), ReleaseCause.SHUTDOWN)
         self._consumer.close(deadline.left())
         return confirmed
 
@@ -214,7 +209,7 @@ class KafkaSource:
 
     def partitions_assigned(self, partitions: Sequence[Partition]) -> None:
         """Begin an epoch of each partition and read on where the group has committed."""
-        self._metrics.counter("rebalances", "assigned").inc()
+        self._metrics.counter(REBALANCES, RebalanceKind.ASSIGNED).inc()
         self._starts.assign(partitions, self._tracker)
         # librdkafka remembers a pause from an earlier assignment of the same partition.
         self._consumer.resume(set(partitions) - self._pauses.paused(self._tracker))
@@ -235,18 +230,18 @@ class KafkaSource:
         """Let the listener settle what it can, commit that, and release the partitions."""
         if self._closing:
             return
-        self._metrics.counter("rebalances", "revoked").inc()
+        self._metrics.counter(REBALANCES, RebalanceKind.REVOKED).inc()
         try:
             if self._listener is not None:
                 self._listener.drain(partitions)
         finally:
             self._committer.commit_confirmed(partitions, _REVOKE_COMMIT_SECONDS)
-            self._end_assignment(partitions, "revoked")
+            self._end_assignment(partitions, ReleaseCause.REVOKED)
 
     def partitions_lost(self, partitions: Sequence[Partition]) -> None:
         """Release the partitions without a commit: another member may have read further."""
-        self._metrics.counter("rebalances", "lost").inc()
-        self._end_assignment(partitions, "lost")
+        self._metrics.counter(REBALANCES, RebalanceKind.LOST).inc()
+        self._end_assignment(partitions, ReleaseCause.LOST)
 
     def commit_completed(self, offsets: Mapping[Partition, int], fault: KafkaFault | None) -> None:
         """Note the result of a commit."""
@@ -264,7 +259,7 @@ class KafkaSource:
         if fault.fatal:
             raise InvariantError(f"The Kafka client failed for good: {fault.error}")
         if fault.kind is ErrorKind.POLL_TOO_LATE:
-            self._end_assignment(list(self._tracker), "lost")
+            self._end_assignment(list(self._tracker), ReleaseCause.LOST)
 
     def _take_ready(self, polled: Sequence[PartitionRecords]) -> list[ReadyRecords]:
         if self._wait is None:
@@ -282,7 +277,7 @@ class KafkaSource:
             self._consumer.resume((self._paused - paused) & self.assigned)
             self._paused = paused
 
-    def _end_assignment(self, partitions: Sequence[Partition], cause: str) -> None:
+    def _end_assignment(self, partitions: Sequence[Partition], cause: ReleaseCause) -> None:
         ended = [partition for partition in partitions if partition in self._tracker]
         self._release(ended, cause)
         if ended:
@@ -295,7 +290,7 @@ class KafkaSource:
             if self._listener is not None:
                 self._listener.revoked(ended)
 
-    def _release(self, partitions: Sequence[Partition], cause: str) -> None:
+    def _release(self, partitions: Sequence[Partition], cause: ReleaseCause) -> None:
         release_partitions(self._tracker, partitions, cause, metrics=self._metrics)
         if self._wait is not None:
             self._wait.forget(partitions)

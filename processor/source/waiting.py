@@ -7,7 +7,6 @@ before it are (`RepartitionProgress`).
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 from math import inf
 from typing import Final, NamedTuple, Protocol
 
@@ -20,6 +19,7 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.admin import OffsetQuery, TopicLayout
 from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
 from processor.kafka.topics import Topics
+from processor.telemetry.catalogue import SCORE_WAIT_SECONDS, SCORE_WAITS, WaitResult
 from processor.telemetry.metrics import Metrics
 
 END_OFFSETS_QUERY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
@@ -37,17 +37,6 @@ class PartitionRecords(NamedTuple):
 
     tracked: TrackedRange
     records: list[Record]
-
-
-class WaitResult(StrEnum):
-    """How the wait of a score ended."""
-
-    NONE = "none"
-    """There was nothing to wait for."""
-    OK = "ok"
-    """The events were read."""
-    TIMEOUT = "timeout"
-    """They were not read in time: the context is partial."""
 
 
 class ReadyRecords(NamedTuple):
@@ -283,9 +272,9 @@ class EventWait:
         self._query_ends(tracker)
         waited = self._scores.take_ready(tracker.read_offsets(), now)
         for each in waited:
-            self._metrics.counter("score_waits", each.result).inc(len(each.polled.records))
+            self._metrics.counter(SCORE_WAITS, each.result).inc(len(each.polled.records))
             if each.result is not WaitResult.NONE:
-                self._metrics.histogram("score_wait_seconds").observe(each.seconds)
+                self._metrics.histogram(SCORE_WAIT_SECONDS).observe(each.seconds)
         return ready + waited
 
     def full(self, partitions: Iterable[Partition]) -> set[Partition]:

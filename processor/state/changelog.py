@@ -19,6 +19,7 @@ from processor.state.local_store import LocalStore
 from processor.state.overlay import Overlay
 from processor.state.partitions import AssignedPartitions
 from processor.state.person import Person, PersonKey
+from processor.telemetry.catalogue import CHANGELOG_WRITES
 from processor.telemetry.metrics import Metrics
 
 
@@ -55,7 +56,7 @@ class ChangelogWriter:
         self, client: Mapping[str, Property], topic: str, metrics: Metrics, clock: Clock
     ) -> None:
         config = ProducerConfig(
-            part="changelog", topic=topic, writes="changelog_writes", client=client
+            part="changelog", topic=topic, writes=CHANGELOG_WRITES, client=client
         )
         self._producer = KafkaProducer(config, metrics, clock)
         self._write = KafkaWrite(0)

@@ -19,6 +19,7 @@ from processor.state.format.person import merge_values
 from processor.state.format.store import ChangelogPosition
 from processor.state.local_store import LocalStore
 from processor.state.person import PersonLimits
+from processor.telemetry.catalogue import STATE_RESTORE_REMAINING_RECORDS
 from processor.telemetry.metrics import Metrics
 
 _PROGRESS_SECONDS: Final = 5.0
@@ -99,7 +100,7 @@ class Restore:
             self._unstored.pop(partition, None)
             self._finished = [one for one in self._finished if one.partition != partition]
             self._reader.end(partition)
-            self._metrics.forget("state_restore_remaining_records", str(partition))
+            self._metrics.forget(STATE_RESTORE_REMAINING_RECORDS, str(partition))
 
     def step(self, seconds: float) -> list[RestoredPartition]:
         """Store what is read within so many seconds; return the partitions that are restored.
@@ -163,7 +164,7 @@ class Restore:
         for restoring in self._restoring.values():
             ahead = self._reader.remaining(restoring.partition, restoring.next_offset)
             remaining += ahead
-            gauge = self._metrics.gauge("state_restore_remaining_records", str(restoring.partition))
+            gauge = self._metrics.gauge(STATE_RESTORE_REMAINING_RECORDS, str(restoring.partition))
             gauge.set(ahead)
         seconds = self._clock.monotonic() - self._started
         if self._restoring:

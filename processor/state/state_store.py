@@ -35,6 +35,7 @@ from processor.state.partitions import AssignedPartitions
 from processor.state.person import Person, PersonKey, PersonLimits
 from processor.state.restore import Restore, RestoredPartition
 from processor.state.topics import TOMBSTONE_DAYS, prepare
+from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, STATE_BYTES, STATE_ENTRIES
 from processor.telemetry.metrics import Metrics
 
 _RESTORE_SECONDS: Final = 0.1
@@ -233,7 +234,7 @@ class ChangelogStateStore:
             code="changelog_disturbed",
             partition=partition,
         )
-        self._metrics.counter("changelog_disturbances").inc()
+        self._metrics.counter(CHANGELOG_DISTURBANCES).inc()
         assigned = self._assigned.find(partition)
         if assigned is not None:
             assigned.ready = False
@@ -268,8 +269,8 @@ class ChangelogStateStore:
         self._measure_due = Deadline(self._clock, _MEASURE_SECONDS)
         with suppress(UnavailableError):
             self._trim(self._cache_bytes)
-            self._metrics.gauge("state_entries").set(self._store.entries(self._assigned.numbers()))
-            self._metrics.gauge("state_bytes").set(self._store.size(self._store.partitions()))
+            self._metrics.gauge(STATE_ENTRIES).set(self._store.entries(self._assigned.numbers()))
+            self._metrics.gauge(STATE_BYTES).set(self._store.size(self._store.partitions()))
 
     def _trim(self, limit_bytes: int) -> None:
         """Drop partitions that are not assigned, oldest first, until the store is small enough."""

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import pytest
 from confluent_kafka import KafkaError
+from prometheus_client import Counter
 from structlog.testing import capture_logs
 
 from processor.dead_letter.sink import KafkaDeadLetterSink
@@ -16,6 +17,15 @@ from processor.repartition.sink import KafkaRepartitionSink
 from processor.settings import KafkaSettings
 from processor.simulator.broker import Api, EmbeddedBroker
 from processor.state.changelog import ChangelogWriter
+from processor.telemetry.catalogue import (
+    CALLBACK_ERRORS,
+    CHANGELOG_WRITES,
+    DEAD_LETTER_WRITES,
+    KAFKA_ERRORS,
+    REPARTITION_WRITES,
+    AttemptResult,
+)
+from processor.telemetry.metric_types import CounterMetric, Labels
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
 from tests.support.kafka_io import read_all
@@ -30,7 +40,7 @@ class Writer(Protocol):
     """A user of the producer, which writes values to one partition."""
 
     @property
-    def writes(self) -> str:
+    def writes(self) -> CounterMetric[AttemptResult]:
         """Return the metric that counts its messages."""
         ...
 
@@ -55,7 +65,7 @@ class Writer(Protocol):
 class DeadLetters:
     """Dead letters with these values."""
 
-    writes = "dead_letter_writes"
+    writes = DEAD_LETTER_WRITES
 
     def __init__(self, broker: EmbeddedBroker, metrics: Metrics, clock: Clock) -> None:
         settings = {"kafka/bootstrap_servers": broker.bootstrap, "dead_letter/topic": TOPIC}
@@ -78,7 +88,7 @@ class DeadLetters:
 class Changelog:
     """The changelog, with a person for each value."""
 
-    writes = "changelog_writes"
+    writes = CHANGELOG_WRITES
 
     def __init__(self, broker: EmbeddedBroker, metrics: Metrics, clock: Clock) -> None:
         client = {"bootstrap.servers": broker.bootstrap}
@@ -98,7 +108,7 @@ class Changelog:
 class Repartition:
     """The repartition topic, with a key for each value."""
 
-    writes = "repartition_writes"
+    writes = REPARTITION_WRITES
 
     def __init__(self, broker: EmbeddedBroker, metrics: Metrics, clock: Clock) -> None:
         kafka = KafkaSettings(bootstrap_servers=broker.bootstrap)
@@ -180,8 +190,8 @@ def test_after_a_fatal_error_a_new_producer_writes_everything_in_order(
     assert written(broker, 20) == values(20)
     assert writer.unavailable_reason is None
     assert [line.get("code") for line in logs].count("kafka_producer_replaced") == 1
-    assert metrics.value(writer.writes, "ok") == 20
-    assert metrics.value("kafka_errors", KafkaError(code).name(), "true") == 1
+    assert metrics.value(writer.writes, AttemptResult.OK) == 20
+    assert metrics.value(KAFKA_ERRORS, KafkaError(code).name(), "true") == 1
     writer.close(1)
 
 
@@ -197,8 +207,8 @@ def test_a_producer_that_fails_for_good_again_is_replaced_again(
     poll_until(writer, done, "the messages are written")
 
     assert written(broker, 4) == [b"before", *values(3)]
-    assert metrics.value(writer.writes, "failed") >= 3
-    assert metrics.value(writer.writes, "ok") == 4
+    assert metrics.value(writer.writes, AttemptResult.FAILED) >= 3
+    assert metrics.value(writer.writes, AttemptResult.OK) == 4
 
 
 def test_a_producer_that_failed_for_good_can_be_closed_in_time(
@@ -228,8 +238,8 @@ def test_a_refused_message_is_written_later(
 
     assert written(broker, 3) == values(3)
     assert writer.unavailable_reason is None
-    assert metrics.value(writer.writes, "failed") >= 3
-    assert metrics.value(writer.writes, "ok") == 3
+    assert metrics.value(writer.writes, AttemptResult.FAILED) >= 3
+    assert metrics.value(writer.writes, AttemptResult.OK) == 3
 
 
 def test_brokers_that_do_not_answer_make_it_unavailable(
@@ -265,10 +275,10 @@ def test_closing_without_brokers_is_over_in_time(writer: Writer, broker: Embedde
 class BrokenMetrics(Metrics):
     """Metrics that cannot count errors of Kafka."""
 
-    def counter(self, name: str, *labels: str):  # type: ignore[no-untyped-def]  # noqa: ANN201
-        if name == "kafka_errors":
+    def counter(self, metric: CounterMetric[*Labels], *labels: *Labels) -> Counter:
+        if metric is KAFKA_ERRORS:
             raise RuntimeError("It cannot be counted.")
-        return super().counter(name, *labels)
+        return super().counter(metric, *labels)
 
 
 def test_an_exception_in_a_callback_is_raised_by_poll(make: Make, broker: EmbeddedBroker) -> None:
@@ -281,6 +291,6 @@ def test_an_exception_in_a_callback_is_raised_by_poll(make: Make, broker: Embedd
         poll_until(writer, lambda: False, "the exception is raised")
 
     assert isinstance(raised.value.__cause__, RuntimeError)
-    part = writer.writes.removesuffix("_writes").replace("dead_letter", "dead_letters")
-    assert metrics.value("callback_errors", f"{part}_error") >= 1
+    part = writer.writes.name.removesuffix("_writes").replace("dead_letter", "dead_letters")
+    assert metrics.value(CALLBACK_ERRORS, f"{part}_error") >= 1
     writer.close(0)

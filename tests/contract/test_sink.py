@@ -23,6 +23,16 @@ from processor.domain.outcome import Reason
 from processor.domain.record import Partition
 from processor.settings import AepSettings, RouteSettings
 from processor.sink import InletDelivery, InletSink
+from processor.telemetry.catalogue import (
+    CIRCUIT_OPEN,
+    DELIVERY_DELAY_SECONDS,
+    ITEM_REFUSALS,
+    ITEMS,
+    ITEMS_IN_DOUBT,
+    ITEMS_RESENT,
+    REQUESTS_IN_FLIGHT,
+    ItemResult,
+)
 from processor.telemetry.metrics import Metrics
 from tests.support.inlet import (
     FakeInlet,
@@ -197,7 +207,7 @@ def test_after_a_transient_fault_every_event_is_accepted_once(name: str) -> None
         assert delivery.refused == []
         assert rig.inlet.repeats == []
         assert len(delivery.in_doubt) == (5 if is_in_doubt else 0)
-        assert rig.metrics.value("items", "upgrade", "accepted") == 5
+        assert rig.metrics.value(ITEMS, "upgrade", ItemResult.ACCEPTED) == 5
 
 
 def test_a_reset_after_the_events_were_accepted_repeats_them_once_and_lists_each_in_doubt() -> None:
@@ -206,8 +216,8 @@ def test_a_reset_after_the_events_were_accepted_repeats_them_once_and_lists_each
 
         in_doubt = {event.id for event, _ in delivery.in_doubt}
         assert set(rig.inlet.repeats) == in_doubt
-        assert rig.metrics.value("items_in_doubt", "upgrade", "reset") == 5
-        assert rig.metrics.value("items_resent", "upgrade") == 5
+        assert rig.metrics.value(ITEMS_IN_DOUBT, "upgrade", "reset") == 5
+        assert rig.metrics.value(ITEMS_RESENT, "upgrade") == 5
 
 
 @pytest.mark.parametrize("key", ["status", "statusCode"])
@@ -333,7 +343,7 @@ def test_an_unavailable_inlet_is_probed_with_one_event_at_a_time() -> None:
         assert unavailable_reason == "upgrade: the inlet fails"
         assert set(probes) == {1}
         assert rig.sink.unavailable_reason is None
-        assert rig.metrics.value("circuit_open", "upgrade", "server_error") == 0
+        assert rig.metrics.value(CIRCUIT_OPEN, "upgrade", "server_error") == 0
 
 
 def test_one_event_that_makes_the_inlet_fail_does_not_block_the_others() -> None:
@@ -639,12 +649,12 @@ def test_every_sent_event_is_counted_once_by_its_result() -> None:
     with sink_rig(accepts({0: {"status": 400}, 1: {"status": 503}})) as rig:
         rig.deliver(10)
 
-        assert rig.metrics.value("items", "upgrade", "accepted") == 9
-        assert rig.metrics.value("items", "upgrade", "refused") == 1
-        assert rig.metrics.value("items", "upgrade", "retryable") == 1
-        assert rig.metrics.value("item_refusals", "upgrade", "refused") == 1
-        assert rig.metrics.value("requests_in_flight", "upgrade") == 0
-        delays, _ = rig.metrics.histogram("delivery_delay_seconds", "upgrade").snapshot()
+        assert rig.metrics.value(ITEMS, "upgrade", ItemResult.ACCEPTED) == 9
+        assert rig.metrics.value(ITEMS, "upgrade", ItemResult.REFUSED) == 1
+        assert rig.metrics.value(ITEMS, "upgrade", ItemResult.RETRYABLE) == 1
+        assert rig.metrics.value(ITEM_REFUSALS, "upgrade", "refused") == 1
+        assert rig.metrics.value(REQUESTS_IN_FLIGHT, "upgrade") == 0
+        delays, _ = rig.metrics.histogram(DELIVERY_DELAY_SECONDS, "upgrade").snapshot()
         assert delays[-1] == 9
 
 

@@ -14,6 +14,7 @@ from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Record
 from processor.settings import Settings
 from processor.simulator.broker import Api, EmbeddedBroker
+from processor.telemetry.catalogue import DEAD_LETTER_WRITES, DEAD_LETTERS, AttemptResult
 from processor.telemetry.metrics import Metrics
 from tests.support.kafka_io import produce, read_all
 from tests.support.settings import settings_with
@@ -61,7 +62,7 @@ def test_a_dead_letter_is_read_as_the_record_was(broker: EmbeddedBroker) -> None
 
     written = [read(found) for found in read_all(broker, TOPIC, 3)]
     assert [each.record for each in written if each] == records
-    assert metrics.value("dead_letters", "read", "bad_score") == 3
+    assert metrics.value(DEAD_LETTERS, Stage.READ, Reason.BAD_SCORE) == 3
     assert dead_letters.unavailable_reason is None
     assert dead_letters.close(5)
 
@@ -85,7 +86,7 @@ def test_refused_dead_letters_are_written_when_the_topic_is_writable_again(
     poll_until(dead_letters, lambda: write.done, "the recovery")
 
     assert dead_letters.unavailable_reason is None
-    assert metrics.value("dead_letter_writes", "failed") >= 1
+    assert metrics.value(DEAD_LETTER_WRITES, AttemptResult.FAILED) >= 1
     assert len(read_all(broker, TOPIC, 1)) == 1
     assert dead_letters.close(5)
 

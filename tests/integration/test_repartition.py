@@ -12,6 +12,7 @@ import pytest
 
 from processor.app import Processor, Telemetry, build_dry_run, build_processor
 from processor.domain.clock import SystemClock
+from processor.domain.outcome import Outcome
 from processor.replay import CollectedDeadLetters
 from processor.settings import Settings
 from processor.simulator.aep.simulator import AepSimulator
@@ -24,6 +25,12 @@ from processor.simulator.environment import (
 )
 from processor.simulator.history.history import history
 from processor.simulator.history.settings import PREDICTIONS, HistorySettings, InputRecord
+from processor.telemetry.catalogue import (
+    MISPLACED_RECORDS,
+    RECORDS_SETTLED,
+    REPARTITION_WRITES,
+    SCORE_RUN_RECORDS,
+)
 from tests.support.waiting import until
 
 PARTITIONS, EVENT_PARTITIONS, CUSTOMERS, RUNS = 3, 5, 40, 3
@@ -116,17 +123,17 @@ def test_contexts_are_those_of_events_keyed_alike(
     statuses = [json.loads(body)["_acme"]["scoreContext"] for body in alike.values()]
     assert sum("lastEventType" in context for context in statuses) > len(alike) // 2
     repartitioned = sum(
-        telemetry.metrics.value("records_settled", EVENTS_TOPIC, "repartitioned")
+        telemetry.metrics.value(RECORDS_SETTLED, EVENTS_TOPIC, Outcome.REPARTITIONED)
         for telemetry in watches
     )
     remembered = sum(
-        telemetry.metrics.value("records_settled", REPARTITION_TOPIC, "stored")
+        telemetry.metrics.value(RECORDS_SETTLED, REPARTITION_TOPIC, Outcome.STORED)
         for telemetry in watches
     )
     assert repartitioned == remembered == sum(sent.topic == EVENTS_TOPIC for sent in records)
-    assert sum(telemetry.metrics.total("misplaced_records") for telemetry in watches) == 0
+    assert sum(telemetry.metrics.total(MISPLACED_RECORDS) for telemetry in watches) == 0
     assert all(
-        telemetry.metrics.value("records_settled", EVENTS_TOPIC, "repartitioned")
+        telemetry.metrics.value(RECORDS_SETTLED, EVENTS_TOPIC, Outcome.REPARTITIONED)
         for telemetry in watches
     )
 
@@ -147,8 +154,8 @@ def test_a_dry_run_has_the_contexts_of_what_was_forwarded(
         accepted = {one.id: one.event() for one in environment.simulator.accepted_events.events()}
         telemetry = Telemetry.create(settings, SystemClock())
         dry = build_dry_run(settings, telemetry, lines, CollectedDeadLetters())
-        assert dry.run(lambda: telemetry.metrics.total("score_run_records") >= len(accepted))
+        assert dry.run(lambda: telemetry.metrics.total(SCORE_RUN_RECORDS) >= len(accepted))
 
     printed = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert {event["_id"]: event for event in printed} == accepted
-    assert telemetry.metrics.total("repartition_writes") == 0
+    assert telemetry.metrics.total(REPARTITION_WRITES) == 0

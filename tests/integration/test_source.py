@@ -9,6 +9,20 @@ from processor.domain.record import Partition
 from processor.kafka.partitioner import PARTITIONERS
 from processor.settings import JoinSettings
 from processor.simulator.broker import Api, EmbeddedBroker
+from processor.telemetry.catalogue import (
+    ASSIGNED_PARTITIONS,
+    CALLBACK_ERRORS,
+    COMMITS,
+    MISPLACED_RECORDS,
+    OFFSET_GAP_RECORDS,
+    PAUSED_PARTITIONS,
+    REBALANCES,
+    RECORDS_RELEASED,
+    RETENTION_OVERRUN_RECORDS,
+    AttemptResult,
+    RebalanceKind,
+    ReleaseCause,
+)
 from tests.support.kafka_io import (
     EVENTS,
     SCORES,
@@ -69,7 +83,7 @@ def test_unsettled_records_are_not_committed(broker: EmbeddedBroker) -> None:
     assert replica.source.close(5)
 
     assert committed(broker, GROUP, P0) == [0]
-    assert replica.metrics.value("records_released", SCORES, "shutdown") == 5
+    assert replica.metrics.value(RECORDS_RELEASED, SCORES, ReleaseCause.SHUTDOWN) == 5
 
 
 def test_records_are_complete(broker: EmbeddedBroker) -> None:
@@ -151,7 +165,7 @@ def test_revoked_partition_is_drained_and_its_prefix_committed(broker: EmbeddedB
     revoked = next(parts for name, parts in first.listener.calls if name == "revoked")
     score_parts = [each for each in revoked if each.topic == SCORES]
     assert committed(broker, GROUP, *score_parts) == [5] * len(score_parts)
-    assert first.metrics.value("records_released", SCORES, "revoked") == 0
+    assert first.metrics.value(RECORDS_RELEASED, SCORES, ReleaseCause.REVOKED) == 0
     assert second.source.close(5)
     assert first.source.close(5)
     assert second.values == []
@@ -188,7 +202,7 @@ def test_records_deleted_before_they_were_read_stop_the_processor(broker: Embedd
     with pytest.raises(StopError, match=r"customer-ai-scores/0.*on_gap"):
         replica.read(1)
 
-    assert replica.metrics.value("retention_overrun_records", SCORES) == 5
+    assert replica.metrics.value(RETENTION_OVERRUN_RECORDS, SCORES) == 5
     assert replica.source.close(5)
     assert committed(broker, GROUP, P0) == [4]
 
@@ -202,8 +216,8 @@ def test_records_deleted_before_they_were_read_are_counted_and_skipped(
     replica.read(3)
 
     assert replica.values == numbered(9, 12)
-    assert replica.metrics.value("retention_overrun_records", SCORES) == 5
-    assert replica.metrics.value("offset_gap_records", SCORES) == 0
+    assert replica.metrics.value(RETENTION_OVERRUN_RECORDS, SCORES) == 5
+    assert replica.metrics.value(OFFSET_GAP_RECORDS, SCORES) == 0
     assert replica.source.close(5)
     assert committed(broker, GROUP, P0) == [12]
 
@@ -238,8 +252,8 @@ def test_exception_of_a_listener_is_raised_and_no_record_is_lost(broker: Embedde
     replica.read(50)
 
     assert replica.values == numbered(0, 50)
-    assert replica.metrics.value("callback_errors", "assign") == 1
-    assert replica.metrics.value("offset_gap_records", SCORES) == 0
+    assert replica.metrics.value(CALLBACK_ERRORS, "assign") == 1
+    assert replica.metrics.value(OFFSET_GAP_RECORDS, SCORES) == 0
     assert replica.source.close(5)
 
 
@@ -251,7 +265,7 @@ def test_failed_commit_is_retried(broker: EmbeddedBroker) -> None:
 
     replica.turn_until(lambda: committed(broker, GROUP, P0) == [3], "the commit")
 
-    assert replica.metrics.value("commits", "failed") >= 1
+    assert replica.metrics.value(COMMITS, AttemptResult.FAILED) >= 1
     assert replica.source.commit_overdue is None
     assert replica.source.close(5)
 
@@ -306,10 +320,10 @@ def test_partition_gauges_are_set_and_removed(broker: EmbeddedBroker) -> None:
     labels = (SCORES, "0")
 
     replica.turn_until(
-        lambda: replica.metrics.value("paused_partitions", "destination") == 4, "the gauges"
+        lambda: replica.metrics.value(PAUSED_PARTITIONS, "destination") == 4, "the gauges"
     )
 
-    assert replica.metrics.value("assigned_partitions", SCORES) == 2
+    assert replica.metrics.value(ASSIGNED_PARTITIONS, SCORES) == 2
     assert replica.source.close(5)
     exposed = {
         sample.labels.get("partition")
@@ -330,14 +344,14 @@ def test_lost_partitions_are_released_without_a_commit_and_read_again(
     late = replica.polls[0]
 
     broker.fail_requests(Api.CONSUMER_GROUP_HEARTBEAT, KafkaError.UNKNOWN_MEMBER_ID)
-    replica.turn_until(lambda: replica.metrics.value("rebalances", "lost"), "the loss")
+    replica.turn_until(lambda: replica.metrics.value(REBALANCES, RebalanceKind.LOST), "the loss")
     stale = replica.source.settle(late)
     replica.source.commit(force=True)
     replica.read(10)
 
     assert stale == {P0}
     assert replica.values == numbered(0, 5) * 2
-    assert replica.metrics.value("records_released", SCORES, "lost") == 5
+    assert replica.metrics.value(RECORDS_RELEASED, SCORES, ReleaseCause.LOST) == 5
     assert committed(broker, GROUP, P0) == [0]
     assert replica.source.close(5)
 
@@ -373,5 +387,5 @@ def test_record_on_another_partition_than_its_keys_is_counted(
 
     replica.read(1)
 
-    assert replica.metrics.value("misplaced_records", SCORES) == found
+    assert replica.metrics.value(MISPLACED_RECORDS, SCORES) == found
     assert replica.source.close(5)

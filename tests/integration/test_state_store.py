@@ -18,6 +18,7 @@ from processor.simulator.broker import Api, EmbeddedBroker, Request
 from processor.state.format.person import encode
 from processor.state.person import Person, merge
 from processor.state.state_store import ChangelogStateStore, open_state_store
+from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, CHANGELOG_WRITES, AttemptResult
 from processor.telemetry.metrics import Metrics
 from tests.support.failing_state_store import PERSON
 from tests.support.paths import ROOT
@@ -324,11 +325,11 @@ def test_values_written_twice_after_a_fatal_error_are_read_again_and_change_noth
         poll_until(state_store, lambda: write.done, "both values are durable")
         wait_idle(state_store)
 
-        assert metrics.value("changelog_disturbances") == 1
-        assert metrics.value("changelog_writes", "ok") == 4
+        assert metrics.value(CHANGELOG_DISTURBANCES) == 1
+        assert metrics.value(CHANGELOG_WRITES, AttemptResult.OK) == 4
         assert state_store.load([ANN, BOB]) == {ANN: person_with(1, 2), BOB: person_with(1, 2)}
         store_and_wait(state_store, state_store.stage({ANN: person_with(1, 2, 3)}))
-        assert metrics.value("changelog_disturbances") == 1
+        assert metrics.value(CHANGELOG_DISTURBANCES) == 1
         assert restored_elsewhere(broker, tmp_path / "other") == {
             ANN: person_with(1, 2, 3),
             BOB: person_with(1, 2),
@@ -360,8 +361,8 @@ def test_a_write_of_a_former_owner_is_counted(broker: EmbeddedBroker, tmp_path: 
     store_and_wait(state_store, state_store.stage({ANN: person_with(1), BOB: person_with(1)}))
     wait_idle(state_store)
 
-    assert metrics.value("changelog_disturbances") == 1
-    assert metrics.value("changelog_writes", "ok") == 3
+    assert metrics.value(CHANGELOG_DISTURBANCES) == 1
+    assert metrics.value(CHANGELOG_WRITES, AttemptResult.OK) == 3
     state_store.close(5)
 
 

@@ -5,6 +5,7 @@ import pytest
 from processor.domain.record import Partition
 from processor.settings import JoinSettings
 from processor.simulator.broker import EmbeddedBroker
+from processor.telemetry.catalogue import SCORE_WAITS, WaitResult
 from tests.support.kafka_io import EVENTS, SCORES, SourceReplica, produce
 
 
@@ -43,7 +44,7 @@ def test_scores_of_other_partitions_do_not_wait(broker: EmbeddedBroker) -> None:
     replica.read(3)
 
     assert replica.values == [b"goes", b"event", b"waits"]
-    assert replica.metrics.value("score_waits", "ok") == 1
+    assert replica.metrics.value(SCORE_WAITS, WaitResult.OK) == 1
     assert replica.source.close(5)
 
 
@@ -58,7 +59,7 @@ def test_wait_times_out_and_the_score_is_marked(broker: EmbeddedBroker) -> None:
 
     assert replica.values == [b"score"]
     assert replica.polls[0].timed_out == frozenset({0})
-    assert replica.metrics.value("score_waits", "timeout") == 1
+    assert replica.metrics.value(SCORE_WAITS, WaitResult.TIMEOUT) == 1
     assert replica.source.close(5)
 
 
@@ -73,5 +74,5 @@ def test_scores_do_not_wait_where_partition_counts_differ() -> None:
         replica.read(1)
 
         assert replica.values == [b"score"]
-        assert replica.metrics.value("score_waits", "none") == 1
+        assert replica.metrics.value(SCORE_WAITS, WaitResult.NONE) == 1
         assert replica.source.close(5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from processor.settings.describe import reference
-from processor.telemetry.catalogue import CATALOGUE, exposed_name
+from processor.telemetry.catalogue import CATALOGUE
 from tests.support.paths import ROOT
 from tests.support.tree import files, modules
 
@@ -64,7 +64,7 @@ def test_classes_in_a_document_exist(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_settings_and_metrics_in_a_document_exist(document: Path) -> None:
     keys = set(re.findall(r"^ *(?:- )?([a-z_]+):", reference(), re.MULTILINE))
-    metrics = {exposed_name(row) for row in CATALOGUE}
+    metrics = {row.exposed_name for row in CATALOGUE}
     settings = [word for word in quoted(document) if re.fullmatch(r"[a-z_]+\.[a-z_.]+", word)]
     settings = [
         word for word in settings if word.split(".")[0] in SECTIONS and not word.endswith(".py")

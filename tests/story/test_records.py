@@ -9,8 +9,16 @@ import pytest
 import structlog
 
 from processor.domain.errors import StopError
-from processor.domain.outcome import Reason, Stage
+from processor.domain.outcome import Outcome, Reason, Stage
 from processor.domain.record import Partition, Record
+from processor.telemetry.catalogue import (
+    CORRECTIONS,
+    DUPLICATE_SCORES,
+    JOIN_MATCH_AGE_SECONDS,
+    RECORDS_SETTLED,
+    SCORE_RUN_RECORDS,
+    CorrectionResult,
+)
 from tests.support.stream_run import EVENTS, NOW_MS, SCORES, StreamRun, event_record, score_record
 
 
@@ -65,7 +73,7 @@ def test_a_score_that_was_delivered_before_is_a_duplicate_and_not_sent() -> None
 
     assert [entry for entry in run.steps if entry[0] == "delivered"] == [("delivered", [10])]
     assert run.source.committed == {(SCORES, 0): 12}
-    assert run.metrics.value("records_settled", SCORES, "duplicate") == 1
+    assert run.metrics.value(RECORDS_SETTLED, SCORES, Outcome.DUPLICATE) == 1
 
 
 def test_other_content_for_the_same_score_is_sent_as_a_correction_under_the_same_id() -> None:
@@ -75,7 +83,7 @@ def test_other_content_for_the_same_score_is_sent_as_a_correction_under_the_same
 
     first, second = run.sink.accepted
     assert first.id == second.id
-    assert run.metrics.value("corrections", "upgrade", "sent") == 1
+    assert run.metrics.value(CORRECTIONS, "upgrade", CorrectionResult.SENT) == 1
 
 
 @pytest.mark.parametrize("join", [True, False])
@@ -104,8 +112,8 @@ def test_a_record_with_the_same_score_twice_sends_it_once(
     run.finish()
 
     assert len(run.sink.accepted) == 1
-    assert run.metrics.value("duplicate_scores", "upgrade") == 1
-    assert run.metrics.value("records_settled", SCORES, "delivered") == 1
+    assert run.metrics.value(DUPLICATE_SCORES, "upgrade") == 1
+    assert run.metrics.value(RECORDS_SETTLED, SCORES, Outcome.DELIVERED) == 1
 
 
 def _twice(record: Record, **leaves: Any) -> Record:  # noqa: ANN401  leaves of a score
@@ -138,7 +146,7 @@ def test_a_correction_is_filtered_where_the_settings_suppress_it() -> None:
     run.finish()
 
     assert len(run.sink.accepted) == 1
-    assert run.metrics.value("records_settled", SCORES, "filtered") == 1
+    assert run.metrics.value(RECORDS_SETTLED, SCORES, Outcome.FILTERED) == 1
 
 
 def test_a_refused_event_is_dead_lettered_and_not_stored_as_delivered() -> None:
@@ -150,7 +158,7 @@ def test_a_refused_event_is_dead_lettered_and_not_stored_as_delivered() -> None:
 
     assert ("dead_lettered", 10, "refused") in run.steps
     assert len(run.state_store.withdrawn) == 1
-    assert run.metrics.value("records_settled", SCORES, "dead_lettered") == 1
+    assert run.metrics.value(RECORDS_SETTLED, SCORES, Outcome.DEAD_LETTERED) == 1
 
 
 def test_nothing_is_committed_while_the_inlet_is_down_and_everything_after() -> None:
@@ -296,7 +304,7 @@ def test_every_consumed_record_has_exactly_one_outcome() -> None:
     run.finish()
 
     outcomes = {
-        outcome: run.metrics.total("records_settled", outcome=outcome)
+        outcome: run.metrics.total(RECORDS_SETTLED, outcome=outcome)
         for outcome in ("delivered", "duplicate", "dead_lettered", "filtered", "stored")
     }
     assert outcomes == {
@@ -322,7 +330,7 @@ def test_unsent_records_of_a_revoked_partition_are_left_to_the_new_owner() -> No
 
     assert run.sink.accepted == []
     assert run.stream.unsettled == 0
-    assert run.metrics.total("score_run_records") == 0
+    assert run.metrics.total(SCORE_RUN_RECORDS) == 0
 
 
 def test_undelivered_scores_are_removed_from_state_that_another_topic_still_needs() -> None:
@@ -351,7 +359,7 @@ def test_a_partition_that_is_lost_and_assigned_again_is_sent_once() -> None:
 
     assert [event.record.offset for event in run.sink.accepted] == [10]
     assert run.source.committed == {(SCORES, 0): 11}
-    assert run.metrics.value("records_settled", SCORES, "delivered") == 1
+    assert run.metrics.value(RECORDS_SETTLED, SCORES, Outcome.DELIVERED) == 1
 
 
 def test_a_reject_of_a_lost_partition_is_dead_lettered_once() -> None:
@@ -446,7 +454,7 @@ def test_the_age_of_the_newest_fact_in_a_context_is_observed() -> None:
     run.source.add([score_record(10, days_ago=7)])
     run.finish()
 
-    counts, total = run.metrics.histogram("join_match_age_seconds").snapshot()
+    counts, total = run.metrics.histogram(JOIN_MATCH_AGE_SECONDS).snapshot()
 
     assert counts[-1] == 1
     assert 86_400 < total < 3 * 86_400

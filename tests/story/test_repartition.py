@@ -8,7 +8,9 @@ import pytest
 
 from processor.codec.repartition_message import decode, encode
 from processor.domain.event import Fact, RepartitionMessage
+from processor.domain.outcome import FilterRule, Outcome
 from processor.domain.record import Partition, Record
+from processor.telemetry.catalogue import MISPLACED_RECORDS, RECORDS_FILTERED, RECORDS_SETTLED
 from tests.support.stream_run import (
     EVENTS,
     FACTS,
@@ -58,7 +60,7 @@ def test_an_experience_event_is_repartitioned_and_then_committed() -> None:
     assert (key, decode(value).person) == (ID, PERSON)
     assert run.state_store.durable == {}
     assert run.steps.index(("repartitioned", 1)) < run.steps.index(("committed", [2]))
-    assert run.metrics.value("records_settled", EVENTS, "repartitioned") == 1
+    assert run.metrics.value(RECORDS_SETTLED, EVENTS, Outcome.REPARTITIONED) == 1
 
 
 def test_the_key_of_a_message_has_the_namespace_where_keys_of_scores_have_it() -> None:
@@ -93,7 +95,7 @@ def test_a_repartitioned_fact_is_in_the_score_event() -> None:
     run.finish()
 
     assert context_of(run)["lastPageName"] == "Plans"
-    assert run.metrics.value("records_settled", FACTS, "stored") == 1
+    assert run.metrics.value(RECORDS_SETTLED, FACTS, Outcome.STORED) == 1
 
 
 def test_a_fact_that_is_repartitioned_twice_counts_once() -> None:
@@ -131,7 +133,7 @@ def test_a_message_from_the_far_future_or_past_changes_no_context() -> None:
     run.finish()
 
     assert context_of(run)["contextStatus"] == "none"
-    assert run.metrics.value("records_filtered", "event_in_future") == 2
+    assert run.metrics.value(RECORDS_FILTERED, FilterRule.EVENT_IN_FUTURE) == 2
 
 
 def test_a_score_in_an_experience_event_is_sent_from_the_partition_of_its_person() -> None:
@@ -147,7 +149,7 @@ def test_a_score_in_an_experience_event_is_sent_from_the_partition_of_its_person
     assert [event.record.offset for event in run.sink.accepted] == [3]
     assert context_of(run)["eventCounts"] == {"webVisit": 1}
     assert set(run.state_store.durable) == {(0, PERSON)}
-    assert run.metrics.value("records_settled", FACTS, "duplicate") == 1
+    assert run.metrics.value(RECORDS_SETTLED, FACTS, Outcome.DUPLICATE) == 1
 
 
 def test_a_bad_score_in_an_experience_event_dead_letters_the_original_record() -> None:
@@ -157,7 +159,7 @@ def test_a_bad_score_in_an_experience_event_dead_letters_the_original_record() -
 
     assert ("dead_lettered", 1, "bad_score") in run.steps
     assert [decode(value).scores for _, value in run.repartition.written] == [()]
-    assert run.metrics.value("records_settled", EVENTS, "dead_lettered") == 1
+    assert run.metrics.value(RECORDS_SETTLED, EVENTS, Outcome.DEAD_LETTERED) == 1
 
 
 def test_a_record_too_large_to_repartition_is_dead_lettered_and_others_go_on() -> None:
@@ -190,4 +192,4 @@ def test_scores_with_another_key_than_messages_are_counted_as_misplaced() -> Non
 
     run.finish()
 
-    assert run.metrics.value("misplaced_records", SCORES) == 1
+    assert run.metrics.value(MISPLACED_RECORDS, SCORES) == 1

@@ -11,6 +11,7 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.settings import AuthSettings
 from processor.sink.auth import Auth
 from processor.sink.transport import InletResponse, Reply, TransportFault
+from processor.telemetry.catalogue import TOKEN_EXPIRY_TIMESTAMP_SECONDS
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
 
@@ -120,7 +121,7 @@ def test_the_life_of_a_token_is_read_in_seconds_or_milliseconds(
     now = ims.clock.monotonic()
     assert token.ends_at - now == pytest.approx(life)
     assert now + 0.7 * life < token.renew_at < now + 0.9 * life
-    expiry = ims.metrics.value("token_expiry_timestamp_seconds")
+    expiry = ims.metrics.value(TOKEN_EXPIRY_TIMESTAMP_SECONDS)
     assert expiry == pytest.approx(ims.clock.now_ms() / 1000 + life)
 
 

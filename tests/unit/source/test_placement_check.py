@@ -9,6 +9,7 @@ from processor.kafka.admin import Cluster, KafkaAdmin, TopicLayout
 from processor.kafka.partitioner import PARTITIONERS
 from processor.settings import KafkaSettings
 from processor.source.partition_status import PlacementCheck
+from processor.telemetry.catalogue import MISPLACED_RECORDS
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
 
@@ -45,7 +46,7 @@ class Scene:
 
     def check(self, key: bytes | None, partition: int) -> float:
         self.placement.check(Record(TOPIC, partition, 7, 1, key, b""))
-        return self.metrics.value("misplaced_records", TOPIC)
+        return self.metrics.value(MISPLACED_RECORDS, TOPIC)
 
 
 @pytest.mark.parametrize("partitioner", ["murmur2", "crc32"])

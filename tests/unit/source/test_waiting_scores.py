@@ -1,6 +1,7 @@
 from processor.domain.record import Partition, Record
 from processor.kafka.offset_tracker import TrackedRange
-from processor.source.waiting import PartitionRecords, WaitingScores, WaitResult
+from processor.source.waiting import PartitionRecords, WaitingScores
+from processor.telemetry.catalogue import WaitResult
 
 SCORES = Partition("scores", 3)
 OTHER = Partition("scores", 4)

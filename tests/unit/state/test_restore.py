@@ -11,6 +11,7 @@ from processor.state.format.store import ChangelogPosition, Origin
 from processor.state.local_store import LocalStore, StoreFolder
 from processor.state.person import merge
 from processor.state.restore import Restore, RestoredPartition
+from processor.telemetry.catalogue import STATE_RESTORE_REMAINING_RECORDS
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
 from tests.support.reader import FakeReader
@@ -161,9 +162,9 @@ def test_remaining_records_are_a_metric(tmp_path: Path) -> None:
 
     fixture.restore.step(0.1)
 
-    assert fixture.metrics.value("state_restore_remaining_records", "2") == 9
+    assert fixture.metrics.value(STATE_RESTORE_REMAINING_RECORDS, "2") == 9
     fixture.finish()
-    assert fixture.metrics.value("state_restore_remaining_records", "2") == 0
+    assert fixture.metrics.value(STATE_RESTORE_REMAINING_RECORDS, "2") == 0
     fixture.store.close()
 
 

@@ -1,6 +1,7 @@
 """Liveness and readiness are independent."""
 
-from processor.telemetry.health import Health, State
+from processor.telemetry.catalogue import READY, State
+from processor.telemetry.health import Health
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
 
@@ -66,4 +67,4 @@ def test_exactly_one_state_holds_in_the_metrics() -> None:
     for state in State:
         health.set_state(state, "A reason.")
 
-        assert [s for s in State if metrics.value("ready", s)] == [state]
+        assert [s for s in State if metrics.value(READY, s)] == [state]

@@ -10,7 +10,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as classic
 
-from processor.telemetry.health import Health, State
+from processor.telemetry.catalogue import DELIVERY_DELAY_SECONDS, RECORDS_CONSUMED, State
+from processor.telemetry.health import Health
 from processor.telemetry.metrics import Metrics
 from processor.telemetry.server import TelemetryServer
 from tests.support.clock import ManualClock
@@ -48,8 +49,8 @@ def served() -> Iterator[Served]:
 
 
 def test_metrics_are_negotiated(served: Served) -> None:
-    served.metrics.counter("records_consumed", "scores").inc(3)
-    served.metrics.observe_all([0.2, 3], "delivery_delay_seconds", "upgrade")
+    served.metrics.counter(RECORDS_CONSUMED, "scores").inc(3)
+    served.metrics.observe_all([0.2, 3], DELIVERY_DELAY_SECONDS, "upgrade")
 
     plain, text = served.ask("/metrics")
     rich, open_text = served.ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
@@ -81,7 +82,7 @@ def test_probes_answer_with_the_reason(served: Served) -> None:
 
 
 def test_the_page_shows_key_numbers_and_links(served: Served) -> None:
-    served.metrics.counter("records_consumed", "scores").inc(1234)
+    served.metrics.counter(RECORDS_CONSUMED, "scores").inc(1234)
     served.health.set_state(State.PAUSED, "<script>alert(1)</script>")
 
     response, body = served.ask("/")
