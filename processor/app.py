@@ -101,7 +101,13 @@ def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
     metrics, _, clock = telemetry
     planner = build_planner(settings, build_reader(settings, clock))
     components = Components(
-        source=KafkaSource(settings.kafka, metrics, clock, join=settings.join),
+        source=KafkaSource(
+            settings.kafka,
+            metrics,
+            clock,
+            join=settings.join,
+            written=[settings.dead_letter.topic],
+        ),
         sink=InletSink(settings.aep, settings.routes, metrics, clock),
         dead_letters=KafkaDeadLetterSink(settings, metrics, clock),
         state_store=_state_store(settings, telemetry),

@@ -59,12 +59,25 @@ class Source(Protocol):
         """Return why sending must pause until a commit is confirmed, None where it need not."""
         ...
 
+    @property
+    def topic_fault(self) -> str | None:
+        """Return what is wrong with the topics; the partitions that are not concerned go on."""
+        ...
+
     def start(self, listener: AssignmentListener) -> None:
         """Join the group."""
         ...
 
     def poll(self, seconds: float) -> Poll:
-        """Return the next records, waiting at most so long; empty while paused."""
+        """Return the next records, waiting at most so long; empty while paused.
+
+        Raises StopError, before anything is read, where records are gone and the settings say stop;
+        once for each gap. The partitions that it names wait for `accept_gaps`, the others go on.
+        """
+        ...
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Read on in partitions that a StopError named, as `kafka.on_gap: continue` would."""
         ...
 
     def settle(self, poll: Any) -> AbstractSet[Partition]:  # noqa: ANN401  its own kind of poll

@@ -30,6 +30,7 @@ class DeadLetterSource:
 
     waiting_records = 0
     commit_overdue: str | None = None
+    topic_fault: str | None = None
 
     def __init__(self, records: Iterable[Record], chunk: int) -> None:
         self._waiting = deque(records)
@@ -56,6 +57,9 @@ class DeadLetterSource:
         chunk = [self._waiting.popleft() for _ in range(count)]
         self._unsettled += len(chunk)
         return DeadLetterPoll(chunk)
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Do nothing: there are no gaps."""
 
     def settle(self, poll: DeadLetterPoll) -> frozenset[Partition]:
         """Count the records of a poll as settled."""

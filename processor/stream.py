@@ -245,7 +245,10 @@ class Stream:
         stuck = since is not None and self._clock.monotonic() - since >= _FULL_WINDOW_SECONDS
         window = "the window of batches in progress is full" if stuck else None
         self._backpressure.update(registry=self._schemas_unavailable, window=window)
-        self._observer.status_checked(self._backpressure.reasons, state=self._state())
+        reasons = dict(self._backpressure.reasons)
+        if fault := self._source.topic_fault:
+            reasons["topics"] = fault
+        self._observer.status_checked(reasons, state=self._state())
 
     def _state(self) -> State:
         if self._stopping:

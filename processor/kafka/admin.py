@@ -3,8 +3,9 @@
 Queries for offsets return at once; what has been answered can be read at any time.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
+from threading import Thread
 from typing import Any, Final, NamedTuple, Protocol
 
 import confluent_kafka
@@ -38,8 +39,11 @@ LAYOUT_QUERY: Final = RetryPolicy(first_seconds=0.5, max_seconds=10.0)
 TOPIC_VISIBLE: Final = RetryPolicy(first_seconds=0.2, max_seconds=1.0, budget_seconds=10.0)
 """Between looks for a topic that the controller has just created."""
 
-_LAYOUT_SECONDS: Final = 1.0
+_SHORT_WAIT_SECONDS: Final = 0.02
+"""A broker nearby answers within this time; an answer that takes longer is not waited for."""
 _REQUEST_SECONDS: Final = 10.0
+_NO_ID: Final = "A" * 22
+"""The id of a topic whose broker has no topic ids: sixteen zero bytes in base64."""
 _MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001  a public constant
 
 log = structlog.get_logger()
@@ -63,8 +67,22 @@ class Cluster(NamedTuple):
     layout: dict[str, int]
 
 
+class TopicDescription(NamedTuple):
+    """What a broker knows of a topic: `id` differs from that of any other topic of this name.
+
+    The id is empty, and the count 0, where the broker does not tell.
+    """
+
+    id: str
+    partitions: int
+
+
 class OffsetQuery(Protocol):
     """A query in progress; what has been answered can be read at any time."""
+
+    def wait(self, seconds: float = _SHORT_WAIT_SECONDS) -> bool:
+        """Wait at most so long; return whether every partition is answered, or has failed."""
+        ...
 
     def done(self) -> bool:
         """Return True once every partition is answered, or has failed."""
@@ -161,38 +179,50 @@ class KafkaAdmin:
             for name, operations in found.items()
         }
 
-    def committed(self, partitions: Iterable[Partition]) -> OffsetQuery:
+    def committed(self, partitions: Iterable[Partition]) -> "CommittedQuery":
         """Query the group's committed offsets of these partitions, whoever owns them."""
         self._admin.poll(0)
         asked = ConsumerGroupTopicPartitions(
             self._group_id, [TopicPartition(*partition) for partition in partitions]
         )
         futures = self._admin.list_consumer_group_offsets([asked], request_timeout=_REQUEST_SECONDS)
-        return _CommittedQuery(futures[self._group_id])
+        return CommittedQuery(futures[self._group_id])
 
     def ends(self, partitions: Iterable[Partition]) -> OffsetQuery:
         """Query the end of the readable records of these partitions."""
         return self._query(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
-    def ends_within(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, int]:
-        """Return the ends that are answered in time."""
+    def high_watermarks(self, partitions: Iterable[Partition]) -> OffsetQuery:
+        """Query the end of all records of these partitions, those of open transactions included."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        return self._query(partitions, latest).wait(seconds)
+        return self._query(partitions, latest, IsolationLevel.READ_UNCOMMITTED)
 
-    def starts_within(
-        self, partitions: Iterable[Partition], seconds: float
-    ) -> dict[Partition, int]:
-        """Return the oldest offsets that are answered in time."""
-        earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-        return self._query(partitions, earliest).wait(seconds)
+    def starts(self, partitions: Iterable[Partition]) -> OffsetQuery:
+        """Query the oldest offsets of these partitions."""
+        return self._query(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
-    def _query(self, partitions: Iterable[Partition], spec: OffsetSpec) -> "_RangeQuery":
+    def describe(self, topics: Iterable[str]) -> "TopicQuery":
+        """Query the ids and partition counts of these topics."""
+        self._admin.poll(0)
+        names = list(topics)
+        if not names:
+            return TopicQuery({})
+        return TopicQuery(
+            self._admin.describe_topics(TopicCollection(names), request_timeout=_REQUEST_SECONDS)
+        )
+
+    def _query(
+        self,
+        partitions: Iterable[Partition],
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> "_RangeQuery":
         self._admin.poll(0)
         wanted = {TopicPartition(*partition): spec for partition in partitions}
         if not wanted:
             return _RangeQuery({})
         futures = self._admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_SECONDS
+            wanted, isolation_level=isolation, request_timeout=_REQUEST_SECONDS
         )
         return _RangeQuery(
             {Partition(one.topic, one.partition): future for one, future in futures.items()}
@@ -202,28 +232,85 @@ class KafkaAdmin:
 class TopicLayout:
     """The partition count of every topic, queried when needed and again after `forget`.
 
-    This is the one place where the running processor reads the layout.
+    This is the one place where the running processor reads the layout. The client's call blocks, so
+    it is made in a thread: a broker that is far away delays nothing but the answer.
     """
 
     def __init__(self, admin: KafkaAdmin, clock: Clock) -> None:
         self.admin = admin
         self._retry = Retry(LAYOUT_QUERY, clock)
-        self._counts: dict[str, int] = {}
+        self._query: Future[Cluster] | None = None
+        self._cluster: Cluster | None = None
 
-    def counts(self) -> Mapping[str, int]:
-        """Return the counts by topic; empty while no broker answers."""
-        if not self._counts and self._retry.due:
+    def cluster(self) -> Cluster | None:
+        """Return the cluster; None while no broker has answered."""
+        if self._cluster is None and self._query is None and self._retry.due:
+            self._query = _in_thread(lambda: self.admin.cluster(_REQUEST_SECONDS))
+            wait([self._query], timeout=_SHORT_WAIT_SECONDS)
+        if self._query is not None and self._query.done():
+            query, self._query = self._query, None
             try:
-                self._counts = self.admin.cluster(_LAYOUT_SECONDS).layout
+                self._cluster = query.result()
                 self._retry.succeeded()
             except UnavailableError:
                 self._retry.failed()
-        return self._counts
+        return self._cluster
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the counts by topic; empty while no broker has answered."""
+        cluster = self.cluster()
+        return {} if cluster is None else cluster.layout
 
     def forget(self) -> None:
         """Query again at the next use, as after a rebalance."""
-        self._counts = {}
+        self._cluster = self._query = None
         self._retry.succeeded()
+
+
+def _in_thread(call: Callable[[], Cluster]) -> "Future[Cluster]":
+    """Run a call in a thread that does not keep the process alive."""
+    future: Future[Cluster] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001  the future raises it
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True, name="kafka-layout").start()
+    return future
+
+
+class TopicQuery:
+    """A query for topics, answered for each topic by itself."""
+
+    def __init__(self, futures: Mapping[str, "Future[Any]"]) -> None:
+        self._futures = futures
+
+    def done(self) -> bool:
+        """Return True once every topic is answered, or has failed."""
+        return all(future.done() for future in self._futures.values())
+
+    def topics(self) -> dict[str, TopicDescription | None]:
+        """Return what is answered: None for a topic that does not exist, nothing for a failure."""
+        answered: dict[str, TopicDescription | None] = {}
+        for name, future in self._futures.items():
+            if not future.done():
+                continue
+            error = future.exception()
+            if error is None:
+                found = future.result()
+                topic_id = str(found.topic_id)
+                answered[name] = TopicDescription(
+                    "" if topic_id == _NO_ID else topic_id, len(found.partitions)
+                )
+            elif isinstance(error, KafkaException):
+                code = error.args[0].code()
+                if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    answered[name] = None
+                elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    answered[name] = TopicDescription("", 0)
+        return answered
 
 
 class _RangeQuery:
@@ -232,10 +319,10 @@ class _RangeQuery:
     def __init__(self, futures: Mapping[Partition, "Future[Any]"]) -> None:
         self._futures = futures
 
-    def wait(self, seconds: float) -> dict[Partition, int]:
-        """Return what is answered in time."""
+    def wait(self, seconds: float = _SHORT_WAIT_SECONDS) -> bool:
+        """Wait at most so long; return whether every partition is answered, or has failed."""
         wait(self._futures.values(), timeout=seconds)
-        return self.offsets()
+        return self.done()
 
     def done(self) -> bool:
         """Return True once every partition is answered, or has failed."""
@@ -247,15 +334,26 @@ class _RangeQuery:
         return {partition: offset for partition, offset in known.items() if offset is not None}
 
 
-class _CommittedQuery:
+class CommittedQuery:
     """A query for a group's offsets, answered for all partitions at once."""
 
     def __init__(self, future: "Future[Any]") -> None:
         self._future = future
 
+    def wait(self, seconds: float = _SHORT_WAIT_SECONDS) -> bool:
+        """Wait at most so long; return whether it is answered, or has failed."""
+        wait([self._future], timeout=seconds)
+        return self.done()
+
     def done(self) -> bool:
         """Return True once it is answered, or has failed."""
         return self._future.done()
+
+    def failed(self) -> bool:
+        """Return True where it has failed, for a partition or altogether."""
+        if self._future.exception() is not None:
+            return True
+        return any(one.error for one in self._future.result().topic_partitions)
 
     def offsets(self) -> dict[Partition, int]:
         """Return what is known; a partition without a committed offset is left out."""

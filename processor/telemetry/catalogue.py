@@ -47,6 +47,19 @@ class ReleaseCause(StrEnum):
     REWOUND = "rewound"
 
 
+class OffsetLoss(StrEnum):
+    """Why a partition cannot be read on where the group had got to."""
+
+    BELOW_START = "below_start"
+    """Kafka deleted the records there before they were read."""
+    BEYOND_END = "beyond_end"
+    """The log ends before: it was truncated or restored, or the offset was set by hand."""
+    TOPIC_RECREATED = "topic_recreated"
+    """The topic was deleted and created anew."""
+    GROUP_OFFSETS_GONE = "group_offsets_gone"
+    """The group has been here, and its committed offset expired or was deleted."""
+
+
 class RebalanceKind(StrEnum):
     """The kind of a change of the assignment."""
 
@@ -128,6 +141,22 @@ OFFSET_GAP_RECORDS = CounterMetric(
 )
 RETENTION_OVERRUN_RECORDS = CounterMetric(
     "retention_overrun_records", "Records Kafka deleted before they were read.", labels(_TOPIC)
+)
+LOST_OFFSETS = CounterMetric(
+    "lost_offsets",
+    "Partitions that could not be read on where the group had got to, by cause.",
+    labels(_TOPIC, Label("cause", OffsetLoss)),
+)
+REREAD_RECORDS = CounterMetric(
+    "reread_records", "Records read again because the group's offset was lost.", labels(_TOPIC)
+)
+TOPICS_RECREATED = CounterMetric(
+    "topics_recreated", "Times a topic was deleted and created anew meanwhile.", labels(_TOPIC)
+)
+PARTITIONS_CHANGED = GaugeMetric(
+    "partitions_changed",
+    "1 where a topic has another number of partitions than person state was made for.",
+    labels(_TOPIC),
 )
 
 # Time.

@@ -11,7 +11,7 @@ from processor.domain.clock import Clock
 from processor.telemetry.catalogue import READY, State
 from processor.telemetry.metrics import Metrics
 
-_UNREADY = frozenset({"dead_letters", "state", "repartition"})
+_UNREADY = frozenset({"dead_letters", "state", "repartition", "topics"})
 """The parts whose outage makes a replica unready.
 
 An outage of the destination does not: every replica would be unready, and no rollout could bring

@@ -86,7 +86,9 @@ class FakeSource:
         self.assigned: frozenset[Partition] = frozenset()
         self.waiting_records = 0
         self.commit_overdue: str | None = None
+        self.topic_fault: str | None = None
         self.confirms = True
+        self.accepted_gaps: list[Partition] = []
         self.committed: dict[tuple[str, int], int] = {}
         self._joining: AssignmentListener | None = None
         self._uncommitted: list[Record] = []
@@ -112,6 +114,9 @@ class FakeSource:
         self._uncommitted += polled.records
         self.steps.append(("polled", [record.offset for record in polled.records]))
         return polled
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        self.accepted_gaps += partitions
 
     def settle(self, polled: FakePoll) -> frozenset[Partition]:
         partitions = frozenset(map(_partition, polled.records))

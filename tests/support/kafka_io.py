@@ -1,11 +1,12 @@
 """What tests with Kafka share: producing, a recording listener, and a small loop."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from processor.domain.clock import SystemClock
+from processor.domain.control import ControlStore
 from processor.domain.record import Headers, Partition, Record
 from processor.settings import JoinSettings, KafkaSettings
 from processor.simulator.broker import EmbeddedBroker
@@ -16,6 +17,7 @@ from tests.support.waiting import until
 __all__ = [
     "EVENTS",
     "SCORES",
+    "Broker",
     "RecordingListener",
     "SourceReplica",
     "committed",
@@ -28,8 +30,17 @@ SCORES = "customer-ai-scores"
 EVENTS = "experience-events"
 
 
+class Broker(Protocol):
+    """A broker, embedded or real."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Its address."""
+        ...
+
+
 def produce(
-    broker: EmbeddedBroker,
+    broker: Broker,
     topic: str,
     values: Sequence[bytes],
     *,
@@ -54,7 +65,7 @@ def produce_where(
     assert producer.flush(10) == 0
 
 
-def committed(broker: EmbeddedBroker, group: str, *partitions: Partition) -> list[int]:
+def committed(broker: Broker, group: str, *partitions: Partition) -> list[int]:
     """Return a group's offsets as the broker has them; -1001 where it has none."""
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group})
     try:
@@ -122,7 +133,12 @@ class SourceReplica:
     """
 
     def __init__(
-        self, broker: EmbeddedBroker, *, join: JoinSettings | None = None, **kafka: object
+        self,
+        broker: Broker,
+        *,
+        join: JoinSettings | None = None,
+        control: ControlStore | None = None,
+        **kafka: object,
     ) -> None:
         settings = KafkaSettings.model_validate(
             {
@@ -135,7 +151,7 @@ class SourceReplica:
         )
         self.listener = RecordingListener()
         self.metrics = Metrics()
-        self.source = KafkaSource(settings, self.metrics, SystemClock(), join=join)
+        self.source = KafkaSource(settings, self.metrics, SystemClock(), join=join, control=control)
         self.polls: list[KafkaPoll] = []
         self.settling = True
 

@@ -22,6 +22,10 @@ class Answer:
         self.found = dict(found)
         self.given = True
 
+    def wait(self, seconds: float = 0.0) -> bool:
+        assert seconds >= 0
+        return self.given
+
     def done(self) -> bool:
         return self.given
 
