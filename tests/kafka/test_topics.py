@@ -1,7 +1,8 @@
 """Topics that are deleted, created anew or get partitions while they are read, and lost offsets."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.error import HTTPError
 from uuid import uuid4
 
 import pytest
@@ -20,9 +21,12 @@ from processor.telemetry.catalogue import (
     TOPICS_RECREATED,
     OffsetLoss,
 )
+from tests.support.job import Job
 from tests.support.kafka_cluster import RealKafka
 from tests.support.kafka_io import SourceReplica, committed, produce
+from tests.support.replica import Replica
 from tests.support.waiting import until
+from tests.support.workload import History
 
 _QUICK = {"topic.metadata.refresh.interval.ms": 1000}
 
@@ -284,3 +288,52 @@ def test_offset_beyond_the_end_is_named_and_nothing_is_sent_again_without_a_choi
     assert second.metrics.value(*lost) == 1
     assert second.metrics.value(REREAD_RECORDS, scene.topic) == 20
     assert second.metrics.value(RETENTION_OVERRUN_RECORDS, scene.topic) == 0
+
+
+@pytest.mark.parametrize(("kind", "protocol"), [("scores", "classic"), ("events", "consumer")])
+def test_further_partitions_are_not_read_and_the_others_go_on(
+    job: Callable[..., Job], past: History, kafka: RealKafka, protocol: str, kind: str
+) -> None:
+    one = job(kafka={"group_protocol": protocol, "client": _QUICK})
+    replica = one.replica()
+    replica.start()
+    replica.wait_ready()
+    events, scores = past.events[:100], past.scores[:100]
+    one.feed_events(events[:50])
+    one.feed_scores(scores[:50])
+    one.wait_caught_up()
+
+    topic, admin = getattr(one.topics, kind), kafka.admin()
+    admin.create_partitions([NewPartitions(topic, 6)])[topic].result(10)
+    until(lambda: not _is_ready(replica), seconds=20, what="unready", tell=one.story)
+    one.feed_events(events[50:])
+    one.feed_scores(scores[50:])
+    until(lambda: _old_partitions_are_read(one), seconds=20, what="go on", tell=one.story)
+
+    status = _not_ready(replica)
+    assert f"{topic} has 6 partitions" in status
+    assert replica.metric("cai_partitions_changed", topic=topic) == 1
+    assert "partition_count_changed" in replica.log_path.read_text()
+    further = {place for place, end in one.ends().items() if place[1] >= 4 and end}
+    assert further
+    assert all(one.committed()[place] == 0 for place in further)
+    assert replica.terminate() == 0
+
+
+def _is_ready(replica: Replica) -> bool:
+    try:
+        replica.fetch("/readyz")
+    except HTTPError:
+        return False
+    return True
+
+
+def _not_ready(replica: Replica) -> str:
+    with pytest.raises(HTTPError) as refused:
+        replica.fetch("/readyz")
+    return refused.value.read().decode()
+
+
+def _old_partitions_are_read(one: Job) -> bool:
+    done = one.committed()
+    return all(done[place] == end for place, end in one.ends().items() if place[1] < 4)
