@@ -18,8 +18,6 @@ from tests.support import java
 from tests.support.framed import SCORE_ROW, framed_avro
 from tests.support.registry import FakeRegistry
 
-__all__: list[str] = []
-
 _PARTITIONS_REAL = 8
 _PARTITIONS_EMBEDDED = 64  # each keeps 5 MiB only
 _DEAD_LETTERS = "customer-ai-dead-letters"

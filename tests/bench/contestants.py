@@ -12,8 +12,6 @@ from tests.support.framed import SCORE_ROW
 from tests.support.prepared import prepared
 from tests.support.recipe import ORG, recipe, written
 
-__all__ = ["PEERS", "Contestant", "Task", "contestants", "prepare"]
-
 _HERE = Path(__file__).parent
 _CACHE = _HERE / ".cache"
 PEERS = {"Bytewax": "bytewax_flow", "Quix Streams": "quix_app", "Faust": "faust_app"}

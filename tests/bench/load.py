@@ -9,8 +9,6 @@ from confluent_kafka import Producer
 
 from processor.domain.clock import rfc3339
 
-__all__ = ["MODEL", "Row", "encode_json", "fill", "fresh", "joined", "scores"]
-
 MODEL = "PropensityToBuy"
 _FACTORS = (
     "Counts of webVisit in last 30 days",

@@ -19,8 +19,6 @@ from tests.bench.contestants import Contestant, Task
 from tests.bench.stage import Sink
 from tests.support.waiting import until
 
-__all__ = ["Pace", "Paced", "run"]
-
 _TICK_SECONDS = 0.01
 _WARM_SECONDS = 4
 

@@ -22,8 +22,6 @@ from tests.support.framed import SCORE_ROW, framed_avro
 from tests.support.recipe import recipe
 from tests.support.registry import FakeRegistry
 
-__all__: list[str] = []
-
 _COUNT = 2_000
 _ROUNDS = 5
 _SCORES, _EVENTS = "pieces-scores", "pieces-events"

@@ -18,8 +18,6 @@ from tests.bench.contestants import Contestant, Task
 from tests.bench.stage import Sink
 from tests.support.waiting import until
 
-__all__ = ["Race", "Result", "run"]
-
 _START_SECONDS = 90
 _LOOK_SECONDS = 0.05
 

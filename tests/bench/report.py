@@ -9,8 +9,6 @@ from processor.domain.clock import SystemClock, rfc3339
 from tests.bench.paced import Paced
 from tests.bench.race import Result
 
-__all__ = ["paced_table", "table", "write"]
-
 _README = Path(__file__).with_name("README.md")
 _BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
 _HEAD = """

@@ -23,8 +23,6 @@ from processor.telemetry.metrics import Metrics
 from tests.bench import meter
 from tests.support.kafka_cluster import RealKafka
 
-__all__: list[str] = []
-
 _PARTITIONS = 8
 _SCORES, _CHANGELOG = "customer-ai-scores", "customer-ai-scores-state"
 _DAY_MS = 86_400_000

@@ -15,8 +15,6 @@ from datetime import datetime
 
 from processor.domain.clock import SystemClock
 
-__all__: list[str] = []
-
 _STAMP = re.compile(rb'"timestamp": ?"([^"]+)"')
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _MARK = b'"xdmEntity"'

@@ -15,8 +15,6 @@ from tests.support import java
 from tests.support.kafka_cluster import RealKafka
 from tests.support.waiting import until
 
-__all__ = ["Sink", "broker"]
-
 
 class Sink:
     """The lean inlet in a process of its own; `delay` is how long it takes to answer."""

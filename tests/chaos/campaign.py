@@ -25,8 +25,6 @@ from tests.support.recipe import COHORT, TENANT
 from tests.support.reference import expected
 from tests.support.workload import Row, history
 
-__all__ = ["CampaignResult", "Plan", "broker", "run"]
-
 _PARTITIONS = 6
 _UNCOMMITTED = 1_000
 _SETTLE_SECONDS = 120

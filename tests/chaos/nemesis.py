@@ -9,8 +9,6 @@ from processor.simulator.aep.simulator import AepSimulator
 from tests.support.kafka_cluster import RealKafka
 from tests.support.replica import Replica
 
-__all__ = ["Nemesis"]
-
 _STOP_SECONDS = 30
 _FAULTS = (
     ScriptedFault(FaultAction.STATUS, status=503, count=3),
