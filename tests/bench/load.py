@@ -1,4 +1,4 @@
-"""What the contestants read: believable records, in their topics before the clock starts."""
+"""What the systems read: believable records, in their topics before the clock starts."""
 
 from collections.abc import Callable, Iterator
 from random import Random

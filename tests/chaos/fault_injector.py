@@ -24,7 +24,7 @@ _FAULTS = (
 )
 
 
-class Nemesis:
+class FaultInjector:
     """Causes one fault a call; `faults` counts them by name.
 
     A replica that was killed or stopped is started again at once, with the same name, disk and

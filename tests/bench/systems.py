@@ -1,4 +1,4 @@
-"""The contestants: the processor and its peers, commands that read topics and post events."""
+"""The measured systems: the processor and its peers, commands that read topics and post events."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ class Task(NamedTuple):
     """Set where the scores are Avro."""
 
 
-class Contestant(NamedTuple):
+class System(NamedTuple):
     """A name, how to run it (`command(task)` gives arguments and environment), can it join?"""
 
     name: str
@@ -37,11 +37,11 @@ class Contestant(NamedTuple):
     joins: bool = True
 
 
-def contestants() -> list[Contestant]:
+def systems() -> list[System]:
     """Return the processor and every peer that is installed."""
-    ours = [Contestant("this processor", _is_ours)]
+    ours = [System("this processor", _is_ours)]
     here = [name for name in PEERS if _python(name).exists()]
-    return ours + [Contestant(name, _peer(name), joins=name != "Faust") for name in here]
+    return ours + [System(name, _peer(name), joins=name != "Faust") for name in here]
 
 
 def prepare() -> None:
