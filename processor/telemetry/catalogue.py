@@ -345,17 +345,3 @@ CATALOGUE: tuple[AnyMetric, ...] = tuple(
     each for each in list(globals().values()) if isinstance(each, Metric)
 )
 """All metrics, in the order of their declarations."""
-
-
-def metric_table() -> str:
-    """Render the catalogue as a Markdown table, in the order of the declarations."""
-    head = "| Metric | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n"
-    return head + "".join(
-        f"| `{metric.exposed_name}` | {metric.kind} | "
-        f"{'; '.join(map(_label, metric.labels))} | {metric.meaning} |\n"
-        for metric in CATALOGUE
-    )
-
-
-def _label(label: Label[str]) -> str:
-    return f"{label.name}: {', '.join(label.values)}" if label.values else label.name

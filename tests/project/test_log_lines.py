@@ -3,8 +3,8 @@
 import re
 from collections import Counter
 
-from processor.telemetry.log_codes import LogLine, log_lines
 from processor.telemetry.logs import SENSITIVE
+from processor.telemetry.tables import LogLine, log_lines
 
 WITHOUT_CODES = {
     "dead_letter", "kafka", "repartition", "sink", "source", "state",

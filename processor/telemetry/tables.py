@@ -1,9 +1,12 @@
-"""Every log line in the code, and a table of them for operators."""
+"""The tables that operators read: every metric, and every log line with its code."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from processor.telemetry.catalogue import CATALOGUE
+from processor.telemetry.metric_types import Label
 
 _PACKAGE = Path(__file__).parents[1]
 _LOGGERS = {"log", "self._log", "structlog.get_logger()"}
@@ -43,6 +46,16 @@ def log_lines() -> Iterator[LogLine]:
                     yield _log_line(place, _LEVELS[method], node)
 
 
+def metric_table() -> str:
+    """Render the catalogue as a Markdown table, in the order of the declarations."""
+    head = "| Metric | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n"
+    return head + "".join(
+        f"| `{metric.exposed_name}` | {metric.kind} | "
+        f"{'; '.join(map(_label, metric.labels))} | {metric.meaning} |\n"
+        for metric in CATALOGUE
+    )
+
+
 def log_table() -> str:
     """Return the log lines that have a code as a Markdown table, by code."""
     head = "| Code | Level | Sentence | Fields |\n| --- | --- | --- | --- |\n"
@@ -63,3 +76,7 @@ def _log_line(place: str, level: str, call: ast.Call) -> LogLine:
 def _constant(node: ast.expr | None) -> str | None:
     value = node.value if isinstance(node, ast.Constant) else None
     return value if isinstance(value, str) else None
+
+
+def _label(label: Label[str]) -> str:
+    return f"{label.name}: {', '.join(label.values)}" if label.values else label.name
