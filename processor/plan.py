@@ -9,7 +9,7 @@ import msgspec
 
 from processor.domain.event import Fact, ScoreEvent
 from processor.domain.outcome import Outcome, Reject
-from processor.domain.record import Record
+from processor.domain.record import Record, RecordPosition
 from processor.enrich.prepared_score import PreparedScore
 from processor.state.format.fact import time_of
 from processor.state.format.score_history import DeliveredScore, Novelty
@@ -72,6 +72,8 @@ class DecodedBatch(msgspec.Struct):
     """The facts and prepared scores of a batch's records, by person, and what was rejected.
 
     `outcomes` has an entry a record, FILTERED until something more severe is known.
+    `source_positions` has an entry for each repartition message that says where the record it was
+    made of stands.
     """
 
     records: Sequence[Record]
@@ -81,11 +83,17 @@ class DecodedBatch(msgspec.Struct):
     rejected: list[Rejected] = []
     counts: Counts = msgspec.field(default_factory=Counts)
     repartition_messages: list[tuple[bytes, bytes]] = []
+    source_positions: dict[int, RecordPosition] = {}
 
     @property
     def keys(self) -> set[PersonKey]:
         """Return the keys of all persons whose state the plan needs."""
         return {one.key for one in self.facts} | {one.key for one in self.scores}
+
+    def position(self, record_index: int) -> RecordPosition:
+        """Return where a record stands, or the record that a repartition message was made of."""
+        moved = self.source_positions.get(record_index)
+        return self.records[record_index].position if moved is None else moved
 
     def reject(self, record_index: int, reject: Reject) -> None:
         """Reject a record, or one score in it."""
@@ -152,6 +160,7 @@ class PlanBuilder:
             scored_at_ms=prepared.score.scored_at_ms,
             event_id=prepared.id,
             digest=prepared.digest,
+            position=self.decoded.position(score.record_index),
         )
 
     def ends_without_event(self, indexed: IndexedScore, invalid: Mapping[int, Reject]) -> bool:
@@ -177,9 +186,9 @@ class PlanBuilder:
     def add_delivered(self, score: PlacedScore) -> None:
         """Add a score that will be delivered to its person, for later scores to look back on."""
         person, prepared = self.person(score.key), score.prepared
-        at_ms, record = prepared.score.scored_at_ms, self.decoded.records[score.record_index]
+        at_ms, position = prepared.score.scored_at_ms, self.decoded.position(score.record_index)
         content = (prepared.digest, prepared.score.score, prepared.bucket)
-        delivered = DeliveredScore(at_ms, prepared.id, *content, record.timestamp_ms)
+        delivered = DeliveredScore(at_ms, prepared.id, *content, position)
         self._changes[score.key] = with_score(person, prepared.model_key, delivered, self._limits)
         if person.facts and (end := bisect_right(person.facts, at_ms, key=time_of)):
             self._ages.append((at_ms - time_of(person.facts[end - 1])) / 1000)
@@ -203,7 +212,7 @@ class PlanBuilder:
     def build(self) -> Plan:
         """Return the plan, once `bodies` has the encoded events."""
         events = [
-            _score_event(draft, body, self.decoded.records[draft.score.record_index])
+            _score_event(draft, body, self.decoded)
             for draft, body in zip(self.drafts, self.bodies, strict=True)
         ]
         return Plan(
@@ -241,8 +250,8 @@ def rounds(scores: Sequence[PlacedScore]) -> list[list[IndexedScore]]:
     return split
 
 
-def _score_event(draft: DraftEvent, body: bytes, record: Record) -> ScoreEvent:
-    prepared = draft.score.prepared
+def _score_event(draft: DraftEvent, body: bytes, decoded: DecodedBatch) -> ScoreEvent:
+    prepared, record_index = draft.score.prepared, draft.score.record_index
     return ScoreEvent(
         prepared.id,
         prepared.route_model.name,
@@ -251,6 +260,7 @@ def _score_event(draft: DraftEvent, body: bytes, record: Record) -> ScoreEvent:
         prepared.score.scored_at_ms,
         prepared.digest,
         prepared.person,
-        record,
+        decoded.records[record_index],
         prepared.score.score,
+        decoded.position(record_index),
     )

@@ -65,7 +65,8 @@ class Repartitioner:
     ) -> None:
         """Replace what is of other partitions by messages, and add the facts of messages.
 
-        Facts of messages that are dated after `latest_ms` are filtered.
+        Facts of messages that are dated after `latest_ms` are filtered. Scores of messages have the
+        position of the record they came in, so that a message written twice is no new record.
         """
         self._move_out(decoded, {index for index, reading in readings if reading.needs_repartition})
         _add_repartitioned(decoded, readings, latest_ms)
@@ -86,7 +87,9 @@ class Repartitioner:
         decoded.facts = [each for each in decoded.facts if each.record_index not in moved]
         decoded.scores = [each for each in decoded.scores if each.record_index not in moved]
         for index, person in persons.items():
-            message = RepartitionMessage(person, facts.get(index), tuple(scores.get(index, ())))
+            found = tuple(scores.get(index, ()))
+            position = decoded.records[index].position if found else None
+            message = RepartitionMessage(person, facts.get(index), found, position)
             self._add_message(decoded, index, message)
 
     def _add_message(
@@ -116,6 +119,8 @@ def _add_repartitioned(
 ) -> None:
     for index, reading in readings:
         message = reading.repartitioned
+        if message is not None and message.position is not None:
+            decoded.source_positions[index] = message.position
         if message is None or message.fact is None:
             continue
         if message.fact.time_ms > latest_ms:
