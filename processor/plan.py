@@ -46,11 +46,15 @@ class PlacedFact(NamedTuple):
 
 
 class PlacedScore(NamedTuple):
-    """A prepared score, with the index of its record in the batch and the key of its person."""
+    """A prepared score, with the index of its record in the batch and the key of its person.
+
+    `position` is that of its record, or of the record that a repartition message was made of.
+    """
 
     record_index: int
     key: PersonKey
     prepared: PreparedScore
+    position: RecordPosition
 
 
 class IndexedScore(NamedTuple):
@@ -72,8 +76,6 @@ class DecodedBatch(msgspec.Struct):
     """The facts and prepared scores of a batch's records, by person, and what was rejected.
 
     `outcomes` has an entry a record, FILTERED until something more severe is known.
-    `source_positions` has an entry for each repartition message that says where the record it was
-    made of stands.
     """
 
     records: Sequence[Record]
@@ -83,17 +85,11 @@ class DecodedBatch(msgspec.Struct):
     rejected: list[Rejected] = []
     counts: Counts = msgspec.field(default_factory=Counts)
     repartition_messages: list[tuple[bytes, bytes]] = []
-    source_positions: dict[int, RecordPosition] = {}
 
     @property
     def keys(self) -> set[PersonKey]:
         """Return the keys of all persons whose state the plan needs."""
         return {one.key for one in self.facts} | {one.key for one in self.scores}
-
-    def position(self, record_index: int) -> RecordPosition:
-        """Return where a record stands, or the record that a repartition message was made of."""
-        moved = self.source_positions.get(record_index)
-        return self.records[record_index].position if moved is None else moved
 
     def reject(self, record_index: int, reject: Reject) -> None:
         """Reject a record, or one score in it."""
@@ -160,12 +156,12 @@ class PlanBuilder:
             scored_at_ms=prepared.score.scored_at_ms,
             event_id=prepared.id,
             digest=prepared.digest,
-            position=self.decoded.position(score.record_index),
+            position=score.position,
         )
 
     def ends_without_event(self, indexed: IndexedScore, invalid: Mapping[int, Reject]) -> bool:
         """End a score that is invalid, or that a rule of its route filters; False for others."""
-        score_index, (record_index, _, prepared) = indexed
+        score_index, (record_index, _, prepared, _) = indexed
         if score_index in invalid:
             self.reject(record_index, invalid[score_index])
             return True
@@ -186,9 +182,9 @@ class PlanBuilder:
     def add_delivered(self, score: PlacedScore) -> None:
         """Add a score that will be delivered to its person, for later scores to look back on."""
         person, prepared = self.person(score.key), score.prepared
-        at_ms, position = prepared.score.scored_at_ms, self.decoded.position(score.record_index)
+        at_ms = prepared.score.scored_at_ms
         content = (prepared.digest, prepared.score.score, prepared.bucket)
-        delivered = DeliveredScore(at_ms, prepared.id, *content, position)
+        delivered = DeliveredScore(at_ms, prepared.id, *content, score.position)
         self._changes[score.key] = with_score(person, prepared.model_key, delivered, self._limits)
         if person.facts and (end := bisect_right(person.facts, at_ms, key=time_of)):
             self._ages.append((at_ms - time_of(person.facts[end - 1])) / 1000)
@@ -212,7 +208,7 @@ class PlanBuilder:
     def build(self) -> Plan:
         """Return the plan, once `bodies` has the encoded events."""
         events = [
-            _score_event(draft, body, self.decoded)
+            _score_event(draft, body, self.decoded.records[draft.score.record_index])
             for draft, body in zip(self.drafts, self.bodies, strict=True)
         ]
         return Plan(
@@ -250,8 +246,8 @@ def rounds(scores: Sequence[PlacedScore]) -> list[list[IndexedScore]]:
     return split
 
 
-def _score_event(draft: DraftEvent, body: bytes, decoded: DecodedBatch) -> ScoreEvent:
-    prepared, record_index = draft.score.prepared, draft.score.record_index
+def _score_event(draft: DraftEvent, body: bytes, record: Record) -> ScoreEvent:
+    prepared = draft.score.prepared
     return ScoreEvent(
         prepared.id,
         prepared.route_model.name,
@@ -260,7 +256,7 @@ def _score_event(draft: DraftEvent, body: bytes, decoded: DecodedBatch) -> Score
         prepared.score.scored_at_ms,
         prepared.digest,
         prepared.person,
-        decoded.records[record_index],
+        record,
         prepared.score.score,
-        decoded.position(record_index),
+        draft.score.position,
     )

@@ -26,6 +26,7 @@ _NAME: Final = struct.Struct(">QQQ8s8s")  # how an entry begins, and all that na
 _DATE: Final = struct.Struct(">Q")
 _POSITION: Final = struct.Struct(">QQ")
 _ID_START: Final = _DATE.size + _POSITION.size
+_DIGEST_START: Final = _ID_START + 8
 _BIAS: Final = 1 << 63  # a signed date as an unsigned one, so that dates before 1970 sort first
 _BUCKETS: Final = ("low", "medium", "high")
 _BUCKET_CODE: Final = {name: code for code, name in enumerate(_BUCKETS)}
@@ -113,9 +114,7 @@ def remove(
     history: bytes, scored_at_ms: int, event_id: str, digest: bytes, position: RecordPosition
 ) -> bytes:
     """Return a history without the entry of this content and record; the same if there is none."""
-    name = _NAME.pack(
-        scored_at_ms + _BIAS, *_stored_position(position), _short_id(event_id), digest[:8]
-    )
+    name = _name(scored_at_ms, event_id, digest, position)
     return b"".join([entry for entry in split(history) if not entry.startswith(name)])
 
 
@@ -129,17 +128,15 @@ def novelty_in(
     these records is delivered again.
     """
     date = _DATE.pack(scored_at_ms + _BIAS)
-    start = _lower_bound(history, date)
-    if start == len(history):
+    if history[-ENTRY_BYTES:] < date:
         return Novelty.NEW
-    end, short_id, same_id = start, _short_id(event_id), []
-    while history.startswith(date, end):
-        if history.startswith(short_id, end + _ID_START):
-            same_id.append(history[end : end + ENTRY_BYTES])
-        end += ENTRY_BYTES
-    if not same_id:
+    name = _name(scored_at_ms, event_id, digest, position)
+    if history.startswith(name, _lower_bound(history, name)):
+        return Novelty.SAME
+    entries = _entries_of(history, date, name[_ID_START:_DIGEST_START])
+    if not entries:
         return Novelty.NEW
-    known = _is_known(same_id, digest[:8].ljust(8, b"\0"), _stored_position(position))
+    known = _is_known(entries, name[_DIGEST_START:], _stored_position(position))
     return Novelty.SAME if known else Novelty.CORRECTION
 
 
@@ -162,6 +159,18 @@ def decode_entry(entry: bytes) -> PreviousScore:
 def count_since(history: bytes, time_ms: int) -> int:
     """Return how many entries are dated at or after an instant."""
     return (len(history) - _lower_bound(history, _DATE.pack(time_ms + _BIAS))) // ENTRY_BYTES
+
+
+def _entries_of(history: bytes, date: bytes, short_id: bytes) -> list[bytes]:
+    """Return the entries of one date and `_id`, in the order of their records."""
+    start = end = _lower_bound(history, date)
+    while history.startswith(date, end):
+        end += ENTRY_BYTES
+    return [
+        history[at : at + ENTRY_BYTES]
+        for at in range(start, end, ENTRY_BYTES)
+        if history.startswith(short_id, at + _ID_START)
+    ]
 
 
 def _is_known(entries: Sequence[bytes], digest: bytes, record: tuple[int, int]) -> bool:
@@ -195,12 +204,20 @@ def _position(entry: bytes) -> bytes:
 
 
 def _digest(entry: bytes) -> bytes:
-    return entry[_ID_START + 8 : _NAME.size]
+    return entry[_DIGEST_START : _NAME.size]
 
 
 def _stored_position(position: RecordPosition) -> tuple[int, int]:
     """Return the time and the offset as they are stored: 0 for what is not known."""
-    return max(0, position.time_ms), max(0, position.offset + 1)
+    time_ms, offset = position
+    return max(0, time_ms), max(0, offset + 1)
+
+
+def _name(scored_at_ms: int, event_id: str, digest: bytes, position: RecordPosition) -> bytes:
+    """Return how the entry of this content and record begins: all of it that names it."""
+    return _NAME.pack(
+        scored_at_ms + _BIAS, *_stored_position(position), _short_id(event_id), digest[:8]
+    )
 
 
 def _short_id(event_id: str) -> bytes:
