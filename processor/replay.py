@@ -98,7 +98,7 @@ class RejectedOnlyReader:
             return reading
         scores = tuple(score for score in reading.scores if score.model in models)
         rejects = tuple(reject for reject in reading.rejects if reject.model in models)
-        return DecodedRecord(scores, reading.event, rejects, reading.rule)
+        return msgspec.structs.replace(reading, scores=scores, rejects=rejects)
 
 
 class CollectedDeadLetters:

@@ -74,10 +74,4 @@ class InMemoryStateStore(NoStateStore):
         del ticket
         for event in refused:
             key = (event.record.partition, event.person)
-            self._persons[key] = without_score(
-                self._persons[key],
-                event.model,
-                scored_at_ms=event.scored_at_ms,
-                event_id=event.id,
-                digest=event.digest,
-            )
+            self._persons[key] = without_score(self._persons[key], event)

@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from processor.domain.event import Fact
+from processor.domain.event import Fact, ScoreEvent
+from processor.domain.record import RecordPosition
 from processor.settings import JoinSettings
 from processor.state.format.fact import (
     EARLIEST_MS,
@@ -116,14 +117,21 @@ def with_score(
     return _with_scores(person, _bounded_scores({**person.scores, model: longer}, limits))
 
 
-def without_score(
-    person: Person, model: str, *, scored_at_ms: int, event_id: str, digest: bytes
-) -> Person:
-    """Return a person for whom this content of a score is not marked as delivered."""
-    left = remove(person.scores.get(model, b""), scored_at_ms, event_id, digest)
-    scores = {name: history for name, history in person.scores.items() if name != model}
+def without_score(person: Person, event: ScoreEvent) -> Person:
+    """Return a person for whom the score of this event is not marked as delivered.
+
+    The same content of another record stays.
+    """
+    left = remove(
+        person.scores.get(event.model, b""),
+        event.scored_at_ms,
+        event.id,
+        event.digest,
+        event.position,
+    )
+    scores = {name: history for name, history in person.scores.items() if name != event.model}
     if left:
-        scores[model] = left
+        scores[event.model] = left
     return _with_scores(person, scores)
 
 
@@ -161,12 +169,20 @@ def previous_score(person: Person, model: str, before_ms: int) -> PreviousScore 
     return previous_in(person.scores.get(model, b""), before_ms)
 
 
-def novelty(
-    person: Person, model: str, *, scored_at_ms: int, event_id: str, digest: bytes
+def novelty(  # noqa: PLR0913  a score by model, date, id, content and record
+    person: Person,
+    model: str,
+    *,
+    scored_at_ms: int,
+    event_id: str,
+    digest: bytes,
+    position: RecordPosition,
 ) -> Novelty:
-    """Return whether this score was delivered before, and with this content."""
+    """Return whether this score was delivered before, or adds nothing to what was."""
     history = person.scores.get(model)
-    return novelty_in(history, scored_at_ms, event_id, digest) if history else Novelty.NEW
+    if not history:
+        return Novelty.NEW
+    return novelty_in(history, scored_at_ms, event_id, digest, position)
 
 
 def scores_since(person: Person, time_ms: int) -> int:

@@ -383,10 +383,4 @@ def _partition(record: Record) -> Partition:
 
 
 def _without(person: Person, event: ScoreEvent) -> Person:
-    return without_score(
-        person,
-        event.model,
-        scored_at_ms=event.scored_at_ms,
-        event_id=event.id,
-        digest=event.digest,
-    )
+    return without_score(person, event)

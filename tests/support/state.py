@@ -36,7 +36,15 @@ def event_of(key: PersonKey, score: DeliveredScore, model: str = "churn") -> Sco
     """Return the score event that such a delivered score was."""
     record = Record(INPUTS[0], key[0], 0, T0, key[1], b"{}")
     return ScoreEvent(
-        score.id, "route", model, b"{}", score.scored_at_ms, score.digest, key[1], record
+        score.id,
+        "route",
+        model,
+        b"{}",
+        score.scored_at_ms,
+        score.digest,
+        key[1],
+        record,
+        position=score.position,
     )
 
 
