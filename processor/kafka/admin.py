@@ -117,7 +117,10 @@ class KafkaAdmin:
                 raise UnavailableError("kafka", sentence) from error
         else:
             log.info(
-                "A topic was created.", code="topic_created", topic=topic, partitions=partitions
+                "A topic was created.",
+                code="topic_created",
+                topic=topic,
+                partition_count=partitions,
             )
         retry = Retry(TOPIC_VISIBLE, self._clock)
         while topic not in (cluster := self.cluster()).layout and not retry.exhausted:
@@ -134,7 +137,7 @@ class KafkaAdmin:
         return str(found[key].value)
 
     def topic_id(self, topic: str) -> str:
-        """Return the id by which Kafka tells a topic from its namesakes, empty where unknown."""
+        """Return the id that tells a topic from earlier ones of its name, empty where unknown."""
         try:
             found = self._admin.describe_topics(TopicCollection([topic]))
             return str(found[topic].result(_REQUEST_SECONDS).topic_id)
@@ -144,7 +147,7 @@ class KafkaAdmin:
     def allowed_operations(
         self, topics: Iterable[str], seconds: float
     ) -> dict[str, frozenset[str]] | None:
-        """Return what this client may do, as `READ` or `WRITE`; None where the broker is silent."""
+        """Return what this client may do, as `READ`; None where the broker does not report it."""
         try:
             futures = self._admin.describe_topics(
                 TopicCollection(list(topics)),

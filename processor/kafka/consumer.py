@@ -112,7 +112,7 @@ class ClientCallbacks:
             log.warning(
                 "Kafka reported an error.",
                 code="kafka_error",
-                kafka_error=fault.name,
+                kafka_code=fault.name,
                 error=fault.error,
                 fatal=fault.fatal,
                 where=where,

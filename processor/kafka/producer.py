@@ -258,7 +258,7 @@ class KafkaProducer:
                 "A message could not be written and is sent again.",
                 code="kafka_write_failed",
                 topic=self._config.topic,
-                kafka_error=error.name(),
+                kafka_code=error.name(),
                 error=self._error,
                 suppressed=suppressed,
             )

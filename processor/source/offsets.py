@@ -97,7 +97,8 @@ class PollTracker:
                 "Kafka skipped offsets. Unless the topic is compacted or written in transactions, "
                 "records were lost.",
                 code="offset_gap",
-                partition=f"{partition.topic}/{partition.number}",
+                topic=partition.topic,
+                partition=partition.number,
                 near=near,
                 skipped=skipped,
                 suppressed=suppressed,
@@ -302,7 +303,8 @@ def release_partitions(
     """End the epochs of these partitions, and report every record that may be read again.
 
     Unsettled ones are counted as released. Settled ones whose commit Kafka did not confirm are
-    logged: those with stored state are merged when they are read again, the others sent twice.
+    logged: when they are read again, those with stored state are recognised as duplicates, the
+    others are sent twice.
     """
     for partition in partitions:
         offsets = tracker.partitions.get(partition)
@@ -317,7 +319,7 @@ def _log_unconfirmed(partition: Partition, offsets: PartitionOffsets, cause: str
         log.warning(
             "The commit of settled records was not confirmed; they may be read again.",
             code="commit_unconfirmed",
-            records=f"{partition.topic}/{partition.number}/{first}-{end - 1}",
+            ranges=f"{partition.topic}/{partition.number}/{first}-{end - 1}",
             cause=cause,
             always=True,
         )

@@ -171,7 +171,7 @@ class Restore:
             log.info(
                 "State is being restored.",
                 code="state_restoring",
-                partitions=len(self._restoring),
+                partition_count=len(self._restoring),
                 records=self._records,
                 remaining=remaining,
                 eta_seconds=round(remaining * seconds / self._records) if self._records else None,
