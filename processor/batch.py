@@ -17,7 +17,7 @@ from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Outcome, Reject
 from processor.domain.record import Partition, Record
 from processor.plan import Plan, Rejected
-from processor.telemetry.catalogue import State
+from processor.telemetry.catalogue import LoopStage, State
 
 
 class Phase(Enum):
@@ -165,7 +165,7 @@ class BatchObserver(Protocol):
         """Called at the end of every turn of the loop, with the number of unsettled records."""
         ...
 
-    def stage_took(self, stage: str, seconds: float) -> None:
+    def stage_took(self, stage: LoopStage, seconds: float) -> None:
         """Called with the time a stage of the loop took."""
         ...
 

@@ -55,7 +55,7 @@ class Source(Protocol):
         ...
 
     @property
-    def commit_overdue(self) -> str | None:
+    def commit_overdue_reason(self) -> str | None:
         """Return why sending must pause until a commit is confirmed, None where it need not."""
         ...
 

@@ -34,6 +34,7 @@ from processor.telemetry.catalogue import (
     SCORE_RUN_RECORDS,
     SCORE_VALUE,
     STAGE_BUSY_SECONDS,
+    LoopStage,
     State,
 )
 from processor.telemetry.health import Health
@@ -127,7 +128,7 @@ class TelemetryObserver:
             self._balance = Deadline(self._clock, _BALANCE_SECONDS)
             self._metrics.balance()
 
-    def stage_took(self, stage: str, seconds: float) -> None:
+    def stage_took(self, stage: LoopStage, seconds: float) -> None:
         """Called with the time a stage of the loop took."""
         self._metrics.counter(STAGE_BUSY_SECONDS, stage).inc(seconds)
 

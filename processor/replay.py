@@ -29,7 +29,7 @@ class DeadLetterSource:
     """Polls the original records of dead letters; commits nothing."""
 
     waiting_records = 0
-    commit_overdue: str | None = None
+    commit_overdue_reason: str | None = None
 
     def __init__(self, records: Iterable[Record], chunk: int) -> None:
         self._waiting = deque(records)

@@ -7,7 +7,7 @@ polled meanwhile are returned by the next one.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import structlog
 from confluent_kafka import (
@@ -106,7 +106,8 @@ class ClientCallbacks:
 
     def report(self, fault: KafkaFault, where: str) -> None:
         """Count an error of the client, and log it unless it was logged lately."""
-        self._metrics.counter(KAFKA_ERRORS, fault.name, str(fault.fatal).lower()).inc()
+        fatal: Literal["true", "false"] = "true" if fault.fatal else "false"
+        self._metrics.counter(KAFKA_ERRORS, fault.name, fatal).inc()
         suppressed = self._limiter.due(fault.name)
         if suppressed is not None:
             log.warning(

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from processor.domain.clock import Clock
+from processor.domain.outcome import Cause
 from processor.settings import LimitSettings
 from processor.sink.limits import CircuitBreaker, ConcurrencyLimit, Permit, RateLimiter
 from processor.sink.route_metrics import RouteMetrics
-from processor.sink.verdict import Cause
 
 _REASONS: dict[Cause, str] = {
     Cause.AUTH: "the inlet refuses the access token, or requires one",

@@ -9,8 +9,8 @@ import random
 from collections import deque
 from typing import NamedTuple
 
+from processor.domain.outcome import Cause
 from processor.domain.retry import RetryPolicy, Uniform
-from processor.sink.verdict import Cause
 
 _BURST_SECONDS = 0.1
 _WINDOW_SECONDS = 1.0

@@ -7,9 +7,8 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from processor.domain.event import ScoreEvent
-from processor.domain.outcome import Reject
+from processor.domain.outcome import Cause, Reject
 from processor.domain.record import Partition
-from processor.sink.verdict import Cause
 
 
 class InletDelivery:
@@ -157,14 +156,14 @@ class RequestPacker:
         for event in events:
             size = len(event.body) + self._event_overhead
             if self._bytes + size > self._max_bytes or len(self._events) >= self._max_events:
-                yield from self.close()
+                yield from self.flush()
             if self.opened_at is None:
                 self.opened_at = now
             self._bytes += size
             self._events.append(event)
             self._deliveries.append(delivery)
 
-    def close(self) -> Iterator[InletRequest]:
+    def flush(self) -> Iterator[InletRequest]:
         """Yield the open request, if there is one."""
         if self._events:
             request = InletRequest(self._events, self._deliveries)

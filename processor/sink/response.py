@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from processor.domain.event import ScoreEvent
-from processor.domain.outcome import Reason, Reject, Stage
+from processor.domain.outcome import Cause, Reason, Reject, Stage
 from processor.sink.redaction import redact
 from processor.sink.transport import InletResponse, Reply
-from processor.sink.verdict import SHAPE, Action, Cause, Verdict, judge, judge_item
+from processor.sink.verdict import SHAPE, Action, Verdict, judge, judge_item
 
 _JSON = msgspec.json.Decoder()
 _NOT_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -34,7 +34,7 @@ class Assessment(msgspec.Struct, frozen=True):
     retry: dict[Verdict, list[int]] = {}
 
     @property
-    def any_settled(self) -> bool:
+    def any_decided(self) -> bool:
         """Whether any event was accepted or refused."""
         return bool(self.accepted or self.refused)
 

@@ -139,7 +139,7 @@ class KafkaSource:
         return self._wait.waiting_records if self._wait else 0
 
     @property
-    def commit_overdue(self) -> str | None:
+    def commit_overdue_reason(self) -> str | None:
         """Return why sending must stop: settled records were not committed for too long."""
         return self._committer.overdue_reason
 

@@ -76,11 +76,12 @@ class PersonLimits(msgspec.Struct, frozen=True, gc=False):
 class Person(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Recent facts, ascending and unique by time and id, and the scores delivered by model.
 
-    Positional in bytes: new fields go last, with a default, and `merge` has to merge them. `facts` are encoded
-    (`state.format.fact`), `scores` are histories (`state.format.score_history`), which no caller
-    changes in place. `cut` is the sort key of the newest fact dropped for space: facts up to it are
-    not accepted any more. It is empty where none was dropped within `PersonLimits.keep_ms`.
-    `weight` is the size of all facts in bytes.
+    Positional in bytes: new fields go last, with a default, and `merge` has to merge them.
+
+    `facts` are encoded (`state.format.fact`), `scores` are histories
+    (`state.format.score_history`), which no caller changes in place. `cut` is the sort key of the
+    newest fact dropped for space: facts up to it are not accepted any more. It is empty where none
+    was dropped within `PersonLimits.keep_ms`. `weight` is the size of all facts in bytes.
     """
 
     facts: tuple[bytes, ...] = ()

@@ -19,7 +19,7 @@ import structlog
 from processor.domain.clock import SystemClock
 from processor.domain.errors import InvariantError
 from processor.domain.event import ScoreEvent
-from processor.domain.outcome import Reason
+from processor.domain.outcome import Cause, Reason
 from processor.domain.record import Partition
 from processor.settings import AepSettings, RouteSettings
 from processor.sink import InletDelivery, InletSink
@@ -216,7 +216,7 @@ def test_a_reset_after_the_events_were_accepted_repeats_them_once_and_lists_each
 
         in_doubt = {event.id for event, _ in delivery.in_doubt}
         assert set(rig.inlet.repeats) == in_doubt
-        assert rig.metrics.value(ITEMS_IN_DOUBT, "upgrade", "reset") == 5
+        assert rig.metrics.value(ITEMS_IN_DOUBT, "upgrade", Cause.RESET) == 5
         assert rig.metrics.value(ITEMS_RESENT, "upgrade") == 5
 
 
@@ -343,7 +343,7 @@ def test_an_unavailable_inlet_is_probed_with_one_event_at_a_time() -> None:
         assert unavailable_reason == "upgrade: the inlet fails"
         assert set(probes) == {1}
         assert rig.sink.unavailable_reason is None
-        assert rig.metrics.value(CIRCUIT_OPEN, "upgrade", "server_error") == 0
+        assert rig.metrics.value(CIRCUIT_OPEN, "upgrade", Cause.SERVER) == 0
 
 
 def test_one_event_that_makes_the_inlet_fail_does_not_block_the_others() -> None:
@@ -652,7 +652,7 @@ def test_every_sent_event_is_counted_once_by_its_result() -> None:
         assert rig.metrics.value(ITEMS, "upgrade", ItemResult.ACCEPTED) == 9
         assert rig.metrics.value(ITEMS, "upgrade", ItemResult.REFUSED) == 1
         assert rig.metrics.value(ITEMS, "upgrade", ItemResult.RETRYABLE) == 1
-        assert rig.metrics.value(ITEM_REFUSALS, "upgrade", "refused") == 1
+        assert rig.metrics.value(ITEM_REFUSALS, "upgrade", Reason.REFUSED) == 1
         assert rig.metrics.value(REQUESTS_IN_FLIGHT, "upgrade") == 0
         delays, _ = rig.metrics.histogram(DELIVERY_DELAY_SECONDS, "upgrade").snapshot()
         assert delays[-1] == 9

@@ -85,7 +85,7 @@ class FakeSource:
         self.group = frozenset(map(Partition, ("customer-ai-scores", "experience-events"), (0, 0)))
         self.assigned: frozenset[Partition] = frozenset()
         self.waiting_records = 0
-        self.commit_overdue: str | None = None
+        self.commit_overdue_reason: str | None = None
         self.confirms = True
         self.committed: dict[tuple[str, int], int] = {}
         self._joining: AssignmentListener | None = None
