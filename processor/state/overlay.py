@@ -9,7 +9,7 @@ from functools import partial
 
 from processor.domain.errors import InvariantError
 from processor.domain.event import ScoreEvent
-from processor.state.person import Person, PersonKey, PersonLimits, merge, without_score
+from processor.state.person import Person, PersonKey, PersonLimits, merge, without_event
 
 
 class Overlay:
@@ -56,7 +56,11 @@ class Overlay:
 
     def withdraw(self, ticket: int, event: ScoreEvent) -> None:
         """Take a score out of a ticket's changes and of all staged since."""
-        self._change((event.record.partition, event.person), partial(_without, event), ticket)
+        self._change(
+            (event.record.partition, event.person),
+            lambda person: without_event(person, event),
+            ticket,
+        )
 
     def merge(self, key: PersonKey, other: Person, limits: PersonLimits) -> None:
         """Merge what another writer wrote into each version of a person."""
@@ -86,13 +90,3 @@ def _replace(persons: dict[PersonKey, Person], key: PersonKey, person: Person | 
         del persons[key]
     else:
         persons[key] = person
-
-
-def _without(event: ScoreEvent, person: Person) -> Person:
-    return without_score(
-        person,
-        event.model,
-        scored_at_ms=event.scored_at_ms,
-        event_id=event.id,
-        digest=event.digest,
-    )

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from processor.domain.event import Fact
+from processor.domain.event import Fact, ScoreEvent
 from processor.settings import JoinSettings
 from processor.state.format.fact import (
     EARLIEST_MS,
@@ -127,6 +127,17 @@ def without_score(
     if left:
         scores[model] = left
     return replace(person, scores=scores)
+
+
+def without_event(person: Person, event: ScoreEvent) -> Person:
+    """Return a person for whom the score of this event is not marked as delivered."""
+    return without_score(
+        person,
+        event.model,
+        scored_at_ms=event.scored_at_ms,
+        event_id=event.id,
+        digest=event.digest,
+    )
 
 
 def merge(one: Person, other: Person, limits: PersonLimits) -> Person:

@@ -31,10 +31,9 @@ from processor.state.format.person import decode
 from processor.state.format.store import ChangelogPosition, Origin
 from processor.state.local_store import LocalStore, StoreFolder
 from processor.state.overlay import Overlay
-from processor.state.partitions import AssignedPartitions
+from processor.state.partitions import TOMBSTONE_DAYS, AssignedPartitions, prepare
 from processor.state.person import Person, PersonKey, PersonLimits
 from processor.state.restore import Restore, RestoredPartition
-from processor.state.topics import TOMBSTONE_DAYS, prepare
 from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, STATE_BYTES, STATE_ENTRIES
 from processor.telemetry.metrics import Metrics
 

@@ -22,7 +22,8 @@ from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Cause, Reason
 from processor.domain.record import Partition
 from processor.settings import AepSettings, RouteSettings
-from processor.sink import InletDelivery, InletSink
+from processor.sink.packing import InletDelivery
+from processor.sink.sink import InletSink
 from processor.telemetry.catalogue import (
     CIRCUIT_OPEN,
     DELIVERY_DELAY_SECONDS,

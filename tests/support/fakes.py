@@ -9,7 +9,7 @@ from processor.domain.errors import InvariantError, UnavailableError
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import AssignmentListener, Partition, Record
-from processor.state.person import Person, PersonKey, without_score
+from processor.state.person import Person, PersonKey, without_event
 
 __all__ = [
     "FakeDeadLetterSink",
@@ -344,7 +344,7 @@ class FakeStateStore:
             key = event.record.partition, event.person
             for persons in (*later, self.persons):
                 if key in persons:
-                    persons[key] = _without(persons[key], event)
+                    persons[key] = without_event(persons[key], event)
 
     def store(self, ticket: int) -> FakePending:
         self._waiting.append(ticket)
@@ -393,13 +393,3 @@ class FakeRepartitionSink:
 
 def _partition(record: Record) -> Partition:
     return Partition(record.topic, record.partition)
-
-
-def _without(person: Person, event: ScoreEvent) -> Person:
-    return without_score(
-        person,
-        event.model,
-        scored_at_ms=event.scored_at_ms,
-        event_id=event.id,
-        digest=event.digest,
-    )
