@@ -56,7 +56,7 @@ from processor.telemetry.catalogue import (
 )
 
 _MAX_MESSAGE_BYTES: Final = 900_000
-"""A topic's default `max.message.bytes` (1,048,588), with room to spare."""
+"""A topic's default `max.message.bytes` (1,048,588), with a margin."""
 _TOO_LARGE: Final = Reject(
     Stage.READ, Reason.TOO_LARGE, "What is kept of it is too large to be forwarded."
 )

@@ -58,7 +58,7 @@ class Backpressure:
 
 
 _FULL_WINDOW_SECONDS = 2.0
-"""A full window pauses intake only after so long: pausing throws prefetched records away."""
+"""A full window pauses intake only after this time: pausing throws prefetched records away."""
 _WINDOW_BYTES = 64 << 20
 _PAUSED_POLL_SECONDS = 0.05
 _FULL_WAIT_SECONDS = 0.002

@@ -28,7 +28,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     budget_seconds: float | None = None
 
     def ceiling(self, failures: int) -> float:
-        """Return the longest delay after so many earlier failures in a row, the first being 0."""
+        """Return the longest delay after `failures` earlier failures in a row."""
         return min(self.max_seconds, self.first_seconds * 2.0 ** min(failures, _MAX_DOUBLINGS))
 
     def delay(self, failures: int, uniform: Uniform = random.uniform) -> float:

@@ -29,7 +29,7 @@ _NETWORK_FIX: Final = "Look at the network, aep.proxy and aep.ca_file."
 def inlet_results(
     aep: AepSettings, routes: Sequence[RouteSettings], clock: Clock, seconds: float
 ) -> list[CheckResult]:
-    """Return the answers of IMS and of each route's inlet, each within so many seconds."""
+    """Return the answers of IMS and of each route's inlet, each within `seconds`."""
     retry = aep.retry.model_copy(
         update={"connect_timeout_seconds": seconds, "request_deadline_seconds": seconds}
     )

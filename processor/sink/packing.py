@@ -47,7 +47,7 @@ class InletDelivery:
         return self._unfinished == 0
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the delivery is done, at most so many seconds, and return whether it is."""
+        """Wait until the delivery is done, at most `seconds`, and return whether it is."""
         return self._finished.wait(seconds)
 
     def accept(self, events: list[ScoreEvent]) -> None:
@@ -56,7 +56,7 @@ class InletDelivery:
         self._finish(len(events))
 
     def refuse(self, event: ScoreEvent, reject: Reject) -> None:
-        """Record that the inlet refused this one for good (the sink's own call)."""
+        """Record that the inlet refused this one permanently (the sink's own call)."""
         self.refused.append((event, reject))
         self._finish(1)
 

@@ -53,7 +53,7 @@ class _Attempt(msgspec.Struct, frozen=True):
 
 
 class RouteWorker:
-    """Drives each event of one route until it is accepted, refused for good, or released.
+    """Drives each event of one route until it is accepted, refused permanently, or released.
 
     A request closes when it is full, or when it has lingered and none before it still waits for
     admission: while the inlet is behind, requests grow rather than queue. `sending` has the tasks

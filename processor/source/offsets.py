@@ -40,7 +40,7 @@ _RESET_QUERY_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 86_400.0
 """Kafka deletes offsets that were not committed for `offsets.retention.minutes` (7 days)."""
 _COMMIT_RESULT_SECONDS: Final = 60.0
-"""A commit without a result for so long no longer blocks the next one."""
+"""A commit without a result after this time no longer blocks the next one."""
 
 log = structlog.get_logger()
 

@@ -105,7 +105,7 @@ class WaitingScores:
         return ready
 
     def extend(self, seconds: float) -> None:
-        """Extend all waits: events could not be read for so long because intake was paused."""
+        """Extend all waits by the time in which events were not read because intake was paused."""
         for queue in self._queues.values():
             for waiting in queue:
                 waiting.since += seconds

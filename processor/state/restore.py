@@ -103,7 +103,7 @@ class Restore:
             self._metrics.forget(STATE_RESTORE_REMAINING_RECORDS, str(partition))
 
     def step(self, seconds: float) -> list[RestoredPartition]:
-        """Store what is read within so many seconds; return the partitions that are restored.
+        """Store what is read within `seconds`; return the partitions that are restored.
 
         Raises UnavailableError where the store cannot be written; the next step continues there.
         """

@@ -170,7 +170,7 @@ class ChangelogStateStore:
             self._measure()
 
     def close(self, seconds: float) -> None:
-        """Write what is to be stored, within so many seconds; close the local store in order."""
+        """Write what is to be stored, within `seconds`; close the local store in order."""
         deadline = Deadline(self._clock, seconds)
         self._restore.close()
         with suppress(UnavailableError):
@@ -227,9 +227,9 @@ class ChangelogStateStore:
             self._to_restore.pop()  # only now: `begin` raises where the disk fails
 
     def _catch_up(self, partition: int) -> None:
-        """Read the records between our own, before anything else is written or loaded."""
+        """Read the unexpected records, before anything else is written or loaded."""
         log.warning(
-            "The changelog has records between ours: another writer's, or ours a second time.",
+            "The changelog has unexpected records: another replica's, or this one's written twice.",
             code="changelog_disturbed",
             partition=partition,
         )
