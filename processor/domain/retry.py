@@ -36,6 +36,10 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         return uniform(0.0, self.ceiling(failures))
 
 
+NO_DELAY_RETRY = RetryPolicy(first_seconds=0.0, max_seconds=0.0)
+"""For a single attempt: no other one waits for it."""
+
+
 class Retry:
     """The attempts at one thing: how many failed in a row, and when the next one is due."""
 

@@ -48,7 +48,7 @@ _PREFETCH: Final = {
     "fetch.queue.backoff.ms": 20,
 }
 _COMMITTED_SECONDS: Final = 5.0
-COMMIT_CONFIRMATION: Final = RetryPolicy(first_seconds=0.05, max_seconds=0.2)
+COMMIT_CONFIRMATION_RETRY: Final = RetryPolicy(first_seconds=0.05, max_seconds=0.2)
 """Between the attempts of a commit that must be confirmed before partitions are released."""
 
 log = structlog.get_logger()
@@ -256,7 +256,7 @@ class KafkaConsumer:
         coordinator as long as a session lasts.
         """
         deadline = Deadline(self._clock, seconds)
-        retry = Retry(COMMIT_CONFIRMATION, self._clock)
+        retry = Retry(COMMIT_CONFIRMATION_RETRY, self._clock)
         while offsets and not deadline.over():
             if self.commit(offsets) and self._stored(offsets, deadline):
                 return True

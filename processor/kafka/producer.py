@@ -25,7 +25,7 @@ from processor.telemetry.log_limiter import LogLimiter, client_logger
 from processor.telemetry.metric_types import CounterMetric
 from processor.telemetry.metrics import Metrics
 
-_RETRY: Final = RetryPolicy(first_seconds=0.5, max_seconds=30.0)
+_WRITE_RETRY: Final = RetryPolicy(first_seconds=0.5, max_seconds=30.0)
 _ACKNOWLEDGEMENT_SECONDS: Final = 10.0
 """Without an acknowledgement for this time, the topic counts as unavailable."""
 _PURGE_SECONDS: Final = 5.0
@@ -115,7 +115,7 @@ class KafkaProducer:
         self._callbacks = ClientCallbacks(metrics, clock)
         self._report = self._callbacks.guarded(f"{config.part}_delivery", self._on_delivery)
         self._limiter = LogLimiter(clock)
-        self._retry = Retry(_RETRY, clock)
+        self._retry = Retry(_WRITE_RETRY, clock)
         self._unsent: deque[OutgoingMessage] = deque()
         self._in_flight: set[OutgoingMessage] = set()
         self._reports: list[tuple[OutgoingMessage, KafkaError | None]] = []

@@ -33,7 +33,7 @@ from processor.telemetry.catalogue import (
 from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
 
-OFFSET_RESET: Final = RetryPolicy(first_seconds=0.2, max_seconds=5.0)
+OFFSET_RESET_RETRY: Final = RetryPolicy(first_seconds=0.2, max_seconds=5.0)
 """Between queries for the beginning or end of partitions without a valid offset."""
 
 _RESET_QUERY_SECONDS: Final = 1.0
@@ -220,7 +220,7 @@ class StartOffsets:
         self._admin = admin
         self._metrics = metrics
         self._clock = clock
-        self._retry = Retry(OFFSET_RESET, clock)
+        self._retry = Retry(OFFSET_RESET_RETRY, clock)
         self._invalid: dict[Partition, int | None] = {}
 
     def assign(self, partitions: Sequence[Partition], tracker: OffsetTracker) -> None:

@@ -38,7 +38,7 @@ from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, STATE_BYTES, S
 from processor.telemetry.metrics import Metrics
 
 _RESTORE_SECONDS: Final = 0.1
-_RETRY: Final = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
+_STORE_RETRY: Final = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
 _CLOSE_POLL_SECONDS: Final = 0.05
 _MEASURE_SECONDS: Final = 10.0
 _STALE_MS: Final = (TOMBSTONE_DAYS - 1) * 86_400_000
@@ -72,7 +72,7 @@ class ChangelogStateStore:
         self._to_restore: list[int] = []
         self._catching_up: set[int] = set()
         self._error: str | None = None
-        self._retry = Retry(_RETRY, clock)
+        self._retry = Retry(_STORE_RETRY, clock)
         self._measure_due = Deadline(clock, 0)
 
     @property
