@@ -1,6 +1,8 @@
 """Construction from the settings: the processor, its dry run, and the replay of dead letters.
 
-The three run the same stream on different components. Nothing is constructed elsewhere.
+The three run the same stream, and its components are constructed here only. `open_state_store`
+constructs the parts of the state store; the commands `check`, `dlq`, `state` and `forget` open the
+parts that they use.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The components of a stream, as protocols: source, reader, sink, dead letters, state store.
+"""The components of a stream, as protocols: source, sink, dead letters, state store, repartition.
 
 A component never blocks the loop for long: what takes a while is returned as a `Pending`, and
 `poll` moves it on.
@@ -269,7 +269,7 @@ class RepartitionSink(Protocol):
 
 
 class Components(NamedTuple):
-    """What a stream runs on, in the order a record passes through."""
+    """What a stream runs on. The records of all routes go to the one `sink`."""
 
     source: Source
     sink: Sink

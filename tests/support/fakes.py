@@ -11,19 +11,6 @@ from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import AssignmentListener, Partition, Record
 from processor.state.person import Person, PersonKey, without_event
 
-__all__ = [
-    "FakeDeadLetterSink",
-    "FakeDelivery",
-    "FakePending",
-    "FakePoll",
-    "FakeReader",
-    "FakeRepartitionSink",
-    "FakeSink",
-    "FakeSource",
-    "FakeStateStore",
-    "Steps",
-]
-
 Steps = list[tuple[object, ...]]
 """What happened, in order: the name of a step, then its details."""
 

@@ -14,17 +14,6 @@ from processor.domain.record import Record
 from processor.domain.schema_files import schemas_folder
 from tests.support.settings import settings_with
 
-__all__ = [
-    "ECID",
-    "EVENTS",
-    "SCORES",
-    "a_model",
-    "a_profile",
-    "json_record",
-    "reader_with",
-    "refusal",
-]
-
 SCORES = "customer-ai-scores"
 EVENTS = "experience-events"
 ECID = "00000000000000000000000000000000004711"
