@@ -28,11 +28,10 @@ from processor.kafka.admin import librdkafka_version
 from processor.observer import TelemetryObserver
 from processor.planner import Planner
 from processor.repartition.sink import KafkaRepartitionSink, NoRepartitionSink
-from processor.replay import JsonLinesSink
+from processor.replay import InMemoryStateStore, JsonLinesSink, NoStateStore
 from processor.settings import InputSettings, Settings
 from processor.sink.sink import InletSink
 from processor.source.source import KafkaSource
-from processor.state.in_memory import InMemoryStateStore, NoStateStore
 from processor.state.state_store import open_state_store
 from processor.stream import Stream
 from processor.telemetry.health import Health

@@ -18,7 +18,15 @@ from processor.codec.repartition_message import encode, key_of
 from processor.components import RecordReader
 from processor.domain.errors import RejectError
 from processor.domain.event import DecodedRecord, ExperienceEvent, Fact, RepartitionMessage
-from processor.domain.outcome import ContextStatus, FilterRule, Outcome, Reason, Reject, Stage
+from processor.domain.outcome import (
+    ContextStatus,
+    FilterRule,
+    Movement,
+    Outcome,
+    Reason,
+    Reject,
+    Stage,
+)
 from processor.domain.record import Record
 from processor.domain.score import Score
 from processor.enrich.enricher import Enricher
@@ -48,7 +56,7 @@ from processor.telemetry.catalogue import (
 )
 
 _MAX_MESSAGE_BYTES: Final = 900_000
-"""A topic's default `max.message.bytes` (1,048,588), with room to spare."""
+"""A topic's default `max.message.bytes` (1,048,588), with a margin."""
 _TOO_LARGE: Final = Reject(
     Stage.READ, Reason.TOO_LARGE, "What is kept of it is too large to be forwarded."
 )
@@ -333,7 +341,7 @@ class Planner:
         moves = Counter((route, context.get("bucketMovement")) for route, context in contexts)
         for (route, movement), count in moves.items():
             if movement:
-                builder.counts.add(SCORE_MOVEMENTS, route, movement, count=count)
+                builder.counts.add(SCORE_MOVEMENTS, route, Movement(movement), count=count)
 
 
 def _drop_repeated(decoded: DecodedBatch) -> None:

@@ -17,8 +17,9 @@ _LEVELS = {
     "error": "error",
     "exception": "error",
     "critical": "critical",
+    "log": "that of the library",
 }
-_NO_FIELDS = {"always", "code", "exc_info"}
+_NO_FIELDS = {"always", "code", "exc_info", "kind"}
 
 
 class LogLine(NamedTuple):
@@ -68,7 +69,7 @@ def log_table() -> str:
 
 def _log_line(place: str, level: str, call: ast.Call) -> LogLine:
     arguments = {keyword.arg or "**": keyword.value for keyword in call.keywords}
-    sentence = _constant(call.args[0] if call.args else None)
+    sentence = _constant(call.args[-1] if call.args else None)
     fields = tuple(name for name in arguments if name not in _NO_FIELDS)
     return LogLine(place, level, sentence, _constant(arguments.get("code")), fields)
 

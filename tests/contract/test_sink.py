@@ -10,8 +10,9 @@ import structlog
 
 from processor.domain.clock import SystemClock
 from processor.domain.errors import InvariantError
+from processor.domain.outcome import Reason
 from processor.settings import AepSettings
-from processor.sink import InletSink
+from processor.sink.sink import InletSink
 from processor.telemetry.catalogue import (
     DELIVERY_DELAY_SECONDS,
     ITEM_REFUSALS,
@@ -224,7 +225,7 @@ def test_every_sent_event_is_counted_once_by_its_result() -> None:
         assert fixture.metrics.value(ITEMS, "upgrade", ItemResult.ACCEPTED) == 9
         assert fixture.metrics.value(ITEMS, "upgrade", ItemResult.REFUSED) == 1
         assert fixture.metrics.value(ITEMS, "upgrade", ItemResult.RETRYABLE) == 1
-        assert fixture.metrics.value(ITEM_REFUSALS, "upgrade", "refused") == 1
+        assert fixture.metrics.value(ITEM_REFUSALS, "upgrade", Reason.REFUSED) == 1
         assert fixture.metrics.value(REQUESTS_IN_FLIGHT, "upgrade") == 0
         delays, _ = fixture.metrics.histogram(DELIVERY_DELAY_SECONDS, "upgrade").snapshot()
         assert delays[-1] == 9

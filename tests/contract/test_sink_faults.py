@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from processor.domain.outcome import Reason
+from processor.domain.outcome import Cause, Reason
 from processor.telemetry.catalogue import (
     CIRCUIT_OPEN,
     ITEMS,
@@ -48,7 +48,7 @@ def test_a_reset_after_the_events_were_accepted_repeats_them_once_and_lists_each
 
         in_doubt = {event.id for event, _ in delivery.in_doubt}
         assert set(fixture.inlet.repeats) == in_doubt
-        assert fixture.metrics.value(ITEMS_IN_DOUBT, "upgrade", "reset") == 5
+        assert fixture.metrics.value(ITEMS_IN_DOUBT, "upgrade", Cause.RESET) == 5
         assert fixture.metrics.value(ITEMS_RESENT, "upgrade") == 5
 
 
@@ -177,7 +177,7 @@ def test_an_unavailable_inlet_is_probed_with_one_event_at_a_time() -> None:
         assert unavailable_reason == "upgrade: the inlet fails"
         assert set(probes) == {1}
         assert fixture.sink.unavailable_reason is None
-        assert fixture.metrics.value(CIRCUIT_OPEN, "upgrade", "server_error") == 0
+        assert fixture.metrics.value(CIRCUIT_OPEN, "upgrade", Cause.SERVER) == 0
 
 
 def test_one_event_that_makes_the_inlet_fail_does_not_block_the_others() -> None:

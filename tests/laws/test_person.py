@@ -164,3 +164,21 @@ def test_of_a_corrected_score_the_later_record_counts_whatever_its_digest(
 
     assert previous_score(known, "churn", T0 + 1) == PreviousScore(T0, 20.0, "low")
     assert previous_score(known, "churn", T0) == PreviousScore(T0 - 1, 99.0, "high")
+
+
+class LaterPerson(Person, frozen=True, array_like=True, gc=False):
+    """A person as a later version may have it."""
+
+    added: int = 0
+
+
+@given(pieces)
+def test_a_field_that_is_added_survives_every_change(some: list[Piece]) -> None:
+    changed = add(LaterPerson(added=7), some)
+    delivered = DeliveredScore(0, "0a" * 32, b"1" * 8, 1.0, "low", RecordPosition(0, 0))
+    event = event_of((0, b"ECID|1"), delivered, "churn")
+    undelivered = without_score(with_score(changed, "churn", delivered, LIMITS), event)
+
+    for person in (changed, undelivered, merge(changed, add(Person(), some), LIMITS)):
+        assert isinstance(person, LaterPerson)
+        assert person.added == 7

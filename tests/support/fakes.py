@@ -72,7 +72,7 @@ class FakeSource:
         self.group = frozenset(map(Partition, ("customer-ai-scores", "experience-events"), (0, 0)))
         self.assigned: frozenset[Partition] = frozenset()
         self.waiting_records = 0
-        self.commit_overdue: str | None = None
+        self.commit_overdue_reason: str | None = None
         self.confirms = True
         self.committed: dict[tuple[str, int], int] = {}
         self._joining: AssignmentListener | None = None
@@ -331,7 +331,7 @@ class FakeStateStore:
             key = event.record.partition, event.person
             for persons in (*later, self.persons):
                 if key in persons:
-                    persons[key] = _without(persons[key], event)
+                    persons[key] = without_score(persons[key], event)
 
     def store(self, ticket: int) -> FakePending:
         self._waiting.append(ticket)
@@ -380,7 +380,3 @@ class FakeRepartitionSink:
 
 def _partition(record: Record) -> Partition:
     return Partition(record.topic, record.partition)
-
-
-def _without(person: Person, event: ScoreEvent) -> Person:
-    return without_score(person, event)

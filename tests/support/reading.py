@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from processor.codec import InputReader, SchemaSource
-from processor.codec.schemas import SchemaFolder
+from processor.codec.input_reader import InputReader
+from processor.codec.schemas import SchemaFolder, SchemaSource
 from processor.domain.errors import RejectError
 from processor.domain.event import DecodedRecord
 from processor.domain.outcome import Reject

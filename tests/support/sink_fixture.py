@@ -7,7 +7,8 @@ from typing import Any
 
 from processor.domain.clock import SystemClock
 from processor.settings import AepSettings, RouteSettings
-from processor.sink import InletDelivery, InletSink
+from processor.sink.packing import InletDelivery
+from processor.sink.sink import InletSink
 from processor.telemetry.metrics import Metrics
 from tests.support.inlet import (
     FakeInlet,

@@ -12,6 +12,7 @@ within a format fields are only added at the end, with a default. Integers are b
 | store key | key in the database of a partition | the person key, if long with a digest (`store`) |
 | position | database `meta`, key: partition in ASCII | MessagePack `[next offset, epoch ms]` |
 | origin | database `meta`, key `origin` | JSON: topic, cluster, topic_id, format 1 (`store`) |
+| note | file `note.json` beside the store | JSON: boot, closed, barren_starts (`store`) |
 
 A person value is `[[fact, ...], {model: entries}, cut, weight]` (`state.person.Person`). Facts and
 histories are MessagePack binaries; a history is its entries one after the other. A person key of
