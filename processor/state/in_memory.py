@@ -16,6 +16,7 @@ class NoStateStore:
     """No state: for a processor whose join is off."""
 
     unavailable_reason: str | None = None
+    restore_unavailable_reason: str | None = None
     restoring: bool = False
 
     def ready(self, partition: int) -> bool:

@@ -1,6 +1,7 @@
 """The partitions whose state this replica has, and which partition numbers have state at all."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -85,6 +86,16 @@ class StatePartitions:
             for topic, number in partitions
             if self._all_topics or not self._is_stateless(topic)
         }
+
+    def with_state(
+        self, partitions: Iterable[Partition], numbers: AbstractSet[int]
+    ) -> frozenset[Partition]:
+        """Return those of the partitions that have state and one of these numbers."""
+        return frozenset(
+            partition
+            for partition in partitions
+            if partition.number in numbers and self.numbers([partition])
+        )
 
     def of(self, records: Sequence[Record]) -> set[int]:
         """Return the partition numbers that have the state for these records."""

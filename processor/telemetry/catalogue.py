@@ -22,13 +22,29 @@ class State(StrEnum):
 
     STARTING = "starting"
     JOINING = "joining"
-    """No partition is assigned yet."""
+    """Not a member of the group yet, or a new assignment is being made."""
+    IDLE = "idle"
+    """A member without partitions, because there are more members than partitions: ready."""
     RESTORING = "restoring"
     """Person state is being restored from the changelog."""
     PAUSED = "paused"
     """Dead letters, person state or repartitioned facts cannot be written, so intake is paused."""
     STOPPING = "stopping"
     READY = "ready"
+
+
+class PauseCause(StrEnum):
+    """Why the loop pauses intake."""
+
+    DESTINATION = "destination"
+    DEAD_LETTERS = "dead_letters"
+    STATE = "state"
+    RESTORING = "restoring"
+    """Person state is being restored; this pauses the affected partitions only."""
+    REPARTITION = "repartition"
+    COMMIT = "commit"
+    REGISTRY = "registry"
+    WINDOW = "window"
 
 
 class AttemptResult(StrEnum):
@@ -183,6 +199,16 @@ CALLBACK_ERRORS = CounterMetric(
 PAUSED_PARTITIONS = GaugeMetric(
     "paused_partitions", "Partitions paused, by cause.", labels(Label[str]("cause"))
 )
+PAUSED_SINCE_TIMESTAMP_SECONDS = GaugeMetric(
+    "paused_since_timestamp_seconds",
+    "Since when intake is paused for this cause; 0 while it is not.",
+    labels(Label("cause", PauseCause)),
+)
+PAUSED_SECONDS = CounterMetric(
+    "paused_seconds",
+    "Time during which intake was paused, of any partition, by cause.",
+    labels(Label("cause", PauseCause)),
+)
 SCORE_WAITS = CounterMetric(
     "score_waits",
     "Scores that waited for earlier experience events.",
@@ -332,7 +358,7 @@ BUILD_INFO = GaugeMetric(
 )
 READY = GaugeMetric(
     "ready",
-    "1 for the current state of the replica; `ready` means ready.",
+    "1 for the current state of the replica; in `ready` and `idle` it is ready.",
     labels(Label("reason", State)),
 )
 ROUTE_INFO = GaugeMetric(
