@@ -12,12 +12,13 @@ from contextlib import AbstractContextManager
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from processor.backpressure import PauseReason
 from processor.components import Components, Delivery, Pending, Poll
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Outcome, Reject
 from processor.domain.record import Partition, Record
 from processor.plan import Plan, Rejected
-from processor.telemetry.catalogue import LoopStage, State
+from processor.telemetry.labels import LoopStage, PauseCause, State
 
 
 class Phase(Enum):
@@ -62,8 +63,9 @@ class Batch:
         self.refusals: dict[str, Refusals] = {}
         self._components = components
         self._ticket = components.state_store.stage(plan.changes)
-        self._delivery: Delivery = components.sink.deliver(plan.events)
         self._repartitioning: Pending = components.repartition.send(plan.repartition_messages)
+        # Last: what a fault interrupts before has sent nothing to an inlet.
+        self._delivery: Delivery = components.sink.deliver(plan.events)
         self._pending: Pending = self._delivery
 
     def advance(self, *, may_store: bool) -> None:
@@ -188,6 +190,6 @@ class BatchObserver(Protocol):
         """Return a context that measures a phase of the stop."""
         ...
 
-    def status_checked(self, paused: Mapping[str, str], *, state: State) -> None:
-        """Called on every turn with the reasons why intake is paused, by part, and the state."""
+    def status_checked(self, paused: Mapping[PauseCause, PauseReason], *, state: State) -> None:
+        """Called on every turn with the reasons why intake is paused, and the state."""
         ...

@@ -50,6 +50,11 @@ class Source(Protocol):
         ...
 
     @property
+    def is_member(self) -> bool:
+        """Return True while this is a member of the group, also one without partitions."""
+        ...
+
+    @property
     def waiting_records(self) -> int:
         """Return how many records were consumed and wait before a poll returns them."""
         ...
@@ -75,18 +80,28 @@ class Source(Protocol):
         """Commit the contiguous settled prefix of each partition, when it is time to."""
         ...
 
-    def pause(self, cause: str) -> None:
-        """Pause intake for a named cause; group membership stays alive."""
+    def pause(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
+        """Pause these partitions, or all, for a named cause; group membership stays alive.
+
+        A cause for single partitions ends with their assignment.
+        """
         ...
 
-    def resume(self, cause: str) -> None:
-        """End a named cause; intake resumes when none is left."""
+    def resume(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
+        """End a named cause; a partition resumes when no cause is left."""
         ...
 
     def close(self, seconds: float) -> bool:
         """Commit what is settled and leave the group, within `seconds` in any case.
 
         Returns whether Kafka confirmed the commit.
+        """
+        ...
+
+    def leave(self, seconds: float) -> None:
+        """Leave the group without a commit, after a fault of the program; once left, do nothing.
+
+        Reports the settled records whose commit is not confirmed.
         """
         ...
 
@@ -109,6 +124,11 @@ class StateStore(Protocol):
     @property
     def unavailable_reason(self) -> str | None:
         """Return why nothing can be stored or loaded now, None where it can."""
+        ...
+
+    @property
+    def restore_unavailable_reason(self) -> str | None:
+        """Return why the partitions that are not ready are not restored now."""
         ...
 
     @property

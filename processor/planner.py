@@ -52,8 +52,8 @@ from processor.telemetry.catalogue import (
     PLACEHOLDER_IDENTITIES,
     RECORDS_FILTERED,
     SCORE_MOVEMENTS,
-    CorrectionResult,
 )
+from processor.telemetry.labels import CorrectionResult
 
 _MAX_MESSAGE_BYTES: Final = 900_000
 """A topic's default `max.message.bytes` (1,048,588), with a margin."""

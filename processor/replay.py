@@ -24,22 +24,23 @@ class DeadLetterPoll(msgspec.Struct, frozen=True):
     timed_out: frozenset[int] = frozenset()
 
     def without(self, partitions: AbstractSet[Partition]) -> "DeadLetterPoll":
-        """Return the same poll: nothing is revoked from a replay."""
-        del partitions
-        return self
+        """Return the same poll less the records of some partitions."""
+        left = [one for one in self.records if (one.topic, one.partition) not in partitions]
+        return DeadLetterPoll(left)
 
 
 class DeadLetterSource:
     """Polls the original records of dead letters; commits nothing."""
 
     waiting_records = 0
+    is_member = True
     commit_overdue_reason: str | None = None
 
     def __init__(self, records: Iterable[Record], chunk: int) -> None:
         self._waiting = deque(records)
         self._chunk = chunk
         self.assigned = frozenset(Partition(each.topic, each.partition) for each in self._waiting)
-        self._causes: set[str] = set()
+        self._causes: dict[str, set[Partition]] = {}
         self._unsettled = 0
 
     @property
@@ -52,7 +53,7 @@ class DeadLetterSource:
         listener.assigned(sorted(self.assigned))
 
     def poll(self, seconds: float) -> DeadLetterPoll:
-        """Return the next records, none while paused."""
+        """Return the next records, none while any partition is paused."""
         del seconds
         if self._causes:
             return DeadLetterPoll(())
@@ -69,18 +70,25 @@ class DeadLetterSource:
     def commit(self) -> None:
         """Commit nothing."""
 
-    def pause(self, cause: str) -> None:
+    def pause(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
         """Pause for a named cause."""
-        self._causes.add(cause)
+        paused = self.assigned if partitions is None else partitions
+        self._causes.setdefault(cause, set()).update(paused)
 
-    def resume(self, cause: str) -> None:
-        """End a named cause."""
-        self._causes.discard(cause)
+    def resume(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
+        """End a named cause, once for all of its partitions."""
+        resumed = self.assigned if partitions is None else partitions
+        left = self._causes.pop(cause, set()).difference(resumed)
+        if left:
+            self._causes[cause] = left
 
     def close(self, seconds: float) -> bool:
         """Close nothing."""
         del seconds
         return True
+
+    def leave(self, seconds: float) -> None:
+        """Leave nothing."""
 
 
 class RejectedOnlyReader:
@@ -180,6 +188,7 @@ class NoStateStore:
     """No state: for a processor whose join is off."""
 
     unavailable_reason: str | None = None
+    restore_unavailable_reason: str | None = None
     restoring: bool = False
 
     def ready(self, partition: int) -> bool:

@@ -193,6 +193,11 @@ class KafkaAdmin:
         earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
         return self._query(partitions, earliest).wait(seconds)
 
+    def idle_member(self, member_id: str) -> "IdleQuery":
+        """Query whether the group has this member and is to assign no partition to it."""
+        described = self._admin.describe_consumer_groups([self._group_id])
+        return IdleQuery(described[self._group_id], member_id)
+
     def _query(self, partitions: Iterable[Partition], spec: OffsetSpec) -> "_RangeQuery":
         self._admin.poll(0)
         wanted = {TopicPartition(*partition): spec for partition in partitions}
@@ -204,6 +209,28 @@ class KafkaAdmin:
         return _RangeQuery(
             {Partition(one.topic, one.partition): future for one, future in futures.items()}
         )
+
+
+class IdleQuery:
+    """A query in progress whether a member of the group has no partition, and will get none."""
+
+    def __init__(self, future: "Future[Any]", member_id: str) -> None:
+        self._future = future
+        self._member_id = member_id
+
+    def done(self) -> bool:
+        """Return True once it is answered, or has failed."""
+        return bool(self._future.done())
+
+    def is_idle(self) -> bool:
+        """Return the answer; False where Kafka does not say."""
+        if self._future.exception() is not None:
+            return False
+        for member in self._future.result().members:
+            if member.member_id == self._member_id:
+                target = member.target_assignment
+                return target is not None and not target.topic_partitions
+        return False
 
 
 class TopicLayout:

@@ -162,6 +162,11 @@ class KafkaConsumer:
             logger=client_logger("kafka-consumer", clock),
         )
 
+    @property
+    def member_id(self) -> str:
+        """Return the id of this member, empty where it has none yet."""
+        return self._consumer.memberid() or ""
+
     def subscribe(self, topics: list[str], listener: ConsumerListener) -> None:
         """Join the group; from now on `consume` must be called often enough."""
         self._listener = listener

@@ -20,7 +20,7 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.consumer import ClientCallbacks
 from processor.kafka.messages import KafkaFault
 from processor.settings.kafka_client import Property
-from processor.telemetry.catalogue import AttemptResult
+from processor.telemetry.labels import AttemptResult
 from processor.telemetry.log_limiter import LogLimiter, client_logger
 from processor.telemetry.metric_types import CounterMetric
 from processor.telemetry.metrics import Metrics

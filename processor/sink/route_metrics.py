@@ -25,10 +25,8 @@ from processor.telemetry.catalogue import (
     REQUESTS_IN_FLIGHT,
     REQUESTS_IN_FLIGHT_LIMIT,
     RETRIES,
-    ItemResult,
-    Quota,
-    RequestResult,
 )
+from processor.telemetry.labels import ItemResult, Quota, RequestResult
 from processor.telemetry.metrics import Metrics
 
 _KNOWN_STATUSES = frozenset(status.value for status in HTTPStatus)

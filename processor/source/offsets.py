@@ -27,9 +27,8 @@ from processor.telemetry.catalogue import (
     RECORDS_CONSUMED,
     RECORDS_RELEASED,
     RETENTION_OVERRUN_RECORDS,
-    AttemptResult,
-    ReleaseCause,
 )
+from processor.telemetry.labels import AttemptResult, ReleaseCause
 from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
 

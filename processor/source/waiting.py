@@ -7,6 +7,7 @@ before it are (`RepartitionProgress`).
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from math import inf
 from typing import Final, NamedTuple, Protocol
 
@@ -19,7 +20,8 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.admin import OffsetQuery, TopicLayout
 from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
 from processor.kafka.topics import Topics
-from processor.telemetry.catalogue import SCORE_WAIT_SECONDS, SCORE_WAITS, WaitResult
+from processor.telemetry.catalogue import SCORE_WAIT_SECONDS, SCORE_WAITS
+from processor.telemetry.labels import WaitResult
 from processor.telemetry.metrics import Metrics
 
 END_OFFSETS_RETRY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
@@ -97,20 +99,31 @@ class WaitingScores:
                 if waiting.ends is None and waiting.since <= until:
                     waiting.ends = ends.get(partition.number)
 
-    def take_ready(self, read: Mapping[Partition, int], now: float) -> list[ReadyRecords]:
-        """Remove and return the scores that need not wait, given up to where events are read."""
+    def take_ready(
+        self,
+        read: Mapping[Partition, int],
+        now: float,
+        held: AbstractSet[Partition] = frozenset(),
+    ) -> list[ReadyRecords]:
+        """Remove and return the scores that need not wait, given up to where events are read.
+
+        None of partitions that are `held`.
+        """
         ready = []
-        for queue in self._queues.values():
+        for partition, queue in self._queues.items():
+            if partition in held:
+                continue
             while queue and (result := self._result(queue[0], read, now)) is not None:
                 waiting = queue.popleft()
                 ready.append(ReadyRecords(waiting.polled, result, now - waiting.since))
         return ready
 
-    def extend(self, seconds: float) -> None:
-        """Extend all waits by the time in which events were not read because intake was paused."""
-        for queue in self._queues.values():
-            for waiting in queue:
-                waiting.since += seconds
+    def extend(self, seconds: float, partitions: AbstractSet[Partition] | None = None) -> None:
+        """Extend all waits, or those of some partitions: intake was paused for so long."""
+        for partition, queue in self._queues.items():
+            if partitions is None or partition in partitions:
+                for waiting in queue:
+                    waiting.since += seconds
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """Drop the scores of partitions that are no longer assigned."""
@@ -258,11 +271,17 @@ class EventWait:
         return self._scores.count
 
     def take_ready(
-        self, polled: Sequence[PartitionRecords], tracker: OffsetTracker, *, paused: bool
+        self,
+        polled: Sequence[PartitionRecords],
+        tracker: OffsetTracker,
+        *,
+        paused: bool,
+        held: AbstractSet[Partition] = frozenset(),
     ) -> list[ReadyRecords]:
         """Add what was polled and return what need not wait.
 
-        While all partitions are `paused` no score is ready, and the time does not count.
+        While all partitions are `paused`, or a score's own partition is `held`, no score is ready,
+        and the time does not count.
         """
         now = self._clock.monotonic()
         since_last_call, self._last_call = now - self._last_call, now
@@ -277,8 +296,9 @@ class EventWait:
         if paused:
             self._scores.extend(since_last_call)
             return ready
+        self._scores.extend(since_last_call, held)
         self._query_ends(tracker)
-        waited = self._scores.take_ready(tracker.read_offsets(), now)
+        waited = self._scores.take_ready(tracker.read_offsets(), now, held)
         for each in waited:
             self._metrics.counter(SCORE_WAITS, each.result).inc(len(each.polled.records))
             if each.result is not WaitResult.NONE:

@@ -5,6 +5,7 @@ missing, and checked where they are not.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 import msgspec
@@ -115,6 +116,16 @@ class StatePartitions:
             for topic, number in partitions
             if self._all_topics or not self._is_stateless(topic)
         }
+
+    def with_state(
+        self, partitions: Iterable[Partition], numbers: AbstractSet[int]
+    ) -> frozenset[Partition]:
+        """Return those of the partitions that have state and one of these numbers."""
+        return frozenset(
+            partition
+            for partition in partitions
+            if partition.number in numbers and self.numbers([partition])
+        )
 
     def of(self, records: Sequence[Record]) -> set[int]:
         """Return the partition numbers that have the state for these records."""

@@ -38,6 +38,8 @@ from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, STATE_BYTES, S
 from processor.telemetry.metrics import Metrics
 
 _RESTORE_SECONDS: Final = 0.1
+_RESTORE_BESIDE_SECONDS: Final = 0.01
+"""While other partitions are ready, whose records must not wait for the restore."""
 _STORE_RETRY: Final = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
 _CLOSE_POLL_SECONDS: Final = 0.05
 _MEASURE_SECONDS: Final = 10.0
@@ -77,8 +79,17 @@ class ChangelogStateStore:
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Return why nothing can be stored or restored now; None while it can."""
-        return self._error or self._changelog.unavailable_reason or self._restore.unavailable_reason
+        """Return why nothing can be stored now; None while it can.
+
+        Nothing is stored while another writer's records are being read, either.
+        """
+        caught_up = self.restore_unavailable_reason if self._catching_up else None
+        return self._error or self._changelog.unavailable_reason or caught_up
+
+    @property
+    def restore_unavailable_reason(self) -> str | None:
+        """Return why the partitions that are not ready are not restored now."""
+        return self._restore.unavailable_reason
 
     @property
     def restoring(self) -> bool:
@@ -162,7 +173,7 @@ class ChangelogStateStore:
         return write
 
     def poll(self) -> None:
-        """Serve reports and retries, and restore for a tenth of a second where that is due."""
+        """Serve reports and retries, and restore for a moment where that is due."""
         self._changelog.poll()
         if self._retry.due:
             self._advance()
@@ -202,7 +213,9 @@ class ChangelogStateStore:
             for partition in self._writer.finish_write():
                 self._catch_up(partition)
             if self._restore.busy:
-                for restored in self._restore.step(_RESTORE_SECONDS):
+                others = bool(self._assigned.ready())
+                seconds = _RESTORE_BESIDE_SECONDS if others else _RESTORE_SECONDS
+                for restored in self._restore.step(seconds):
                     self._finish_restore(restored)
             self._start_write()
         except UnavailableError as error:

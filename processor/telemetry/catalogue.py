@@ -3,7 +3,6 @@
 The table in `deploy/observability/README.md` is generated from it.
 """
 
-from enum import StrEnum
 from typing import Literal
 
 from processor.domain.outcome import (
@@ -15,6 +14,19 @@ from processor.domain.outcome import (
     Reason,
     Stage,
 )
+from processor.telemetry.labels import (
+    AttemptResult,
+    CorrectionResult,
+    ItemResult,
+    LoopStage,
+    PauseCause,
+    Quota,
+    RebalanceKind,
+    ReleaseCause,
+    RequestResult,
+    State,
+    WaitResult,
+)
 from processor.telemetry.metric_types import (
     AnyMetric,
     CounterMetric,
@@ -25,102 +37,8 @@ from processor.telemetry.metric_types import (
     labels,
 )
 
-
-class State(StrEnum):
-    """The state of a replica."""
-
-    STARTING = "starting"
-    JOINING = "joining"
-    """No partition is assigned yet."""
-    RESTORING = "restoring"
-    """Person state is being restored from the changelog."""
-    PAUSED = "paused"
-    """Dead letters, person state or repartitioned facts cannot be written, so intake is paused."""
-    STOPPING = "stopping"
-    READY = "ready"
-
-
-class LoopStage(StrEnum):
-    """The stages of the main loop whose time is measured."""
-
-    POLL = "poll"
-    DECODE = "decode"
-    LOAD = "load"
-    PLAN = "plan"
-
-
-class AttemptResult(StrEnum):
-    """The result of an attempt to write, to commit or to get a token."""
-
-    OK = "ok"
-    FAILED = "failed"
-
-
-class ReleaseCause(StrEnum):
-    """Why records were released unsettled."""
-
-    REVOKED = "revoked"
-    LOST = "lost"
-    SHUTDOWN = "shutdown"
-    REWOUND = "rewound"
-
-
-class RebalanceKind(StrEnum):
-    """The kind of a change of the assignment."""
-
-    ASSIGNED = "assigned"
-    REVOKED = "revoked"
-    LOST = "lost"
-
-
-class WaitResult(StrEnum):
-    """How the wait of a score for earlier experience events ended."""
-
-    NONE = "none"
-    """There was nothing to wait for."""
-    OK = "ok"
-    """The events were read."""
-    TIMEOUT = "timeout"
-    """They were not read in time: the context is partial."""
-
-
-class RequestResult(StrEnum):
-    """What follows from the response to a request."""
-
-    SETTLED = "settled"
-    """At least one of its events was accepted or refused."""
-    SPLIT = "split"
-    RETRY = "retry"
-    RENEW = "renew"
-    """It is sent again with a new access token."""
-    PAUSE = "pause"
-    """Sending to the inlet is paused."""
-
-
-class ItemResult(StrEnum):
-    """The inlet's result for one event."""
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    RETRYABLE = "retryable"
-    UNKNOWN = "unknown"
-
-
-class CorrectionResult(StrEnum):
-    """Whether a correction was sent, by `join.corrections`."""
-
-    SENT = "sent"
-    SUPPRESSED = "suppressed"
-
-
-class Quota(StrEnum):
-    """The two rate limits of an inlet."""
-
-    REQUESTS = "requests"
-    MESSAGES = "messages"
-
-
 DELAY_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 21600, 86400)
+_WAIT_SECONDS = (0.1, 0.5, 1, 5, 30, 60, 300, 900)
 _REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _REQUEST_BYTES = (1e3, 1e4, 5e4, 1e5, 2.5e5, 5e5, 7.5e5, 9e5, 1e6)
 _REQUEST_ITEMS = (1, 10, 50, 100, 250, 500, 750, 1000, 2000, 5000)
@@ -217,6 +135,16 @@ CALLBACK_ERRORS = CounterMetric(
 PAUSED_PARTITIONS = GaugeMetric(
     "paused_partitions", "Partitions paused, by cause.", labels(Label[str]("cause"))
 )
+PAUSED_SINCE_TIMESTAMP_SECONDS = GaugeMetric(
+    "paused_since_timestamp_seconds",
+    "Since when intake is paused for this cause; 0 while it is not.",
+    labels(Label("cause", PauseCause)),
+)
+PAUSED_SECONDS = CounterMetric(
+    "paused_seconds",
+    "Time during which intake was paused, of any partition, by cause.",
+    labels(Label("cause", PauseCause)),
+)
 SCORE_WAITS = CounterMetric(
     "score_waits",
     "Scores that waited for earlier experience events.",
@@ -226,7 +154,7 @@ SCORE_WAIT_SECONDS = HistogramMetric(
     "score_wait_seconds",
     "Time that scores waited for earlier experience events.",
     labels(),
-    DELAY_BUCKETS,
+    _WAIT_SECONDS,
 )
 
 # Destination.
@@ -374,7 +302,7 @@ BUILD_INFO = GaugeMetric(
 )
 READY = GaugeMetric(
     "ready",
-    "1 for the current state of the replica; `ready` means ready.",
+    "1 for the current state of the replica; in `ready` and `idle` it is ready.",
     labels(Label("state", State)),
 )
 ROUTE_INFO = GaugeMetric(

@@ -18,8 +18,8 @@ from processor.telemetry.catalogue import (
     ITEM_REFUSALS,
     ITEMS,
     REQUESTS_IN_FLIGHT,
-    ItemResult,
 )
+from processor.telemetry.labels import ItemResult
 from processor.telemetry.metrics import Metrics
 from tests.support.inlet import (
     FakeInlet,

@@ -8,13 +8,8 @@ from typing import Any
 import pytest
 
 from processor.domain.outcome import Cause, Reason
-from processor.telemetry.catalogue import (
-    CIRCUIT_OPEN,
-    ITEMS,
-    ITEMS_IN_DOUBT,
-    ITEMS_RESENT,
-    ItemResult,
-)
+from processor.telemetry.catalogue import CIRCUIT_OPEN, ITEMS, ITEMS_IN_DOUBT, ITEMS_RESENT
+from processor.telemetry.labels import ItemResult
 from tests.support.inlet import (
     FakeInlet,
     Reaction,

@@ -19,10 +19,8 @@ from processor.telemetry.catalogue import (
     REBALANCES,
     RECORDS_RELEASED,
     RETENTION_OVERRUN_RECORDS,
-    AttemptResult,
-    RebalanceKind,
-    ReleaseCause,
 )
+from processor.telemetry.labels import AttemptResult, RebalanceKind, ReleaseCause
 from tests.support.kafka_io import (
     EVENTS,
     SCORES,

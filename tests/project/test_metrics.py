@@ -26,9 +26,8 @@ from processor.telemetry.catalogue import (
     REQUESTS,
     RETRIES,
     UNACCOUNTED_RECORDS,
-    ReleaseCause,
-    RequestResult,
 )
+from processor.telemetry.labels import ReleaseCause, RequestResult
 from processor.telemetry.metric_types import AnyMetric, Kind
 from processor.telemetry.metrics import Metrics
 from tests.support.settings import MINIMAL

@@ -10,7 +10,8 @@ import pytest
 from processor.domain.outcome import Outcome
 from processor.domain.record import Partition, Record
 from processor.state.person import Person, PersonKey
-from processor.telemetry.catalogue import CORRECTIONS, RECORDS_SETTLED, CorrectionResult
+from processor.telemetry.catalogue import CORRECTIONS, RECORDS_SETTLED
+from processor.telemetry.labels import CorrectionResult
 from tests.support.stream_run import (
     EVENTS,
     FACTS,

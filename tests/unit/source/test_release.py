@@ -3,7 +3,8 @@ import structlog
 from processor.domain.record import Partition
 from processor.kafka.offset_tracker import OffsetTracker
 from processor.source.offsets import release_partitions
-from processor.telemetry.catalogue import RECORDS_RELEASED, ReleaseCause
+from processor.telemetry.catalogue import RECORDS_RELEASED
+from processor.telemetry.labels import ReleaseCause
 from processor.telemetry.metrics import Metrics
 
 P = Partition("scores", 3)
