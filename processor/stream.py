@@ -62,6 +62,8 @@ _FULL_WINDOW_SECONDS = 2.0
 _WINDOW_BYTES = 64 << 20
 _PAUSED_POLL_SECONDS = 0.05
 _FULL_WAIT_SECONDS = 0.002
+_SLOW_REGISTRY_SECONDS = 1.0
+"""Schemas that are being fetched pause intake only after so long."""
 _SCHEMA_RETRY = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
 
 
@@ -93,6 +95,7 @@ class Stream:
         self._backpressure = Backpressure(components)
         self._state_partitions = StatePartitions(settings)
         self._schema_retry = Retry(_SCHEMA_RETRY, clock)
+        self._schemas_due: Deadline | None = None
         self._schemas_unavailable: str | None = None
         self._full_since: float | None = None
         self._stopping = False
@@ -181,18 +184,26 @@ class Stream:
         return all(map(self._components.state_store.ready, numbers))
 
     def _fetch_schemas(self) -> bool:
-        """Fetch the writer schemas of the next poll; False where that has to be tried again."""
+        """Return whether the writer schemas of the next poll are there; start to fetch them."""
         if not self._schema_retry.due:
             return False
         try:
-            self._planner.fetch_schemas(self._polls[0].records)
+            if not self._planner.fetch_schemas(self._polls[0].records):
+                self._note_fetching()
+                return False
         except UnavailableError as error:
             self._schema_retry.failed()
             self._schemas_unavailable = error.detail
             return False
         self._schema_retry.succeeded()
-        self._schemas_unavailable = None
+        self._schemas_due = self._schemas_unavailable = None
         return True
+
+    def _note_fetching(self) -> None:
+        """Pause intake where schemas are being fetched for long; another reason stays."""
+        self._schemas_due = self._schemas_due or Deadline(self._clock, _SLOW_REGISTRY_SECONDS)
+        if self._schemas_due.over() and self._schemas_unavailable is None:
+            self._schemas_unavailable = "schemas are still being fetched from the registry"
 
     def _start(self, poll: Poll) -> Batch:
         """Decode and plan a poll, and start its delivery."""

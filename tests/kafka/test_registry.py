@@ -19,7 +19,7 @@ from tests.support.job import Job
 from tests.support.judge import judge
 from tests.support.recipe import MODELS, TENANT
 from tests.support.reference import expected
-from tests.support.registry import FakeRegistry
+from tests.support.registry import FakeRegistry, fetch_all
 
 _MONEY = '{"type": "record", "name": "Money", "fields": [{"name": "cents", "type": "long"}]}'
 _ORDER = '{"type": "record", "name": "Order", "fields": [{"name": "total", "type": "Money"}]}'
@@ -44,7 +44,7 @@ def test_registered_schema_is_fetched(either: Registry) -> None:
     number = _register(either, "learned-value", {"schema": SCORE_ROW})
     schemas = _schemas(either)
 
-    schemas.fetch_schemas({number})
+    fetch_all(schemas, {number})
 
     assert schemas.get(number) is not None
 
@@ -55,17 +55,17 @@ def test_references_are_resolved(either: Registry) -> None:
     number = _register(either, "order-value", {"schema": _ORDER, "references": [reference]})
     schemas = _schemas(either)
 
-    schemas.fetch_schemas({number})
+    fetch_all(schemas, {number})
 
     assert schemas.get(number) is not None
 
 
 def test_unknown_id_is_retried_and_then_rejected(either: Registry) -> None:
     with pytest.raises(UnavailableError, match=str(_NO_SUCH_ID)):
-        _schemas(either, unknown_id_seconds=30).fetch_schemas({_NO_SUCH_ID})
+        fetch_all(_schemas(either, unknown_id_seconds=30), {_NO_SUCH_ID})
 
     impatient = _schemas(either, unknown_id_seconds=0)
-    impatient.fetch_schemas({_NO_SUCH_ID})
+    fetch_all(impatient, {_NO_SUCH_ID})
     assert impatient.get(_NO_SUCH_ID) is None
 
 
@@ -74,13 +74,13 @@ def test_failing_registry_is_an_outage_and_gets_the_credentials() -> None:
         number = fake.register("s", SCORE_ROW)
         fake.credentials = ("reader", "opens-it")
         with pytest.raises(UnavailableError):
-            _schemas(fake).fetch_schemas({number})
+            fetch_all(_schemas(fake), {number})
         known = _schemas(fake, username="reader", password="opens-it")
         fake.status = 503
         with pytest.raises(UnavailableError):
-            known.fetch_schemas({number})
+            fetch_all(known, {number})
         fake.status = None
-        known.fetch_schemas({number})
+        fetch_all(known, {number})
         assert known.get(number) is not None
 
 
