@@ -255,7 +255,8 @@ class Stream:
         since = self._full_since if self._is_full() else None
         stuck = since is not None and self._clock.monotonic() - since >= _FULL_WINDOW_SECONDS
         window = "the window of batches in progress is full" if stuck else None
-        self._backpressure.update(registry=self._schemas_unavailable, window=window)
+        registry = self._schemas_unavailable if self._polls else None  # a revoke may empty it
+        self._backpressure.update(registry=registry, window=window)
         self._observer.status_checked(self._backpressure.reasons, state=self._state())
 
     def _state(self) -> State:
