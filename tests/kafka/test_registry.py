@@ -104,7 +104,28 @@ def test_framed_avro_is_delivered_and_an_unknown_schema_is_dead_lettered(
     assert [dead_letter.value() for dead_letter in one.dead_letters()] == [stray]
 
 
-def _row(person: int) -> dict[str, object]:
+def test_shipped_schema_under_an_own_tenant_is_delivered(
+    job: Callable[..., Job], registry: Registry
+) -> None:
+    one = job(registry={"url": registry.url}, event={"tenant": "initech"})
+    file = schemas_folder() / "avro" / "customer-ai-score-profile.v1.avsc"
+    schema = file.read_text().replace('"_acme"', '"_initech"')
+    number = _register(registry, f"{one.topics.scores}-value", {"schema": schema})
+    rows = [_row(person, "initech") for person in range(100)]
+    one.feed_raw(*[("k", framed_avro(number, schema)(row)) for row in rows])
+    texts = [json.dumps(row).encode() for row in rows]
+    wanted = expected([], texts, tenant="initech", cohort=("none",))
+
+    one.replica().start()
+    one.wait_accepted(len(wanted))
+    one.wait_caught_up()
+
+    judgement = judge(wanted, one.accepted())
+    assert judgement.clean, judgement
+    assert one.dead_letters() == []
+
+
+def _row(person: int, tenant: str = TENANT) -> dict[str, object]:
     at = datetime.now(UTC) - timedelta(days=2)  # noqa: TID251  a date for input
     model = {
         "score": float(person % 101),
@@ -115,7 +136,7 @@ def _row(person: int) -> dict[str, object]:
         "influentialFactors": [{"code": "visits", "value": "3", "importance": "low"}],
     }
     identity = {"ECID": [{"id": f"{person + 1:038d}", "primary": True}]}
-    return {"identityMap": identity, f"_{TENANT}": {"CustomerAI": {MODELS[0]: model}}}
+    return {"identityMap": identity, f"_{tenant}": {"CustomerAI": {MODELS[0]: model}}}
 
 
 def _schemas(registry: Registry, **more: object) -> RegistrySchemas:

@@ -71,16 +71,23 @@ def test_own_schema_in_a_registry_reads_as_json_does(
 
 @examples
 @changes
+@pytest.mark.parametrize("name", ["a-tenant.v1", "own-schema.v1"])
 def test_own_schema_in_a_copied_folder_reads_as_json_does(
-    topic: str, schema: str, example: str, change: Callable[[Json], None], tmp_path: Path
+    topic: str,
+    schema: str,
+    example: str,
+    *,
+    change: Callable[[Json], None],
+    name: str,
+    tmp_path: Path,
 ) -> None:
     declared, content = _own(schema, example, change)
     message = _message(declared, content)
     folder = shutil.copytree(SCHEMAS, tmp_path / "schemas")
-    (folder / "avro" / "initech.v1.avsc").write_bytes(msgspec.json.encode(declared))
-    (folder / "avro" / "ids.json").write_text('{"77": "avro/initech.v1.avsc"}')
+    (folder / "avro" / f"{name}.avsc").write_bytes(msgspec.json.encode(declared))
+    (folder / "avro" / "ids.json").write_text(f'{{"77": "avro/{name}.avsc"}}')
     kafka = "kafka/scores" if topic == SCORES else "kafka/events"
-    plain = {"topics": [topic], "format": "avro-plain", "schema_name": "initech.v1"}
+    plain = {"topics": [topic], "format": "avro-plain", "schema_name": name}
     source = schema_source(RegistrySettings(folder=folder), SystemClock())
 
     framed = reader_with(SETTINGS, source).read(
