@@ -110,7 +110,7 @@ def test_registry_that_does_not_answer_pauses_intake_and_is_named(registry: Fake
 
     (paused,) = [line for line in lines if line["code"] == "intake_paused"]
     assert paused["part"] == "registry"
-    assert "still being fetched" in paused["reason"]
+    assert "still being fetched" in paused["error"]
 
 
 def test_outage_ends_the_questions_and_a_recovered_registry_is_asked_again(

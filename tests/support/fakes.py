@@ -11,19 +11,6 @@ from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import AssignmentListener, Partition, Record
 from processor.state.person import Person, PersonKey, without_score
 
-__all__ = [
-    "FakeDeadLetterSink",
-    "FakeDelivery",
-    "FakePending",
-    "FakePoll",
-    "FakeReader",
-    "FakeRepartitionSink",
-    "FakeSink",
-    "FakeSource",
-    "FakeStateStore",
-    "Steps",
-]
-
 Steps = list[tuple[object, ...]]
 """What happened, in order: the name of a step, then its details."""
 
@@ -85,7 +72,7 @@ class FakeSource:
         self.group = frozenset(map(Partition, ("customer-ai-scores", "experience-events"), (0, 0)))
         self.assigned: frozenset[Partition] = frozenset()
         self.waiting_records = 0
-        self.commit_overdue: str | None = None
+        self.commit_overdue_reason: str | None = None
         self.confirms = True
         self.committed: dict[tuple[str, int], int] = {}
         self._joining: AssignmentListener | None = None
@@ -344,7 +331,7 @@ class FakeStateStore:
             key = event.record.partition, event.person
             for persons in (*later, self.persons):
                 if key in persons:
-                    persons[key] = _without(persons[key], event)
+                    persons[key] = without_score(persons[key], event)
 
     def store(self, ticket: int) -> FakePending:
         self._waiting.append(ticket)
@@ -393,13 +380,3 @@ class FakeRepartitionSink:
 
 def _partition(record: Record) -> Partition:
     return Partition(record.topic, record.partition)
-
-
-def _without(person: Person, event: ScoreEvent) -> Person:
-    return without_score(
-        person,
-        event.model,
-        scored_at_ms=event.scored_at_ms,
-        event_id=event.id,
-        digest=event.digest,
-    )

@@ -16,8 +16,6 @@ from urllib.parse import unquote, urlsplit
 
 from tests.support.waiting import until
 
-__all__ = ["FakeRegistry", "fetch_all"]
-
 _N_contra = TypeVar("_N_contra", contravariant=True)
 
 _Response = tuple[int, dict[str, Any] | list[Any]]
