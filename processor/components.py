@@ -109,8 +109,11 @@ class Source(Protocol):
 class RecordReader(Protocol):
     """Decodes records."""
 
-    def fetch_schemas(self, records: Sequence[Record]) -> None:
-        """Fetch the writer schemas these records need; raises UnavailableError on an outage."""
+    def fetch_schemas(self, records: Sequence[Record]) -> bool:
+        """Start to fetch the writer schemas these records need; return True once all are there.
+
+        Never blocks. Raises UnavailableError on an outage.
+        """
         ...
 
     def read(self, record: Record) -> DecodedRecord:

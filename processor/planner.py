@@ -172,9 +172,12 @@ class Planner:
         )
         self._repartitioner = Repartitioner(join) if join.repartition_topic is not None else None
 
-    def fetch_schemas(self, records: Sequence[Record]) -> None:
-        """Fetch the writer schemas these records need; raises UnavailableError on an outage."""
-        self._reader.fetch_schemas(records)
+    def fetch_schemas(self, records: Sequence[Record]) -> bool:
+        """Start to fetch the writer schemas these records need; return True once all are there.
+
+        Never blocks. Raises UnavailableError on an outage.
+        """
+        return self._reader.fetch_schemas(records)
 
     def decode(self, records: Sequence[Record], now_ms: int) -> DecodedBatch:
         """Decode records and prepare their scores; bad ones are rejected in the result."""

@@ -98,9 +98,9 @@ class RejectedOnlyReader:
         self._reader = reader
         self._rejected = rejected
 
-    def fetch_schemas(self, records: Sequence[Record]) -> None:
-        """Fetch the writer schemas; raises UnavailableError."""
-        self._reader.fetch_schemas(records)
+    def fetch_schemas(self, records: Sequence[Record]) -> bool:
+        """Start to fetch the writer schemas; return True once all are there. UnavailableError."""
+        return self._reader.fetch_schemas(records)
 
     def read(self, record: Record) -> DecodedRecord:
         """Return the decoded record with the scores that were rejected."""

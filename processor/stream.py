@@ -33,6 +33,8 @@ _PAUSED_POLL_SECONDS = 0.05
 _RESTORING_POLL_SECONDS = 0.01
 """While a partition is restored, idle others must not slow that down."""
 _FULL_WAIT_SECONDS = 0.002
+_SLOW_REGISTRY_SECONDS = 1.0
+"""Schemas that are being fetched pause intake only after so long."""
 _SCHEMA_RETRY = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
 
 
@@ -64,6 +66,7 @@ class Stream:
         self._state_partitions = StatePartitions(settings)
         self._backpressure = Backpressure(components, self._state_partitions)
         self._schema_retry = Retry(_SCHEMA_RETRY, clock)
+        self._schemas_due: Deadline | None = None
         self._schemas_unavailable: str | None = None
         self._full_since: float | None = None
         self._stopping = False
@@ -173,18 +176,26 @@ class Stream:
         return None
 
     def _fetch_schemas(self, poll: Poll) -> bool:
-        """Fetch the writer schemas of a poll; False where that has to be tried again."""
+        """Return whether the writer schemas of a poll are there; start to fetch them."""
         if not self._schema_retry.due:
             return False
         try:
-            self._planner.fetch_schemas(poll.records)
+            if not self._planner.fetch_schemas(poll.records):
+                self._note_fetching()
+                return False
         except UnavailableError as error:
             self._schema_retry.failed()
             self._schemas_unavailable = error.detail
             return False
         self._schema_retry.succeeded()
-        self._schemas_unavailable = None
+        self._schemas_due = self._schemas_unavailable = None
         return True
+
+    def _note_fetching(self) -> None:
+        """Pause intake where schemas are being fetched for long; another reason stays."""
+        self._schemas_due = self._schemas_due or Deadline(self._clock, _SLOW_REGISTRY_SECONDS)
+        if self._schemas_due.over() and self._schemas_unavailable is None:
+            self._schemas_unavailable = "schemas are still being fetched from the registry"
 
     def _start(self, poll: Poll) -> None:
         """Decode and plan a poll, and start its delivery."""
@@ -237,7 +248,8 @@ class Stream:
         since = self._full_since if self._is_full() else None
         stuck = since is not None and self._clock.monotonic() - since >= _FULL_WINDOW_SECONDS
         window = "the window of batches in progress is full" if stuck else None
-        self._backpressure.update(registry=self._schemas_unavailable, window=window)
+        registry = self._schemas_unavailable if self._polls else None  # a revoke may empty it
+        self._backpressure.update(registry=registry, window=window)
         self._observer.status_checked(self._backpressure.reasons, state=self._state())
 
     def _state(self) -> State:

@@ -48,10 +48,10 @@ class FakeReader:
         self.unavailable_reason: str | None = None
         self._reader = reader
 
-    def fetch_schemas(self, records: Sequence[Record]) -> None:
+    def fetch_schemas(self, records: Sequence[Record]) -> bool:
         if self.unavailable_reason is not None:
             raise UnavailableError("registry", self.unavailable_reason)
-        self._reader.fetch_schemas(records)
+        return self._reader.fetch_schemas(records)
 
     def read(self, record: Record) -> DecodedRecord:
         return self._reader.read(record)

@@ -19,8 +19,9 @@ class FixedReader:
     def __init__(self, reading: DecodedRecord) -> None:
         self._reading = reading
 
-    def fetch_schemas(self, records: Sequence[Record]) -> None:
-        pass
+    def fetch_schemas(self, records: Sequence[Record]) -> bool:
+        del records
+        return True
 
     def read(self, record: Record) -> DecodedRecord:
         del record
