@@ -1,9 +1,12 @@
 """Construction from the settings: the processor, its dry run, and the replay of dead letters.
 
-The three run the same stream on different components. Nothing is constructed elsewhere.
+The three run the same stream, and its components are constructed here only. `open_state_store`
+constructs the parts of the state store; the commands `check`, `dlq`, `state` and `forget` open the
+parts that they use.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.metadata import version
 from typing import NamedTuple, TextIO
 
@@ -19,18 +22,16 @@ from processor.components import (
 )
 from processor.dead_letter.sink import KafkaDeadLetterSink
 from processor.domain.clock import Clock, Deadline
-from processor.domain.errors import StopError
 from processor.enrich.enricher import Enricher
 from processor.enrich.event_schema import compile_schemas
 from processor.kafka.admin import librdkafka_version
 from processor.observer import TelemetryObserver
 from processor.planner import Planner
 from processor.repartition.sink import KafkaRepartitionSink, NoRepartitionSink
-from processor.replay import JsonLinesSink
+from processor.replay import InMemoryStateStore, JsonLinesSink, NoStateStore
 from processor.settings import InputSettings, Settings
 from processor.sink.sink import InletSink
 from processor.source.source import KafkaSource
-from processor.state.in_memory import InMemoryStateStore, NoStateStore
 from processor.state.state_store import open_state_store
 from processor.stream import Stream
 from processor.telemetry.health import Health
@@ -68,28 +69,41 @@ class Processor(NamedTuple):
     def run(self, until: Callable[[], bool] = bool) -> bool:
         """Run until stopped and close everything; returns whether all consumed records are settled.
 
-        Raises StopError after closing in order, and any fault of the program at once.
+        Raises StopError after closing in order, and any fault of the program after listing the
+        events that may be in a dataset twice: nothing more is committed then.
         """
-        self.components.sink.start()
         try:
+            self.components.sink.start()
             settled = self.stream.run(until)
-        except StopError:
+        except BaseException:
             self._close()
             raise
         return self._close() and settled
 
     def _close(self) -> bool:
-        """Close what the stream has not closed; returns whether every dead letter is written."""
+        """Close what the stream has not closed, each part also where another one fails.
+
+        Returns whether every dead letter is written.
+        """
+        _, sink, dead_letters, state_store, repartition = self.components
         deadline = Deadline(self.clock, self.close_seconds)
-        with self.observer.stop_phase("sink"):
-            self.components.sink.close(0.0)
-        self.stream.abandon()
-        with self.observer.stop_phase("state"):
-            self.components.state_store.close(deadline.left())
-        with self.observer.stop_phase("repartition"):
-            self.components.repartition.close(deadline.left())
-        with self.observer.stop_phase("dead_letters"):
-            return self.components.dead_letters.close(deadline.left())
+        written: list[bool] = []
+        with ExitStack() as steps:  # they run from the last one up
+            # After a fault of the program the source is open still.
+            steps.callback(self.components.source.leave, self.close_seconds)
+            for phase, close in (
+                ("dead_letters", lambda: written.append(dead_letters.close(deadline.left()))),
+                ("repartition", lambda: repartition.close(deadline.left())),
+                ("state", lambda: state_store.close(deadline.left())),
+            ):
+                steps.callback(self._close_part, phase, close)
+            steps.callback(self.stream.abandon)
+            steps.callback(self._close_part, "sink", lambda: sink.close(0.0))
+        return all(written)
+
+    def _close_part(self, phase: str, close: Callable[[], object]) -> None:
+        with self.observer.stop_phase(phase):
+            close()
 
 
 def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:

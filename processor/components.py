@@ -1,4 +1,4 @@
-"""The components of a stream, as protocols: source, reader, sink, dead letters, state store.
+"""The components of a stream, as protocols: source, sink, dead letters, state store, repartition.
 
 A component never blocks the loop for long: what takes a while is returned as a `Pending`, and
 `poll` moves it on.
@@ -36,7 +36,7 @@ class Poll(Protocol):
         """Return the indexes of score records whose wait for earlier events timed out."""
         ...
 
-    def without(self, gone: AbstractSet[Partition]) -> Self:
+    def without(self, partitions: AbstractSet[Partition]) -> Self:
         """Return the same poll less the records of some partitions."""
         ...
 
@@ -50,18 +50,28 @@ class Source(Protocol):
         ...
 
     @property
+    def is_member(self) -> bool:
+        """Return True while this is a member of the group, also one without partitions."""
+        ...
+
+    @property
     def waiting_records(self) -> int:
         """Return how many records were consumed and wait before a poll returns them."""
         ...
 
     @property
-    def commit_overdue(self) -> str | None:
+    def commit_overdue_reason(self) -> str | None:
         """Return why sending must pause until a commit is confirmed, None where it need not."""
         ...
 
     @property
-    def topic_fault(self) -> str | None:
+    def topic_fault_reason(self) -> str | None:
         """Return what is wrong with the topics; the partitions that are not concerned go on."""
+        ...
+
+    @property
+    def unread(self) -> AbstractSet[Partition]:
+        """Return the partitions of this member that must not be read, as there is no state."""
         ...
 
     def start(self, listener: AssignmentListener) -> None:
@@ -69,7 +79,7 @@ class Source(Protocol):
         ...
 
     def poll(self, seconds: float) -> Poll:
-        """Return the next records, waiting at most so long; empty while paused.
+        """Return the next records, waiting at most `seconds`; empty while paused.
 
         Raises StopError, before anything is read, where records are gone and the settings say stop;
         once for each gap. The partitions that it names wait for `accept_gaps`, the others go on.
@@ -88,18 +98,28 @@ class Source(Protocol):
         """Commit the contiguous settled prefix of each partition, when it is time to."""
         ...
 
-    def pause(self, cause: str) -> None:
-        """Pause intake for a named cause; group membership stays alive."""
+    def pause(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
+        """Pause these partitions, or all, for a named cause; group membership stays alive.
+
+        A cause for single partitions ends with their assignment.
+        """
         ...
 
-    def resume(self, cause: str) -> None:
-        """End a named cause; intake resumes when none is left."""
+    def resume(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
+        """End a named cause; a partition resumes when no cause is left."""
         ...
 
     def close(self, seconds: float) -> bool:
-        """Commit what is settled and leave the group, within so many seconds in any case.
+        """Commit what is settled and leave the group, within `seconds` in any case.
 
         Returns whether Kafka confirmed the commit.
+        """
+        ...
+
+    def leave(self, seconds: float) -> None:
+        """Leave the group without a commit, after a fault of the program; once left, do nothing.
+
+        Reports the settled records whose commit is not confirmed.
         """
         ...
 
@@ -107,8 +127,11 @@ class Source(Protocol):
 class RecordReader(Protocol):
     """Decodes records."""
 
-    def fetch_schemas(self, records: Sequence[Record]) -> None:
-        """Fetch the writer schemas these records need; raises UnavailableError on an outage."""
+    def fetch_schemas(self, records: Sequence[Record]) -> bool:
+        """Start to fetch the writer schemas these records need; return True once all are there.
+
+        Never blocks. Raises UnavailableError on an outage.
+        """
         ...
 
     def read(self, record: Record) -> DecodedRecord:
@@ -122,6 +145,11 @@ class StateStore(Protocol):
     @property
     def unavailable_reason(self) -> str | None:
         """Return why nothing can be stored or loaded now, None where it can."""
+        ...
+
+    @property
+    def restore_unavailable_reason(self) -> str | None:
+        """Return why the partitions that are not ready are not restored now."""
         ...
 
     @property
@@ -165,7 +193,7 @@ class StateStore(Protocol):
         ...
 
     def close(self, seconds: float) -> None:
-        """Flush within so many seconds."""
+        """Flush within `seconds`."""
         ...
 
 
@@ -182,7 +210,7 @@ class Delivery(Pending, Protocol):
 
     @property
     def refused(self) -> Sequence[tuple[ScoreEvent, Reject]]:
-        """Return the events that were refused for good; final once done."""
+        """Return the events that were refused permanently; final once done."""
         ...
 
     @property
@@ -212,7 +240,7 @@ class Sink(Protocol):
         ...
 
     def close(self, seconds: float) -> None:
-        """Stop within so many seconds; events without a response by then are undelivered."""
+        """Stop within `seconds`; events without a response by then are undelivered."""
         ...
 
 
@@ -227,7 +255,7 @@ class RejectLimit(Protocol):
         ...
 
     def check_refusals(self, route: str, refused: int, sent: int) -> None:
-        """Count a batch's events of one route: the inlet refused so many of those sent.
+        """Count a batch's events of one route: the inlet refused `refused` of the `sent` ones.
 
         Raises StopError where a limit is exceeded.
         """
@@ -256,7 +284,7 @@ class DeadLetterSink(Protocol):
         ...
 
     def close(self, seconds: float) -> bool:
-        """Flush within so many seconds; returns whether everything is written."""
+        """Flush within `seconds`; returns whether everything is written."""
         ...
 
 
@@ -277,12 +305,12 @@ class RepartitionSink(Protocol):
         ...
 
     def close(self, seconds: float) -> bool:
-        """Flush within so many seconds; returns whether everything is written."""
+        """Flush within `seconds`; returns whether everything is written."""
         ...
 
 
 class Components(NamedTuple):
-    """What a stream runs on, in the order a record passes through."""
+    """What a stream runs on. The records of all routes go to the one `sink`."""
 
     source: Source
     sink: Sink

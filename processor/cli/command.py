@@ -1,7 +1,7 @@
 """What the commands share: settings from a file, options, errors in plain text, exit codes."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
@@ -13,12 +13,16 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from processor.components import RecordReader
+from processor.domain.clock import Clock
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.outcome import Reason, Stage
+from processor.domain.record import Record
 from processor.settings import Settings
 from processor.settings.load import load_settings
 
 _P = ParamSpec("_P")
+_SCHEMAS_SECONDS = 0.02
 
 
 class ExitCode(IntEnum):
@@ -110,6 +114,12 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[_P, int]], Call
         return function
 
     return add
+
+
+def await_schemas(reader: RecordReader, records: Sequence[Record], clock: Clock) -> None:
+    """Wait until the writer schemas of these records are there; raises UnavailableError."""
+    while not reader.fetch_schemas(records):
+        clock.wait(_SCHEMAS_SECONDS)
 
 
 def exit_with(headline: str, error: SettingsError) -> NoReturn:

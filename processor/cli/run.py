@@ -22,7 +22,8 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.replay import CollectedDeadLetters
 from processor.settings import Settings, TelemetrySettings
 from processor.settings.secrets import secret_texts
-from processor.telemetry.catalogue import RECORDS_SETTLED, SCORE_RUN_RECORDS, State
+from processor.telemetry.catalogue import RECORDS_SETTLED, SCORE_RUN_RECORDS
+from processor.telemetry.labels import State
 from processor.telemetry.logs import configure_logs
 from processor.telemetry.server import TelemetryServer
 

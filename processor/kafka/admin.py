@@ -6,7 +6,7 @@ Queries for offsets return at once; what has been answered can be read at any ti
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
 from threading import Thread
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import confluent_kafka
 import structlog
@@ -30,22 +30,24 @@ from processor.domain.clock import Clock
 from processor.domain.errors import UnavailableError
 from processor.domain.record import Partition
 from processor.domain.retry import Retry, RetryPolicy
+from processor.kafka.queries import (
+    SHORT_WAIT_SECONDS,
+    CommittedQuery,
+    IdleQuery,
+    OffsetQuery,
+    RangeQuery,
+    TopicQuery,
+)
 from processor.settings import KafkaSettings
 from processor.settings.kafka_client import connection
 from processor.telemetry.log_limiter import client_logger
 
-LAYOUT_QUERY: Final = RetryPolicy(first_seconds=0.5, max_seconds=10.0)
+LAYOUT_RETRY: Final = RetryPolicy(first_seconds=0.5, max_seconds=10.0)
 """Between queries for the layout while no broker answers."""
-TOPIC_VISIBLE: Final = RetryPolicy(first_seconds=0.2, max_seconds=1.0, budget_seconds=10.0)
+TOPIC_VISIBLE_RETRY: Final = RetryPolicy(first_seconds=0.2, max_seconds=1.0, budget_seconds=10.0)
 """Between looks for a topic that the controller has just created."""
 
-_SHORT_WAIT_SECONDS: Final = 0.02
-"""A broker nearby answers within this time; an answer that takes longer is not waited for."""
 _REQUEST_SECONDS: Final = 10.0
-_NO_ID: Final = "A" * 22
-"""The id of a topic whose broker has no topic ids: sixteen zero bytes in base64."""
-_MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001  a public constant
-
 log = structlog.get_logger()
 
 
@@ -65,32 +67,6 @@ class Cluster(NamedTuple):
     brokers: int
     has_controller: bool
     layout: dict[str, int]
-
-
-class TopicDescription(NamedTuple):
-    """What a broker knows of a topic: `id` differs from that of any other topic of this name.
-
-    The id is empty, and the count 0, where the broker does not tell.
-    """
-
-    id: str
-    partitions: int
-
-
-class OffsetQuery(Protocol):
-    """A query in progress; what has been answered can be read at any time."""
-
-    def wait(self, seconds: float = _SHORT_WAIT_SECONDS) -> bool:
-        """Wait at most so long; return whether every partition is answered, or has failed."""
-        ...
-
-    def done(self) -> bool:
-        """Return True once every partition is answered, or has failed."""
-        ...
-
-    def offsets(self) -> dict[Partition, int]:
-        """Return the offsets that are known."""
-        ...
 
 
 class KafkaAdmin:
@@ -135,9 +111,12 @@ class KafkaAdmin:
                 raise UnavailableError("kafka", sentence) from error
         else:
             log.info(
-                "A topic was created.", code="topic_created", topic=topic, partitions=partitions
+                "A topic was created.",
+                code="topic_created",
+                topic=topic,
+                partition_count=partitions,
             )
-        retry = Retry(TOPIC_VISIBLE, self._clock)
+        retry = Retry(TOPIC_VISIBLE_RETRY, self._clock)
         while topic not in (cluster := self.cluster()).layout and not retry.exhausted:
             self._clock.wait(retry.failed())
         return cluster
@@ -152,7 +131,7 @@ class KafkaAdmin:
         return str(found[key].value)
 
     def topic_id(self, topic: str) -> str:
-        """Return the id by which Kafka tells a topic from its namesakes, empty where unknown."""
+        """Return the id that tells a topic from earlier ones of its name, empty where unknown."""
         try:
             found = self._admin.describe_topics(TopicCollection([topic]))
             return str(found[topic].result(_REQUEST_SECONDS).topic_id)
@@ -162,7 +141,7 @@ class KafkaAdmin:
     def allowed_operations(
         self, topics: Iterable[str], seconds: float
     ) -> dict[str, frozenset[str]] | None:
-        """Return what this client may do, as `READ` or `WRITE`; None where the broker is silent."""
+        """Return what this client may do, as `READ`; None where the broker does not report it."""
         try:
             futures = self._admin.describe_topics(
                 TopicCollection(list(topics)),
@@ -179,7 +158,7 @@ class KafkaAdmin:
             for name, operations in found.items()
         }
 
-    def committed(self, partitions: Iterable[Partition]) -> "CommittedQuery":
+    def committed(self, partitions: Iterable[Partition]) -> CommittedQuery:
         """Query the group's committed offsets of these partitions, whoever owns them."""
         self._admin.poll(0)
         asked = ConsumerGroupTopicPartitions(
@@ -201,7 +180,7 @@ class KafkaAdmin:
         """Query the oldest offsets of these partitions."""
         return self._query(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
-    def describe(self, topics: Iterable[str]) -> "TopicQuery":
+    def describe(self, topics: Iterable[str]) -> TopicQuery:
         """Query the ids and partition counts of these topics."""
         self._admin.poll(0)
         names = list(topics)
@@ -211,20 +190,25 @@ class KafkaAdmin:
             self._admin.describe_topics(TopicCollection(names), request_timeout=_REQUEST_SECONDS)
         )
 
+    def idle_member(self, member_id: str) -> IdleQuery:
+        """Query whether the group has this member and is to assign no partition to it."""
+        described = self._admin.describe_consumer_groups([self._group_id])
+        return IdleQuery(described[self._group_id], member_id)
+
     def _query(
         self,
         partitions: Iterable[Partition],
         spec: OffsetSpec,
         isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
-    ) -> "_RangeQuery":
+    ) -> RangeQuery:
         self._admin.poll(0)
         wanted = {TopicPartition(*partition): spec for partition in partitions}
         if not wanted:
-            return _RangeQuery({})
+            return RangeQuery({})
         futures = self._admin.list_offsets(
             wanted, isolation_level=isolation, request_timeout=_REQUEST_SECONDS
         )
-        return _RangeQuery(
+        return RangeQuery(
             {Partition(one.topic, one.partition): future for one, future in futures.items()}
         )
 
@@ -238,7 +222,7 @@ class TopicLayout:
 
     def __init__(self, admin: KafkaAdmin, clock: Clock) -> None:
         self.admin = admin
-        self._retry = Retry(LAYOUT_QUERY, clock)
+        self._retry = Retry(LAYOUT_RETRY, clock)
         self._query: Future[Cluster] | None = None
         self._cluster: Cluster | None = None
 
@@ -246,7 +230,7 @@ class TopicLayout:
         """Return the cluster; None while no broker has answered."""
         if self._cluster is None and self._query is None and self._retry.due:
             self._query = _in_thread(lambda: self.admin.cluster(_REQUEST_SECONDS))
-            wait([self._query], timeout=_SHORT_WAIT_SECONDS)
+            wait([self._query], timeout=SHORT_WAIT_SECONDS)
         if self._query is not None and self._query.done():
             query, self._query = self._query, None
             try:
@@ -279,98 +263,3 @@ def _in_thread(call: Callable[[], Cluster]) -> "Future[Cluster]":
 
     Thread(target=run, daemon=True, name="kafka-layout").start()
     return future
-
-
-class TopicQuery:
-    """A query for topics, answered for each topic by itself."""
-
-    def __init__(self, futures: Mapping[str, "Future[Any]"]) -> None:
-        self._futures = futures
-
-    def done(self) -> bool:
-        """Return True once every topic is answered, or has failed."""
-        return all(future.done() for future in self._futures.values())
-
-    def topics(self) -> dict[str, TopicDescription | None]:
-        """Return what is answered: None for a topic that does not exist, nothing for a failure."""
-        answered: dict[str, TopicDescription | None] = {}
-        for name, future in self._futures.items():
-            if not future.done():
-                continue
-            error = future.exception()
-            if error is None:
-                found = future.result()
-                topic_id = str(found.topic_id)
-                answered[name] = TopicDescription(
-                    "" if topic_id == _NO_ID else topic_id, len(found.partitions)
-                )
-            elif isinstance(error, KafkaException):
-                code = error.args[0].code()
-                if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    answered[name] = None
-                elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                    answered[name] = TopicDescription("", 0)
-        return answered
-
-
-class _RangeQuery:
-    """A query for starts or ends, answered for each partition by itself."""
-
-    def __init__(self, futures: Mapping[Partition, "Future[Any]"]) -> None:
-        self._futures = futures
-
-    def wait(self, seconds: float = _SHORT_WAIT_SECONDS) -> bool:
-        """Wait at most so long; return whether every partition is answered, or has failed."""
-        wait(self._futures.values(), timeout=seconds)
-        return self.done()
-
-    def done(self) -> bool:
-        """Return True once every partition is answered, or has failed."""
-        return all(future.done() for future in self._futures.values())
-
-    def offsets(self) -> dict[Partition, int]:
-        """Return what is known: 0 for a partition that does not exist, nothing for a failure."""
-        known = {partition: _offset(future) for partition, future in self._futures.items()}
-        return {partition: offset for partition, offset in known.items() if offset is not None}
-
-
-class CommittedQuery:
-    """A query for a group's offsets, answered for all partitions at once."""
-
-    def __init__(self, future: "Future[Any]") -> None:
-        self._future = future
-
-    def wait(self, seconds: float = _SHORT_WAIT_SECONDS) -> bool:
-        """Wait at most so long; return whether it is answered, or has failed."""
-        wait([self._future], timeout=seconds)
-        return self.done()
-
-    def done(self) -> bool:
-        """Return True once it is answered, or has failed."""
-        return self._future.done()
-
-    def failed(self) -> bool:
-        """Return True where it has failed, for a partition or altogether."""
-        if self._future.exception() is not None:
-            return True
-        return any(one.error for one in self._future.result().topic_partitions)
-
-    def offsets(self) -> dict[Partition, int]:
-        """Return what is known; a partition without a committed offset is left out."""
-        if not self._future.done() or self._future.exception() is not None:
-            return {}
-        found = self._future.result().topic_partitions
-        return {Partition(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
-
-
-def _offset(future: "Future[Any]") -> int | None:
-    if not future.done():
-        return None
-    error = future.exception()
-    if error is None:
-        offset = int(future.result().offset)
-        # When the connection is cut meanwhile, the client reports success and the offset -1001.
-        return offset if offset >= 0 else None
-    if isinstance(error, KafkaException) and error.args[0].code() in _MISSING:
-        return 0
-    return None

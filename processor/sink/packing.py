@@ -7,9 +7,8 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from processor.domain.event import ScoreEvent
-from processor.domain.outcome import Reject
+from processor.domain.outcome import Cause, Reject
 from processor.domain.record import Partition
-from processor.sink.verdict import Cause
 
 
 class InletDelivery:
@@ -48,7 +47,7 @@ class InletDelivery:
         return self._unfinished == 0
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the delivery is done, at most so many seconds, and return whether it is."""
+        """Wait until the delivery is done, at most `seconds`, and return whether it is."""
         return self._finished.wait(seconds)
 
     def accept(self, events: list[ScoreEvent]) -> None:
@@ -57,7 +56,7 @@ class InletDelivery:
         self._finish(len(events))
 
     def refuse(self, event: ScoreEvent, reject: Reject) -> None:
-        """Record that the inlet refused this one for good (the sink's own call)."""
+        """Record that the inlet refused this one permanently (the sink's own call)."""
         self.refused.append((event, reject))
         self._finish(1)
 
@@ -157,14 +156,14 @@ class RequestPacker:
         for event in events:
             size = len(event.body) + self._event_overhead
             if self._bytes + size > self._max_bytes or len(self._events) >= self._max_events:
-                yield from self.close()
+                yield from self.flush()
             if self.opened_at is None:
                 self.opened_at = now
             self._bytes += size
             self._events.append(event)
             self._deliveries.append(delivery)
 
-    def close(self) -> Iterator[InletRequest]:
+    def flush(self) -> Iterator[InletRequest]:
         """Yield the open request, if there is one."""
         if self._events:
             request = InletRequest(self._events, self._deliveries)

@@ -99,7 +99,7 @@ class InletSink:
             self._loop.call_soon_threadsafe(self._revoke, frozenset(partitions))
 
     def close(self, seconds: float) -> None:
-        """Send what can be sent in so many seconds, then stop, whatever the inlets do.
+        """Send what can be sent within `seconds`, then stop, whatever the inlets do.
 
         What has no result by then stays so: its delivery is not done, and lists as in doubt what
         was in flight.

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from processor.telemetry.catalogue import OffsetLoss
+from processor.telemetry.labels import OffsetLoss
 
 
 class Beginning(StrEnum):

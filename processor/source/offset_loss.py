@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from processor.source.beginning import Start
-from processor.telemetry.catalogue import OffsetLoss
+from processor.telemetry.labels import OffsetLoss
 
 log = structlog.get_logger()
 

@@ -22,16 +22,15 @@ from processor.telemetry.catalogue import (
     OFFSET_GAP_RECORDS,
     RECORDS_CONSUMED,
     RECORDS_RELEASED,
-    AttemptResult,
-    ReleaseCause,
 )
+from processor.telemetry.labels import AttemptResult, ReleaseCause
 from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
 
 _IDLE_SECONDS: Final = 86_400.0
 """Kafka deletes offsets that were not committed for `offsets.retention.minutes` (7 days)."""
 _COMMIT_RESULT_SECONDS: Final = 60.0
-"""A commit without a result for so long no longer blocks the next one."""
+"""A commit without a result after this time no longer blocks the next one."""
 
 log = structlog.get_logger()
 
@@ -88,7 +87,8 @@ class PollTracker:
                 "Kafka skipped offsets. Unless the topic is compacted or written in transactions, "
                 "records were lost.",
                 code="offset_gap",
-                partition=f"{partition.topic}/{partition.number}",
+                topic=partition.topic,
+                partition=partition.number,
                 near=near,
                 skipped=skipped,
                 suppressed=suppressed,
@@ -222,7 +222,8 @@ def release_partitions(
     """End the epochs of these partitions, and report every record that may be read again.
 
     Unsettled ones are counted as released. Settled ones whose commit Kafka did not confirm are
-    logged: those with stored state are merged when they are read again, the others sent twice.
+    logged: when they are read again, those with stored state are recognised as duplicates, the
+    others are sent twice.
     """
     for partition in partitions:
         offsets = tracker.partitions.get(partition)
@@ -237,7 +238,7 @@ def _log_unconfirmed(partition: Partition, offsets: PartitionOffsets, cause: str
         log.warning(
             "The commit of settled records was not confirmed; they may be read again.",
             code="commit_unconfirmed",
-            records=f"{partition.topic}/{partition.number}/{first}-{end - 1}",
+            ranges=f"{partition.topic}/{partition.number}/{first}-{end - 1}",
             cause=cause,
             always=True,
         )

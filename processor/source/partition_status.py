@@ -9,9 +9,10 @@ import structlog
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.record import Partition, Record
-from processor.kafka.admin import KafkaAdmin, OffsetQuery, TopicLayout
+from processor.kafka.admin import KafkaAdmin, TopicLayout
 from processor.kafka.offset_tracker import OffsetTracker
 from processor.kafka.partitioner import PARTITIONERS
+from processor.kafka.queries import OffsetQuery
 from processor.settings import KafkaSettings
 from processor.source.topic_guard import TopicGuard
 from processor.telemetry.catalogue import (
@@ -69,6 +70,11 @@ class PauseCauses:
         if self._for_all:
             return partitions
         return partitions.intersection(*[set().union(*self._for_some.values())])
+
+    def paused_by_others(self, cause: str) -> set[Partition]:
+        """Return the single partitions that are paused for a cause other than this one."""
+        others = (paused for one, paused in self._for_some.items() if one != cause)
+        return set().union(*others)
 
     def by_cause(self, assigned: Iterable[Partition]) -> Counter[str]:
         """Return how many assigned partitions each cause pauses."""

@@ -11,7 +11,7 @@ import structlog
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.control import ControlStore, InMemoryControlStore
-from processor.domain.errors import InvariantError
+from processor.domain.errors import InvariantError, StopError
 from processor.domain.record import AssignmentListener, Partition, Record
 from processor.kafka.admin import KafkaAdmin, TopicLayout
 from processor.kafka.consumer import KafkaConsumer, consumer_properties, is_eager
@@ -27,6 +27,7 @@ from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
 from processor.kafka.topics import Topics
 from processor.settings import JoinSettings, KafkaSettings
 from processor.source.group_records import GroupRecords
+from processor.source.membership import Membership
 from processor.source.offsets import (
     NoOffsetCommitter,
     OffsetCommitter,
@@ -38,7 +39,8 @@ from processor.source.partition_status import PartitionGauges, PauseCauses, Plac
 from processor.source.start_offsets import StartOffsets
 from processor.source.topic_guard import TopicGuard
 from processor.source.waiting import EventWait, PartitionRecords, ReadyRecords, WaitingScores
-from processor.telemetry.catalogue import REBALANCES, RebalanceKind, ReleaseCause, WaitResult
+from processor.telemetry.catalogue import REBALANCES
+from processor.telemetry.labels import RebalanceKind, ReleaseCause, WaitResult
 from processor.telemetry.metrics import Metrics
 
 _WAITING_SCORES: Final = "waiting_scores"
@@ -113,8 +115,11 @@ class KafkaSource:
         self._tracker = OffsetTracker()
         self._pauses = PauseCauses()
         self._paused: set[Partition] = set()
-        self._consumer = _consumer(kafka, metrics, clock, together=together)
+        eager = is_eager(kafka, together=together)
+        properties = consumer_properties(kafka, together=together)
+        self._consumer = KafkaConsumer(properties, metrics, clock, eager=eager)
         admin = KafkaAdmin(kafka, "offsets", clock)
+        self._membership = Membership(kafka, self._consumer, admin, clock, eager=eager)
         self._layout = TopicLayout(admin, clock)
         records = GroupRecords(control or InMemoryControlStore(), clock)
         measured: dict[str, Any] = {"metrics": metrics, "clock": clock}
@@ -131,12 +136,17 @@ class KafkaSource:
         self._committer = committer if committing else NoOffsetCommitter()
         self._wait = self._event_wait(joined) if joined is not None else None
         self._listener: AssignmentListener | None = None
-        self._closing = False
+        self._closing = self._left = False
 
     @property
     def assigned(self) -> frozenset[Partition]:
         """Return the partitions that are assigned now, but for those that must not be read."""
-        return frozenset(set(self._tracker) - self._guard.unread(self._tracker))
+        return frozenset(set(self._tracker) - self.unread)
+
+    @property
+    def is_member(self) -> bool:
+        """Return True while this is a member of the group, also one without partitions."""
+        return self._membership.is_member
 
     @property
     def waiting_records(self) -> int:
@@ -144,14 +154,19 @@ class KafkaSource:
         return self._wait.waiting_records if self._wait else 0
 
     @property
-    def commit_overdue(self) -> str | None:
+    def commit_overdue_reason(self) -> str | None:
         """Return why sending must stop: settled records were not committed for too long."""
         return self._committer.overdue_reason
 
     @property
-    def topic_fault(self) -> str | None:
-        """Return what is wrong with the topics, where only some partitions cannot be read."""
+    def topic_fault_reason(self) -> str | None:
+        """Return what is wrong with the topics; the partitions that are not concerned go on."""
         return self._guard.reason
+
+    @property
+    def unread(self) -> AbstractSet[Partition]:
+        """Return the partitions of this member that must not be read, as there is no state."""
+        return self._guard.unread(self._tracker)
 
     def accept_gaps(self, partitions: Iterable[Partition]) -> None:
         """Read on in partitions that a StopError named, from their oldest record."""
@@ -163,7 +178,7 @@ class KafkaSource:
         self._consumer.subscribe(self._topics.subscription, self)
 
     def poll(self, seconds: float) -> KafkaPoll:
-        """Return the next records, waiting at most so long; none while paused.
+        """Return the next records, waiting at most `seconds`; none while paused.
 
         Raises StopError, before it reads anything, where an offset is lost and the settings do not
         say how to go on; InvariantError where the client is dead, and whatever a listener raised.
@@ -179,6 +194,7 @@ class KafkaSource:
         current = [each for each in tracked if each and self._tracker.is_current(each.tracked)]
         ready = self._take_ready(current)
         self._gauges.refresh(self._tracker, self._pauses)
+        self._membership.refresh()
         return KafkaPoll.of(ready)
 
     def settle(self, poll: KafkaPoll) -> frozenset[Partition]:
@@ -206,22 +222,30 @@ class KafkaSource:
         self._apply_pauses()
 
     def close(self, seconds: float) -> bool:
-        """Commit and leave the group, within so many seconds in any case.
+        """Commit and leave the group, within `seconds` in any case.
 
         Returns whether Kafka confirmed the commit.
         """
         self._closing = True
         deadline = Deadline(self._clock, seconds)
         confirmed = self._committer.commit_confirmed(self._tracker, seconds / 2)
-        self._release(list(self._tracker), ReleaseCause.SHUTDOWN)
-        self._consumer.close(deadline.left())
+        self.leave(deadline.left())
         return confirmed
+
+    def leave(self, seconds: float) -> None:
+        """Leave the group without a commit; does nothing once it was left."""
+        self._closing = True
+        if not self._left:
+            self._left = True
+            self._release(list(self._tracker), ReleaseCause.SHUTDOWN)
+            self._consumer.close(seconds)
 
     # Called by the consumer, inside `poll`.
 
     def partitions_assigned(self, partitions: Sequence[Partition]) -> None:
         """Begin an epoch of each partition and read on where the group has committed."""
         self._metrics.counter(REBALANCES, RebalanceKind.ASSIGNED).inc()
+        self._membership.assigned()
         committed = self._starts.assign(partitions, self._tracker)
         unread = self._guard.unread(partitions)
         if unread:
@@ -254,9 +278,11 @@ class KafkaSource:
         try:
             if self._listener is not None:
                 self._listener.drain(partitions)
-        finally:
-            self._committer.commit_confirmed(partitions, _REVOKE_COMMIT_SECONDS)
-            self._end_assignment(partitions, ReleaseCause.REVOKED)
+        except StopError:
+            self._commit_and_end(partitions)
+            raise
+        # After any other exception, a fault of the program, nothing more is committed.
+        self._commit_and_end(partitions)
 
     def partitions_lost(self, partitions: Sequence[Partition]) -> None:
         """Release the partitions without a commit: another member may have read further."""
@@ -268,9 +294,8 @@ class KafkaSource:
         self._committer.completed(offsets, fault)
 
     def _event_wait(self, join: JoinSettings) -> EventWait:
-        scores = WaitingScores(join.max_wait_seconds, self._kafka.max_uncommitted_records)
         return EventWait(
-            scores,
+            WaitingScores(join.max_wait_seconds, self._kafka.max_uncommitted_records),
             self._topics,
             self._layout,
             self._guard,
@@ -300,14 +325,19 @@ class KafkaSource:
             return
         self._consumer.report(fault, f"{partition.topic}/{partition.number}")
         if fault.fatal:
-            raise InvariantError(f"The Kafka client failed for good: {fault.error}")
+            raise InvariantError(f"The Kafka client failed permanently: {fault.error}")
         if fault.kind is ErrorKind.POLL_TOO_LATE:
             self._end_assignment(list(self._tracker), ReleaseCause.LOST)
 
     def _take_ready(self, polled: Sequence[PartitionRecords]) -> list[ReadyRecords]:
         if self._wait is None:
             return [ReadyRecords(each, WaitResult.NONE, 0.0) for each in polled]
-        ready = self._wait.take_ready(polled, self._tracker, paused=bool(self._pauses.for_all))
+        ready = self._wait.take_ready(
+            polled,
+            self._tracker,
+            paused=bool(self._pauses.for_all),
+            held=self._pauses.paused_by_others(_WAITING_SCORES),
+        )
         self._pauses.resume(_WAITING_SCORES)
         self._pauses.pause(_WAITING_SCORES, self._wait.full(self._tracker))
         self._apply_pauses()
@@ -320,7 +350,12 @@ class KafkaSource:
             self._consumer.resume((self._paused - paused) & self._tracker.partitions.keys())
             self._paused = paused
 
+    def _commit_and_end(self, partitions: Sequence[Partition]) -> None:
+        self._committer.commit_confirmed(partitions, _REVOKE_COMMIT_SECONDS)
+        self._end_assignment(partitions, ReleaseCause.REVOKED)
+
     def _end_assignment(self, partitions: Sequence[Partition], cause: ReleaseCause) -> None:
+        self._membership.ended(cause)
         ended = [partition for partition in partitions if partition in self._tracker]
         self._release(ended, cause)
         if ended:
@@ -341,10 +376,3 @@ class KafkaSource:
         self._paused -= set(partitions)
         self._gauges.revoked(partitions)
         self._gauges.assigned(self._tracker)
-
-
-def _consumer(
-    kafka: KafkaSettings, metrics: Metrics, clock: Clock, *, together: bool
-) -> KafkaConsumer:
-    properties = consumer_properties(kafka, together=together)
-    return KafkaConsumer(properties, metrics, clock, eager=is_eager(kafka, together=together))

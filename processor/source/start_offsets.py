@@ -30,9 +30,8 @@ from processor.telemetry.catalogue import (
     RECORDS_RELEASED,
     REREAD_RECORDS,
     RETENTION_OVERRUN_RECORDS,
-    OffsetLoss,
-    ReleaseCause,
 )
+from processor.telemetry.labels import OffsetLoss, ReleaseCause
 from processor.telemetry.metrics import Metrics
 
 OFFSET_RESET: Final = RetryPolicy(first_seconds=0.2, max_seconds=5.0)

@@ -11,7 +11,8 @@ import msgspec
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.retry import spread
-from processor.kafka.admin import TopicDescription, TopicLayout, TopicQuery
+from processor.kafka.admin import TopicLayout
+from processor.kafka.queries import TopicDescription, TopicQuery
 
 _REFRESH_SECONDS: Final = 1.0
 

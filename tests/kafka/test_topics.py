@@ -19,8 +19,8 @@ from processor.telemetry.catalogue import (
     REREAD_RECORDS,
     RETENTION_OVERRUN_RECORDS,
     TOPICS_RECREATED,
-    OffsetLoss,
 )
+from processor.telemetry.labels import OffsetLoss
 from tests.support.job import Job
 from tests.support.kafka_cluster import RealKafka
 from tests.support.kafka_io import SourceReplica, committed, produce

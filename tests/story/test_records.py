@@ -17,8 +17,8 @@ from processor.telemetry.catalogue import (
     JOIN_MATCH_AGE_SECONDS,
     RECORDS_SETTLED,
     SCORE_RUN_RECORDS,
-    CorrectionResult,
 )
+from processor.telemetry.labels import CorrectionResult
 from tests.support.stream_run import EVENTS, NOW_MS, SCORES, StreamRun, event_record, score_record
 
 
@@ -216,7 +216,7 @@ def test_intake_is_paused_while_schemas_cannot_be_fetched_and_resumed_after() ->
 
 def test_records_wait_until_person_state_is_restored() -> None:
     run = StreamRun([[score_record(10)]])
-    run.state_store.restoring = True
+    run.state_store.unready = {0}
     run.start()
 
     for _ in range(20):
@@ -224,7 +224,7 @@ def test_records_wait_until_person_state_is_restored() -> None:
     assert run.sink.accepted == []
     assert run.health.ready().state == "restoring"
 
-    run.state_store.restoring = False
+    run.state_store.unready = set()
     for _ in range(5):
         run.stream.run_once()
     assert [event.record.offset for event in run.sink.accepted] == [10]
@@ -414,7 +414,9 @@ def test_a_stop_logs_unsettled_events_and_the_duration_of_each_phase() -> None:
 
     assert not settled
     assert _in_doubt(lines) == [("upgrade", "stopped", f"{SCORES}/0/10", 1)]
-    phases = {line["part"]: line["seconds"] for line in lines if line["code"] == "stop_phase_ended"}
+    phases = {
+        line["phase"]: line["seconds"] for line in lines if line["code"] == "stop_phase_ended"
+    }
     assert list(phases) == ["drain", "commit", "sink", "state", "repartition", "dead_letters"]
     assert phases["drain"] >= 5
 

@@ -14,33 +14,21 @@ from processor.source.source import KafkaPoll, KafkaSource
 from processor.telemetry.metrics import Metrics
 from tests.support.waiting import until
 
-__all__ = [
-    "EVENTS",
-    "SCORES",
-    "Broker",
-    "RecordingListener",
-    "SourceReplica",
-    "committed",
-    "produce",
-    "produce_where",
-    "read_all",
-]
-
 SCORES = "customer-ai-scores"
 EVENTS = "experience-events"
 
 
-class Broker(Protocol):
+class HasBootstrap(Protocol):
     """A broker, embedded or real."""
 
     @property
     def bootstrap(self) -> str:
-        """Its address."""
+        """Return its address."""
         ...
 
 
 def produce(
-    broker: Broker,
+    broker: HasBootstrap,
     topic: str,
     values: Sequence[bytes],
     *,
@@ -65,7 +53,7 @@ def produce_where(
     assert producer.flush(10) == 0
 
 
-def committed(broker: Broker, group: str, *partitions: Partition) -> list[int]:
+def committed(broker: HasBootstrap, group: str, *partitions: Partition) -> list[int]:
     """Return a group's offsets as the broker has them; -1001 where it has none."""
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group})
     try:
@@ -134,7 +122,7 @@ class SourceReplica:
 
     def __init__(
         self,
-        broker: Broker,
+        broker: HasBootstrap,
         *,
         join: JoinSettings | None = None,
         control: ControlStore | None = None,
