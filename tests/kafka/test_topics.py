@@ -337,3 +337,20 @@ def _not_ready(replica: Replica) -> str:
 def _old_partitions_are_read(one: Job) -> bool:
     done = one.committed()
     return all(done[place] == end for place, end in one.ends().items() if place[1] < 4)
+
+
+def test_topic_that_appears_later_and_matches_the_pattern_is_read_from_its_start(
+    scene: Scene,
+) -> None:
+    scene.create()
+    pattern = {"topics": [f"^{scene.name}-scores"]}
+    # The broker of a KIP-848 group looks for new topics every ten minutes.
+    replica = scene.replica("classic", start="latest", scores=pattern, client=_QUICK)
+    replica.turn_until(lambda: scene.committed() == 0, "the beginning", seconds=15)
+
+    later = f"{scene.topic}-more"
+    scene.create(topic=later)
+    scene.write("more", 5, topic=later)
+    replica.read(5, seconds=20)
+
+    assert set(replica.values) == {f"more-{number}".encode() for number in range(5)}
