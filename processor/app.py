@@ -17,9 +17,10 @@ from processor.components import (
     Source,
     StateStore,
 )
+from processor.control.store import open_control_store
 from processor.dead_letter.sink import KafkaDeadLetterSink
 from processor.domain.clock import Clock, Deadline
-from processor.domain.errors import StopError
+from processor.domain.control import InMemoryControlStore
 from processor.enrich.enricher import Enricher
 from processor.enrich.event_schema import compile_schemas
 from processor.kafka.admin import librdkafka_version
@@ -68,14 +69,10 @@ class Processor(NamedTuple):
     def run(self, until: Callable[[], bool] = bool) -> bool:
         """Run until stopped and close everything; returns whether all consumed records are settled.
 
-        Raises StopError after closing in order, and any fault of the program at once.
+        Raises any fault of the program at once.
         """
         self.components.sink.start()
-        try:
-            settled = self.stream.run(until)
-        except StopError:
-            self._close()
-            raise
+        settled = self.stream.run(until)
         return self._close() and settled
 
     def _close(self) -> bool:
@@ -88,6 +85,8 @@ class Processor(NamedTuple):
             self.components.state_store.close(deadline.left())
         with self.observer.stop_phase("repartition"):
             self.components.repartition.close(deadline.left())
+        with self.observer.stop_phase("control"):
+            self.components.control.close(deadline.left())
         with self.observer.stop_phase("dead_letters"):
             return self.components.dead_letters.close(deadline.left())
 
@@ -100,12 +99,14 @@ def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
     """
     metrics, _, clock = telemetry
     planner = build_planner(settings, build_reader(settings, clock))
+    control = open_control_store(settings, metrics, clock)
     components = Components(
         source=KafkaSource(settings.kafka, metrics, clock, join=settings.join),
         sink=InletSink(settings.aep, settings.routes, metrics, clock),
         dead_letters=KafkaDeadLetterSink(settings, metrics, clock),
         state_store=_state_store(settings, telemetry),
         repartition=_repartition_sink(settings, telemetry),
+        control=control,
     )
     return _build(settings, components, planner, telemetry)
 
@@ -120,7 +121,8 @@ def build_dry_run(
     """
     metrics, _, clock = telemetry
     group = f"{settings.kafka.group_id}-dry-run"
-    kafka = settings.kafka.model_copy(update={"group_id": group, "group_instance_id": None})
+    own = {"group_id": group, "group_instance_id": None, "on_gap": "continue"}
+    kafka = settings.kafka.model_copy(update=own)
     if settings.join.repartition_topic is not None:
         facts = InputSettings(topics=[settings.join.repartition_topic])
         kafka = kafka.model_copy(update={"events": facts})
@@ -132,6 +134,7 @@ def build_dry_run(
         dead_letters=dead_letters,
         state_store=state_store,
         repartition=NoRepartitionSink(),
+        control=InMemoryControlStore(),
     )
     planner = build_planner(settings, build_reader(settings, clock))
     return _build(settings, components, planner, telemetry)
@@ -156,6 +159,7 @@ def build_replay(
         dead_letters=rejects,
         state_store=_state_store(settings, telemetry),
         repartition=_repartition_sink(settings, telemetry),
+        control=InMemoryControlStore(),
     )
     return _build(settings, components, build_planner(settings, reader), telemetry)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol, Self
 
+from processor.domain.control import ControlStore
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reject
 from processor.domain.record import AssignmentListener, Partition, Record
@@ -64,7 +65,15 @@ class Source(Protocol):
         ...
 
     def poll(self, seconds: float) -> Poll:
-        """Return the next records, waiting at most so long; empty while paused."""
+        """Return the next records, waiting at most so long; empty while paused.
+
+        Raises StopError, before anything is read, where records are gone and the settings say stop;
+        once for each gap. The partitions that it names wait for `accept_gaps`, the others go on.
+        """
+        ...
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Read on in partitions that a StopError named, as `kafka.on_gap: continue` would."""
         ...
 
     def settle(self, poll: Any) -> AbstractSet[Partition]:  # noqa: ANN401  its own kind of poll
@@ -204,7 +213,7 @@ class Sink(Protocol):
 
 
 class RejectLimit(Protocol):
-    """The limit on rejects that stops the processor."""
+    """The limit on rejects that pauses intake."""
 
     def check(self, count: int, rejected: Sequence[int]) -> None:
         """Count a batch of `count` records, of which those at the ascending indexes are rejected.
@@ -220,13 +229,17 @@ class RejectLimit(Protocol):
         """
         ...
 
+    def reset(self) -> None:
+        """Begin to count anew: an operator resumed intake."""
+        ...
+
 
 class DeadLetterSink(Protocol):
     """The dead-letter topic."""
 
     @property
     def limit(self) -> RejectLimit:
-        """Return the limit that stops the processor before a whole topic is dead-lettered."""
+        """Return the limit that pauses intake before a whole topic is dead-lettered."""
         ...
 
     @property
@@ -276,3 +289,4 @@ class Components(NamedTuple):
     dead_letters: DeadLetterSink
     state_store: StateStore
     repartition: RepartitionSink
+    control: ControlStore

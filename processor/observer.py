@@ -22,11 +22,13 @@ import structlog
 
 from processor.batch import Batch
 from processor.domain.clock import Clock, Deadline
+from processor.domain.errors import StopCause
 from processor.domain.event import ScoreEvent
 from processor.domain.record import Partition
 from processor.telemetry.catalogue import (
     JOIN_MATCH_AGE_SECONDS,
     LOOP_TURN_TIMESTAMP_SECONDS,
+    PAUSED_AT_LIMIT,
     RECORDS_SETTLED,
     RECORDS_UNSETTLED,
     SCORE_RUN_LAST_DATE_TIMESTAMP_SECONDS,
@@ -164,6 +166,8 @@ class TelemetryObserver:
     def status_checked(self, paused: Mapping[str, str], *, state: State) -> None:
         """Called on every turn with the reasons why intake is paused, by part, and the state."""
         if paused != self._paused:
+            for cause in StopCause:
+                self._metrics.gauge(PAUSED_AT_LIMIT, cause).set(cause in paused)
             self._log_changes(paused)
             self._health.set_paused(paused)
         if state is not self._state:

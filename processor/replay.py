@@ -57,6 +57,9 @@ class DeadLetterSource:
         self._unsettled += len(chunk)
         return DeadLetterPoll(chunk)
 
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Do nothing: there are no gaps."""
+
     def settle(self, poll: DeadLetterPoll) -> frozenset[Partition]:
         """Count the records of a poll as settled."""
         self._unsettled -= len(poll.records)
@@ -113,6 +116,9 @@ class CollectedDeadLetters:
     def __init__(self) -> None:
         self.rejects: list[tuple[Record, Reject]] = []
         self.limit = self
+
+    def reset(self) -> None:
+        """Count nothing."""
 
     def check(self, count: int, rejected: Sequence[int]) -> None:
         """Accept any number of rejects."""

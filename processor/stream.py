@@ -15,8 +15,10 @@ from contextlib import contextmanager
 
 from processor.batch import Batch, BatchObserver, Phase
 from processor.components import Components, Poll
+from processor.control.pauses import Pauses
+from processor.control.skips import Skips
 from processor.domain.clock import Clock, Deadline
-from processor.domain.errors import StopError, UnavailableError
+from processor.domain.errors import StopCause, StopError, UnavailableError
 from processor.domain.outcome import Outcome
 from processor.domain.record import Partition
 from processor.domain.retry import Retry, RetryPolicy
@@ -27,27 +29,30 @@ from processor.telemetry.catalogue import State
 
 
 class Backpressure:
-    """Pauses the source while a component is unavailable or the window is full."""
+    """Pauses the source while a component is unavailable, the window is full, or it is told to."""
 
     def __init__(self, components: Components) -> None:
         self._components = components
         self.reasons: Mapping[str, str] = {}
 
-    def update(self, *, registry: str | None, window: str | None) -> None:
+    def update(self, *, registry: str | None, window: str | None, told: Mapping[str, str]) -> None:
         """Collect the reasons to pause by part, and pause or resume the source for each change.
 
-        `registry` and `window` are the loop's own reasons, None where there is none.
+        `registry` and `window` are the loop's own reasons, None where there is none; `told` are the
+        pauses by hand and at limits.
         """
-        source, sink, dead_letters, state_store, repartition = self._components
+        source, sink, dead_letters, state_store, repartition, control = self._components
         restoring = "person state is being restored" if state_store.restoring else None
         found = {
             "destination": sink.unavailable_reason,
             "dead_letters": dead_letters.unavailable_reason,
             "state": state_store.unavailable_reason or restoring,
             "repartition": repartition.unavailable_reason,
+            "control": control.unavailable_reason,
             "commit": source.commit_overdue,
             "registry": registry,
             "window": window,
+            **told,
         }
         reasons = {part: reason for part, reason in found.items() if reason}
         for part in self.reasons.keys() - reasons.keys():
@@ -62,6 +67,8 @@ _FULL_WINDOW_SECONDS = 2.0
 _WINDOW_BYTES = 64 << 20
 _PAUSED_POLL_SECONDS = 0.05
 _FULL_WAIT_SECONDS = 0.002
+_CONTROL_SECONDS = 0.1
+"""Between looks at the pauses and skips in the control store."""
 _SCHEMA_RETRY = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
 
 
@@ -91,6 +98,9 @@ class Stream:
         self._polls: deque[Poll] = deque()
         self._window: deque[Batch] = deque()
         self._backpressure = Backpressure(components)
+        self._pauses = Pauses(components.control, clock)
+        self._skips = Skips(components.control, clock)
+        self._control_due = Deadline(clock, 0)
         self._state_partitions = StatePartitions(settings)
         self._schema_retry = Retry(_SCHEMA_RETRY, clock)
         self._schemas_unavailable: str | None = None
@@ -105,28 +115,28 @@ class Stream:
     def run(self, until: Callable[[], bool] = bool) -> bool:
         """Run until `stop` is called or `until` returns True, then settle, commit and leave.
 
-        Returns whether everything that was consumed is settled.
-        Raises StopError where a limit of the settings is exceeded; batches in progress are settled
-        first. Any other exception is a fault of the program: nothing more is committed.
+        Returns whether everything that was consumed is settled. At a limit of the settings intake
+        is paused, and what is in progress is settled. Any exception is a fault of the program:
+        nothing more is committed.
         """
         self._source.start(self)
-        try:
-            while not self._stopping and not until():
-                self.run_once()
-        except StopError:
-            self._close()
-            raise
+        while not self._stopping and not until():
+            self.run_once()
         return self._close()
 
     def run_once(self) -> None:
         """Run one turn: poll where there is room, start batches, advance, settle and commit."""
+        self._follow_control()
         self._update_backpressure()
         with self._timed("poll"):
-            poll = self._poll()
+            poll = self._poll_or_pause()
         if poll is not None and poll.records:
             self._polls.append(poll)
-        while self._polls and self._can_load(self._polls[0]) and self._fetch_schemas():
-            self._window.append(self._start(self._polls.popleft()))
+        while self._polls and self._can_start(self._polls[0]) and self._fetch_schemas():
+            batch = self._start(self._polls[0])
+            if batch is not None:
+                self._polls.popleft()
+                self._window.append(batch)
         self._advance()
         self._source.commit()
         self._observer.loop_turned(self.unsettled + self._source.waiting_records)
@@ -176,7 +186,30 @@ class Stream:
             return None
         return self._source.poll(self._settings.kafka.poll_seconds)
 
-    def _can_load(self, poll: Poll) -> bool:
+    def _poll_or_pause(self) -> Poll | None:
+        """Poll; where records are gone and the settings say stop, pause until it is accepted."""
+        try:
+            return self._poll()
+        except StopError as error:
+            self._pauses.stop(error)
+            return None
+
+    def _follow_control(self) -> None:
+        """Obey what is in the control store: pauses that began or ended, gaps to pass, skips."""
+        self._components.control.poll()
+        if not self._control_due.over():
+            return
+        self._control_due = Deadline(self._clock, _CONTROL_SECONDS)
+        if StopCause.REJECT_LIMIT in self._pauses.refresh():
+            self._components.dead_letters.limit.reset()
+        gaps = self._pauses.take_accepted_gaps(self._source.assigned)
+        if gaps:
+            self._source.accept_gaps(gaps)
+        self._skips.refresh()
+
+    def _can_start(self, poll: Poll) -> bool:
+        if StopCause.REJECT_LIMIT in self._pauses.reasons:
+            return False
         numbers = self._state_partitions.of(poll.records)
         return all(map(self._components.state_store.ready, numbers))
 
@@ -185,7 +218,7 @@ class Stream:
         if not self._schema_retry.due:
             return False
         try:
-            self._planner.fetch_schemas(self._polls[0].records)
+            self._planner.fetch_schemas(self._skips.without(self._polls[0].records))
         except UnavailableError as error:
             self._schema_retry.failed()
             self._schemas_unavailable = error.detail
@@ -194,19 +227,33 @@ class Stream:
         self._schemas_unavailable = None
         return True
 
-    def _start(self, poll: Poll) -> Batch:
-        """Decode and plan a poll, and start its delivery."""
+    def _start(self, poll: Poll) -> Batch | None:
+        """Decode and plan a poll, and start its delivery; None where it has hit a limit."""
+        skipped = self._skips.rejects(poll.records)
         with self._timed("decode"):
-            decoded = self._planner.decode(poll.records, self._clock.now_ms())
+            decoded = self._planner.decode(poll.records, self._clock.now_ms(), skipped)
         with self._timed("load"):
             persons = self._components.state_store.load(decoded.keys)
         with self._timed("plan"):
             plan = self._planner.plan(decoded, persons, poll.timed_out)
-        rejected = [i for i, end in enumerate(plan.outcomes) if end is Outcome.DEAD_LETTERED]
-        self._components.dead_letters.limit.check(len(plan.outcomes), rejected)
+        if not self._passes_limit(poll, plan.outcomes):
+            return None
         batch = Batch(poll, plan, self._components)
         self._observer.batch_planned(batch)
         return batch
+
+    def _passes_limit(self, poll: Poll, outcomes: Sequence[Outcome]) -> bool:
+        """Count the rejects of a batch; pause where they are too many and not accepted."""
+        limit = self._components.dead_letters.limit
+        rejected = [i for i, end in enumerate(outcomes) if end is Outcome.DEAD_LETTERED]
+        try:
+            limit.check(len(outcomes), rejected)
+        except StopError as error:
+            if not self._pauses.accepts(poll.records):
+                self._pauses.stop(error, poll.records)
+                return False
+            limit.reset()
+        return True
 
     def _advance(self) -> None:
         """Poll the components, advance every batch, and settle batches from the oldest on."""
@@ -221,11 +268,18 @@ class Stream:
             batch = self._window.popleft()
             revoked = self._source.settle(batch.poll)
             self._observer.batch_settled(batch, revoked)
-            if not self._stopping:
-                for route, (refused, sent) in batch.refusals.items():
-                    self._components.dead_letters.limit.check_refusals(route, refused, sent)
+            self._skips.settled(batch.poll.records, batch.rejected, revoked)
+            self._check_refusals(batch)
+
+    def _check_refusals(self, batch: Batch) -> None:
+        try:
+            for route, (refused, sent) in batch.refusals.items():
+                self._components.dead_letters.limit.check_refusals(route, refused, sent)
+        except StopError as error:
+            self._pauses.stop(error)
 
     def _run_without_intake(self) -> None:
+        self._components.control.poll()
         self._advance()
         self._observer.loop_turned(self.unsettled + self._source.waiting_records)
         self._clock.wait(_FULL_WAIT_SECONDS)
@@ -244,7 +298,9 @@ class Stream:
         since = self._full_since if self._is_full() else None
         stuck = since is not None and self._clock.monotonic() - since >= _FULL_WINDOW_SECONDS
         window = "the window of batches in progress is full" if stuck else None
-        self._backpressure.update(registry=self._schemas_unavailable, window=window)
+        self._backpressure.update(
+            registry=self._schemas_unavailable, window=window, told=self._pauses.reasons
+        )
         self._observer.status_checked(self._backpressure.reasons, state=self._state())
 
     def _state(self) -> State:

@@ -23,6 +23,7 @@ from processor.domain.errors import InvariantError, UnavailableError
 from processor.domain.event import ScoreEvent
 from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.admin import KafkaAdmin
+from processor.kafka.internal_topic import TOMBSTONE_DAYS
 from processor.kafka.topic_reader import TopicReader
 from processor.settings import JoinSettings, KafkaSettings
 from processor.settings.kafka_client import Property, connection
@@ -34,7 +35,7 @@ from processor.state.overlay import Overlay
 from processor.state.partitions import AssignedPartitions
 from processor.state.person import Person, PersonKey, PersonLimits
 from processor.state.restore import Restore, RestoredPartition
-from processor.state.topics import TOMBSTONE_DAYS, prepare
+from processor.state.topics import prepare
 from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, STATE_BYTES, STATE_ENTRIES
 from processor.telemetry.metrics import Metrics
 

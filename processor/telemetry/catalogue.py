@@ -5,6 +5,7 @@ The table in `deploy/observability/README.md` is generated from it.
 
 from enum import StrEnum
 
+from processor.domain.errors import StopCause
 from processor.domain.outcome import ContextStatus, FilterRule, Outcome, Reason, Stage
 from processor.telemetry.metric_types import (
     AnyMetric,
@@ -26,7 +27,8 @@ class State(StrEnum):
     RESTORING = "restoring"
     """Person state is being restored from the changelog."""
     PAUSED = "paused"
-    """Dead letters, person state or repartitioned facts cannot be written, so intake is paused."""
+    """Intake is paused: dead letters, person state or facts cannot be written, an operator paused
+    it, or a limit was reached."""
     STOPPING = "stopping"
     READY = "ready"
 
@@ -183,6 +185,11 @@ CALLBACK_ERRORS = CounterMetric(
 PAUSED_PARTITIONS = GaugeMetric(
     "paused_partitions", "Partitions paused, by cause.", labels(Label[str]("cause"))
 )
+PAUSED_AT_LIMIT = GaugeMetric(
+    "paused_at_limit",
+    "1 while intake is paused at a limit until an operator resumes it.",
+    labels(Label("cause", StopCause)),
+)
 SCORE_WAITS = CounterMetric(
     "score_waits",
     "Scores that waited for earlier experience events.",
@@ -300,6 +307,9 @@ CHANGELOG_WRITES = CounterMetric(
 )
 REPARTITION_WRITES = CounterMetric(
     "repartition_writes", "Facts written to the repartition topic.", labels(_ATTEMPT)
+)
+CONTROL_WRITES = CounterMetric(
+    "control_writes", "Facts written to the control topic.", labels(_ATTEMPT)
 )
 CHANGELOG_DISTURBANCES = CounterMetric(
     "changelog_disturbances", "Foreign writes found in a changelog partition.", labels()

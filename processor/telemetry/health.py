@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from processor.domain.clock import Clock
+from processor.domain.errors import StopCause
 from processor.telemetry.catalogue import READY, State
 from processor.telemetry.metrics import Metrics
 
-_UNREADY = frozenset({"dead_letters", "state", "repartition"})
-"""The parts whose outage makes a replica unready.
+_UNREADY = frozenset(
+    {"dead_letters", "state", "repartition", "control", "operator", *map(str, StopCause)}
+)
+"""The parts whose outage makes a replica unready, and the pauses that only an operator ends.
 
 An outage of the destination does not: every replica would be unready, and no rollout could bring
 the remedy.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from processor.components import RecordReader, RejectLimit
-from processor.domain.errors import InvariantError, UnavailableError
+from processor.domain.errors import InvariantError, StopError, UnavailableError
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import AssignmentListener, Partition, Record
@@ -87,6 +87,8 @@ class FakeSource:
         self.waiting_records = 0
         self.commit_overdue: str | None = None
         self.confirms = True
+        self.stop_error: StopError | None = None
+        self.accepted_gaps: list[Partition] = []
         self.committed: dict[tuple[str, int], int] = {}
         self._joining: AssignmentListener | None = None
         self._uncommitted: list[Record] = []
@@ -102,6 +104,9 @@ class FakeSource:
 
     def poll(self, seconds: float) -> FakePoll:
         assert seconds >= 0
+        if self.stop_error is not None:
+            error, self.stop_error = self.stop_error, None
+            raise error
         if self._joining is not None:
             listener, self._joining, self.assigned = self._joining, None, self.group
             listener.assigned(sorted(self.assigned))
@@ -112,6 +117,9 @@ class FakeSource:
         self._uncommitted += polled.records
         self.steps.append(("polled", [record.offset for record in polled.records]))
         return polled
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        self.accepted_gaps += partitions
 
     def settle(self, polled: FakePoll) -> frozenset[Partition]:
         partitions = frozenset(map(_partition, polled.records))
