@@ -38,10 +38,12 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "Position":
         """Return the position that `topic/partition/offset` names; raises ValueError."""
-        topic, partition, offset = text.split("/")
-        if not topic or int(partition) < 0 or int(offset) < 0:
-            raise ValueError(text)
-        return cls(topic, int(partition), int(offset))
+        match text.split("/"):
+            case [topic, partition, offset] if (
+                topic and partition.isdecimal() and offset.isdecimal()
+            ):
+                return cls(topic, int(partition), int(offset))
+        raise ValueError(f"not a position: {text}")
 
     @property
     def key(self) -> str:

@@ -192,7 +192,7 @@ class KafkaControlStore:
             log.warning(
                 "A record of the control topic cannot be read and is ignored.",
                 code="control_record_unreadable",
-                key=key[:100],
+                record=key[:100],
                 suppressed=suppressed,
             )
 

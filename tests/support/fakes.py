@@ -62,7 +62,7 @@ class FakeReader:
         self._reader = reader
 
     def fetch_schemas(self, records: Sequence[Record]) -> None:
-        if self.unavailable_reason is not None:
+        if self.unavailable_reason is not None and records:
             raise UnavailableError("registry", self.unavailable_reason)
         self._reader.fetch_schemas(records)
 
