@@ -1,6 +1,8 @@
 """Construction from the settings: the processor, its dry run, and the replay of dead letters.
 
-The three run the same stream on different components. Nothing is constructed elsewhere.
+The three run the same stream, and its components are constructed here only. `open_state_store`
+constructs the parts of the state store; the commands `check`, `dlq`, `state` and `forget` open the
+parts that they use.
 """
 
 from collections.abc import Callable
@@ -27,11 +29,10 @@ from processor.kafka.admin import librdkafka_version
 from processor.observer import TelemetryObserver
 from processor.planner import Planner
 from processor.repartition.sink import KafkaRepartitionSink, NoRepartitionSink
-from processor.replay import JsonLinesSink
+from processor.replay import InMemoryStateStore, JsonLinesSink, NoStateStore
 from processor.settings import InputSettings, Settings
 from processor.sink.sink import InletSink
 from processor.source.source import KafkaSource
-from processor.state.in_memory import InMemoryStateStore, NoStateStore
 from processor.state.state_store import open_state_store
 from processor.stream import Stream
 from processor.telemetry.health import Health

@@ -1,4 +1,4 @@
-"""The components of a stream, as protocols: source, reader, sink, dead letters, state store.
+"""The components of a stream, as protocols: source, sink, dead letters, state store, repartition.
 
 A component never blocks the loop for long: what takes a while is returned as a `Pending`, and
 `poll` moves it on.
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from processor.domain.control import ControlStore
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey
 
 
@@ -37,7 +37,7 @@ class Poll(Protocol):
         """Return the indexes of score records whose wait for earlier events timed out."""
         ...
 
-    def without(self, gone: AbstractSet[Partition]) -> Self:
+    def without(self, partitions: AbstractSet[Partition]) -> Self:
         """Return the same poll less the records of some partitions."""
         ...
 
@@ -56,7 +56,7 @@ class Source(Protocol):
         ...
 
     @property
-    def commit_overdue(self) -> str | None:
+    def commit_overdue_reason(self) -> str | None:
         """Return why sending must pause until a commit is confirmed, None where it need not."""
         ...
 
@@ -65,7 +65,7 @@ class Source(Protocol):
         ...
 
     def poll(self, seconds: float) -> Poll:
-        """Return the next records, waiting at most so long; empty while paused.
+        """Return the next records, waiting at most `seconds`; empty while paused.
 
         Raises StopError, before anything is read, where records are gone and the settings say stop;
         once for each gap. The partitions that it names wait for `accept_gaps`, the others go on.
@@ -93,7 +93,7 @@ class Source(Protocol):
         ...
 
     def close(self, seconds: float) -> bool:
-        """Commit what is settled and leave the group, within so many seconds in any case.
+        """Commit what is settled and leave the group, within `seconds` in any case.
 
         Returns whether Kafka confirmed the commit.
         """
@@ -161,7 +161,7 @@ class StateStore(Protocol):
         ...
 
     def close(self, seconds: float) -> None:
-        """Flush within so many seconds."""
+        """Flush within `seconds`."""
         ...
 
 
@@ -178,7 +178,7 @@ class Delivery(Pending, Protocol):
 
     @property
     def refused(self) -> Sequence[tuple[ScoreEvent, Reject]]:
-        """Return the events that were refused for good; final once done."""
+        """Return the events that were refused permanently; final once done."""
         ...
 
     @property
@@ -207,8 +207,15 @@ class Sink(Protocol):
         """Drop the queued events whose records are of these partitions; never blocks."""
         ...
 
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Refuse the queued events of these records, with these rejects; never blocks.
+
+        An event that is being sent is refused when its attempt fails, and accepted otherwise.
+        """
+        ...
+
     def close(self, seconds: float) -> None:
-        """Stop within so many seconds; events without a response by then are undelivered."""
+        """Stop within `seconds`; events without a response by then are undelivered."""
         ...
 
 
@@ -223,7 +230,7 @@ class RejectLimit(Protocol):
         ...
 
     def check_refusals(self, route: str, refused: int, sent: int) -> None:
-        """Count a batch's events of one route: the inlet refused so many of those sent.
+        """Count a batch's events of one route: the inlet refused `refused` of the `sent` ones.
 
         Raises StopError where a limit is exceeded.
         """
@@ -256,7 +263,7 @@ class DeadLetterSink(Protocol):
         ...
 
     def close(self, seconds: float) -> bool:
-        """Flush within so many seconds; returns whether everything is written."""
+        """Flush within `seconds`; returns whether everything is written."""
         ...
 
 
@@ -277,12 +284,12 @@ class RepartitionSink(Protocol):
         ...
 
     def close(self, seconds: float) -> bool:
-        """Flush within so many seconds; returns whether everything is written."""
+        """Flush within `seconds`; returns whether everything is written."""
         ...
 
 
 class Components(NamedTuple):
-    """What a stream runs on, in the order a record passes through."""
+    """What a stream runs on. The records of all routes go to the one `sink`."""
 
     source: Source
     sink: Sink

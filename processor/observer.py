@@ -36,6 +36,7 @@ from processor.telemetry.catalogue import (
     SCORE_RUN_RECORDS,
     SCORE_VALUE,
     STAGE_BUSY_SECONDS,
+    LoopStage,
     State,
 )
 from processor.telemetry.health import Health
@@ -129,7 +130,7 @@ class TelemetryObserver:
             self._balance = Deadline(self._clock, _BALANCE_SECONDS)
             self._metrics.balance()
 
-    def stage_took(self, stage: str, seconds: float) -> None:
+    def stage_took(self, stage: LoopStage, seconds: float) -> None:
         """Called with the time a stage of the loop took."""
         self._metrics.counter(STAGE_BUSY_SECONDS, stage).inc(seconds)
 
@@ -161,7 +162,7 @@ class TelemetryObserver:
         began = self._clock.monotonic()
         yield
         seconds = round(self._clock.monotonic() - began, 3)
-        log.info("A stop phase has ended.", code="stop_phase_ended", part=phase, seconds=seconds)
+        log.info("A stop phase has ended.", code="stop_phase_ended", phase=phase, seconds=seconds)
 
     def status_checked(self, paused: Mapping[str, str], *, state: State) -> None:
         """Called on every turn with the reasons why intake is paused, by part, and the state."""
@@ -176,7 +177,10 @@ class TelemetryObserver:
 
     def _log_changes(self, paused: Mapping[str, str]) -> None:
         for part in paused.keys() - self._paused.keys():
-            log.warning("Intake is paused.", code="intake_paused", part=part, reason=paused[part])
+            error = paused[part]
+            log.warning(
+                "Intake is paused.", code="intake_paused", part=part, error=error, kind=error
+            )
         for part in self._paused.keys() - paused.keys():
             log.info("Intake has resumed.", code="intake_resumed", part=part)
         self._paused = dict(paused)

@@ -1,7 +1,10 @@
-"""The components in which a replay of dead letters, and a dry run, differ from the processor."""
+"""Components in place of the usual ones: for a replay of dead letters, a dry run, and no join.
+
+None of them writes to Kafka, to AEP or to the disk.
+"""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TextIO
 
@@ -10,7 +13,8 @@ import msgspec
 from processor.components import RecordReader
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Position, Record
+from processor.state.person import Person, PersonKey, without_score
 
 
 class DeadLetterPoll(msgspec.Struct, frozen=True):
@@ -19,9 +23,9 @@ class DeadLetterPoll(msgspec.Struct, frozen=True):
     records: Sequence[Record]
     timed_out: frozenset[int] = frozenset()
 
-    def without(self, gone: AbstractSet[Partition]) -> "DeadLetterPoll":
+    def without(self, partitions: AbstractSet[Partition]) -> "DeadLetterPoll":
         """Return the same poll: nothing is revoked from a replay."""
-        del gone
+        del partitions
         return self
 
 
@@ -29,7 +33,7 @@ class DeadLetterSource:
     """Polls the original records of dead letters; commits nothing."""
 
     waiting_records = 0
-    commit_overdue: str | None = None
+    commit_overdue_reason: str | None = None
 
     def __init__(self, records: Iterable[Record], chunk: int) -> None:
         self._waiting = deque(records)
@@ -101,7 +105,7 @@ class RejectedOnlyReader:
             return reading
         scores = tuple(score for score in reading.scores if score.model in models)
         rejects = tuple(reject for reject in reading.rejects if reject.model in models)
-        return DecodedRecord(scores, reading.event, rejects, reading.rule)
+        return msgspec.structs.replace(reading, scores=scores, rejects=rejects)
 
 
 class CollectedDeadLetters:
@@ -166,7 +170,81 @@ class JsonLinesSink:
     def forget(self, partitions: AbstractSet[Partition]) -> None:
         """Drop nothing: delivered events are written already."""
 
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Refuse nothing: delivered events are written already."""
+
     def close(self, seconds: float) -> None:
         """Flush what was written."""
         del seconds
         self._lines.flush()
+
+
+class Done:
+    """What is returned where there was nothing to wait for."""
+
+    done = True
+
+
+class NoStateStore:
+    """No state: for a processor whose join is off."""
+
+    unavailable_reason: str | None = None
+    restoring: bool = False
+
+    def ready(self, partition: int) -> bool:
+        """Return True: there is nothing to wait for."""
+        del partition
+        return True
+
+    def assign(self, partitions: Iterable[int]) -> None:
+        """Restore nothing."""
+
+    def revoke(self, partitions: Iterable[int]) -> None:
+        """Drop nothing."""
+
+    def load(self, keys: Iterable[PersonKey]) -> dict[PersonKey, Person]:
+        """Return no person."""
+        del keys
+        return {}
+
+    def stage(self, changes: Mapping[PersonKey, Person]) -> int:
+        """Store nothing."""
+        del changes
+        return 0
+
+    def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
+        """Withdraw nothing."""
+
+    def store(self, ticket: int) -> Done:
+        """Return at once: nothing is to be written."""
+        del ticket
+        return Done()
+
+    def poll(self) -> None:
+        """Return at once."""
+
+    def close(self, seconds: float) -> None:
+        """Return at once."""
+
+
+class InMemoryStateStore(NoStateStore):
+    """The persons that were staged in this process, for dry runs, which write nothing."""
+
+    def __init__(self) -> None:
+        self._persons: dict[PersonKey, Person] = {}
+
+    def load(self, keys: Iterable[PersonKey]) -> dict[PersonKey, Person]:
+        """Return the persons staged so far; others are left out."""
+        return {key: self._persons[key] for key in keys if key in self._persons}
+
+    def stage(self, changes: Mapping[PersonKey, Person]) -> int:
+        """Store changes in memory."""
+        self._persons.update(changes)
+        return 0
+
+    def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
+        """Take refused scores out of the persons."""
+        del ticket
+        for event in refused:
+            key = (event.record.partition, event.person)
+            self._persons[key] = without_score(self._persons[key], event)

@@ -25,7 +25,7 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.planner import Planner
 from processor.settings import Settings
 from processor.state.partitions import StatePartitions
-from processor.telemetry.catalogue import State
+from processor.telemetry.catalogue import LoopStage, State
 
 
 class Backpressure:
@@ -49,7 +49,7 @@ class Backpressure:
             "state": state_store.unavailable_reason or restoring,
             "repartition": repartition.unavailable_reason,
             "control": control.unavailable_reason,
-            "commit": source.commit_overdue,
+            "commit": source.commit_overdue_reason,
             "registry": registry,
             "window": window,
             **told,
@@ -63,7 +63,7 @@ class Backpressure:
 
 
 _FULL_WINDOW_SECONDS = 2.0
-"""A full window pauses intake only after so long: pausing throws prefetched records away."""
+"""A full window pauses intake only after this time: pausing throws prefetched records away."""
 _WINDOW_BYTES = 64 << 20
 _PAUSED_POLL_SECONDS = 0.05
 _FULL_WAIT_SECONDS = 0.002
@@ -125,10 +125,10 @@ class Stream:
         return self._close()
 
     def run_once(self) -> None:
-        """Run one turn: poll where there is room, start batches, advance, settle and commit."""
+        """Run one turn: poll unless the window is full, start, advance and settle batches."""
         self._follow_control()
         self._update_backpressure()
-        with self._timed("poll"):
+        with self._timed(LoopStage.POLL):
             poll = self._poll_or_pause()
         if poll is not None and poll.records:
             self._polls.append(poll)
@@ -205,7 +205,9 @@ class Stream:
         gaps = self._pauses.take_accepted_gaps(self._source.assigned)
         if gaps:
             self._source.accept_gaps(gaps)
-        self._skips.refresh()
+        new = self._skips.refresh()
+        if new:
+            self._components.sink.skip(new)
 
     def _can_start(self, poll: Poll) -> bool:
         if StopCause.REJECT_LIMIT in self._pauses.reasons:
@@ -230,11 +232,11 @@ class Stream:
     def _start(self, poll: Poll) -> Batch | None:
         """Decode and plan a poll, and start its delivery; None where it has hit a limit."""
         skipped = self._skips.rejects(poll.records)
-        with self._timed("decode"):
+        with self._timed(LoopStage.DECODE):
             decoded = self._planner.decode(poll.records, self._clock.now_ms(), skipped)
-        with self._timed("load"):
+        with self._timed(LoopStage.LOAD):
             persons = self._components.state_store.load(decoded.keys)
-        with self._timed("plan"):
+        with self._timed(LoopStage.PLAN):
             plan = self._planner.plan(decoded, persons, poll.timed_out)
         if not self._passes_limit(poll, plan.outcomes):
             return None
@@ -328,7 +330,7 @@ class Stream:
         return confirmed and not self.unsettled
 
     @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
+    def _timed(self, stage: LoopStage) -> Iterator[None]:
         began = self._clock.monotonic()
         yield
         self._observer.stage_took(stage, self._clock.monotonic() - began)

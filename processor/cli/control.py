@@ -15,12 +15,12 @@ from rich.console import Console
 
 from processor.cli.command import DEFAULT, FromFile, Json, command
 from processor.control.pauses import PAUSE, PAUSED, RESUMED, describe, pause, resume
-from processor.control.skips import SKIP, Position, skip
+from processor.control.skips import SKIP, skip, skip_key
 from processor.control.store import KafkaControlStore, open_control_store
 from processor.domain.clock import Clock, Deadline, SystemClock, rfc3339
 from processor.domain.control import ControlValue
 from processor.domain.errors import SettingsError, UnavailableError
-from processor.domain.record import Partition
+from processor.domain.record import Partition, Position
 from processor.kafka.admin import KafkaAdmin
 from processor.settings import Settings
 from processor.telemetry.metrics import Metrics
@@ -91,7 +91,7 @@ def skip_record(
     with _opened(settings, clock) as store:
         known = skip(store, place, reason=why, by=_operator(), now_ms=clock.now_ms())
     if known is not None:
-        _print(f"It was asked for before. {_line(place.key, known)}")
+        _print(f"It was asked for before. {_line(skip_key(place), known)}")
         return 0
     _print(f"{position} is skipped by the replica that has its partition, once it is read.")
     return 0

@@ -9,7 +9,7 @@ from processor.cli.command import DEFAULT, FromFile, command
 from processor.enrich.event_schema import model_keys, render_field_group
 from processor.settings import Settings
 from processor.settings.describe import editor_schema, reference
-from processor.telemetry.catalogue import metric_table
+from processor.telemetry.tables import metric_table
 
 schema = typer.Typer(no_args_is_help=True, help="Print schemas, topics, settings and metrics.")
 

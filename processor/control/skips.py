@@ -9,46 +9,18 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
 from processor.domain.clock import Clock
 from processor.domain.control import ControlStore, ControlValue
 from processor.domain.outcome import Reason, Reject, Stage
-from processor.domain.record import Partition, Record
+from processor.domain.record import Partition, Position, Record
 
 SKIP: Final = "skip/"
 
 log = structlog.get_logger()
-
-
-class Position(NamedTuple):
-    """Where a record is."""
-
-    topic: str
-    partition: int
-    offset: int
-
-    @classmethod
-    def of(cls, record: Record) -> "Position":
-        """Return the position of a record."""
-        return cls(record.topic, record.partition, record.offset)
-
-    @classmethod
-    def parse(cls, text: str) -> "Position":
-        """Return the position that `topic/partition/offset` names; raises ValueError."""
-        match text.split("/"):
-            case [topic, partition, offset] if (
-                topic and partition.isdecimal() and offset.isdecimal()
-            ):
-                return cls(topic, int(partition), int(offset))
-        raise ValueError(f"not a position: {text}")
-
-    @property
-    def key(self) -> str:
-        """Return the key of a skip of it."""
-        return f"{SKIP}{self.topic}/{self.partition}/{self.offset}"
 
 
 class Skips:
@@ -101,11 +73,11 @@ class Skips:
     def _finish(self, position: Position, result: str) -> None:
         fact = self._waiting.pop(position)
         done = {"done": self._clock.now_ms(), "done_by": socket.gethostname(), "result": result}
-        self._control.put(position.key, {**fact, **done})
+        self._control.put(skip_key(position), {**fact, **done})
         log.warning(
             "A record was skipped as an operator asked.",
             code="record_skipped",
-            record=position.key.removeprefix(SKIP),
+            record=str(position),
             reason=fact.get("reason"),
             by=fact.get("by"),
             result=result,
@@ -113,13 +85,18 @@ class Skips:
         )
 
 
+def skip_key(position: Position) -> str:
+    """Return the key of a skip of this record."""
+    return f"{SKIP}{position}"
+
+
 def skip(
     control: ControlStore, position: Position, *, reason: str, by: str, now_ms: int
 ) -> ControlValue | None:
     """Ask for a skip; return the skip of this record that is known already, and change nothing."""
-    known = control.get(position.key)
+    known = control.get(skip_key(position))
     if known is None:
-        control.put(position.key, {"since": now_ms, "reason": reason, "by": by})
+        control.put(skip_key(position), {"since": now_ms, "reason": reason, "by": by})
     return known
 
 

@@ -47,7 +47,7 @@ class DeadLetterLimit:
         self._records = self._rejected = 0
 
     def check(self, count: int, rejected: Sequence[int]) -> None:
-        """Count a batch of so many records, with the indexes of the rejected ones, ascending.
+        """Count a batch of `count` records, with the indexes of the rejected ones, ascending.
 
         Raises StopError where a limit is passed.
         """
@@ -55,7 +55,7 @@ class DeadLetterLimit:
         self._count_share(count, len(rejected))
 
     def check_refusals(self, route: str, refused: int, sent: int) -> None:
-        """Count the refusals of an inlet: of so many records sent, it refused so many.
+        """Count the refusals of an inlet: it refused `refused` of `sent` records.
 
         The records themselves were counted by `check`. Raises StopError where a limit is passed.
         """
@@ -140,7 +140,7 @@ class KafkaDeadLetterSink:
         self._count(self._producer.poll())
 
     def close(self, seconds: float) -> bool:
-        """Write what is left within so many seconds.
+        """Write what is left within `seconds`.
 
         Returns False where dead letters stay unwritten, and so their records uncommitted.
         """
@@ -161,7 +161,7 @@ class KafkaDeadLetterSink:
 
 
 def _config(settings: Settings) -> ProducerConfig:
-    """Return the producer's configuration; raises SettingsError for what is ours to set."""
+    """Return the producer's configuration; raises SettingsError for reserved properties."""
     kafka, dead_letter = settings.kafka, settings.dead_letter
     return ProducerConfig(
         part="dead_letters",

@@ -28,7 +28,7 @@ class SettingsError(ProcessorError):
 
 
 class RejectError(ProcessorError):
-    """A record, or one score in it, is bad; `reject` says why."""
+    """A record, or one score in it, is bad; `reject` says why. `outcome.Reason` has all reasons."""
 
     def __init__(
         self, stage: Stage, reason: Reason, detail: str, *, pointer: str = "", model: str = ""

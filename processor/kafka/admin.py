@@ -33,9 +33,9 @@ from processor.settings import KafkaSettings
 from processor.settings.kafka_client import connection
 from processor.telemetry.log_limiter import client_logger
 
-LAYOUT_QUERY: Final = RetryPolicy(first_seconds=0.5, max_seconds=10.0)
+LAYOUT_RETRY: Final = RetryPolicy(first_seconds=0.5, max_seconds=10.0)
 """Between queries for the layout while no broker answers."""
-TOPIC_VISIBLE: Final = RetryPolicy(first_seconds=0.2, max_seconds=1.0, budget_seconds=10.0)
+TOPIC_VISIBLE_RETRY: Final = RetryPolicy(first_seconds=0.2, max_seconds=1.0, budget_seconds=10.0)
 """Between looks for a topic that the controller has just created."""
 
 _LAYOUT_SECONDS: Final = 1.0
@@ -68,6 +68,10 @@ class OffsetQuery(Protocol):
 
     def done(self) -> bool:
         """Return True once every partition is answered, or has failed."""
+        ...
+
+    def failed(self) -> bool:
+        """Return True where Kafka answered nothing for some partition."""
         ...
 
     def offsets(self) -> dict[Partition, int]:
@@ -117,9 +121,12 @@ class KafkaAdmin:
                 raise UnavailableError("kafka", sentence) from error
         else:
             log.info(
-                "A topic was created.", code="topic_created", topic=topic, partitions=partitions
+                "A topic was created.",
+                code="topic_created",
+                topic=topic,
+                partition_count=partitions,
             )
-        retry = Retry(TOPIC_VISIBLE, self._clock)
+        retry = Retry(TOPIC_VISIBLE_RETRY, self._clock)
         while topic not in (cluster := self.cluster()).layout and not retry.exhausted:
             self._clock.wait(retry.failed())
         return cluster
@@ -134,7 +141,7 @@ class KafkaAdmin:
         return str(found[key].value)
 
     def topic_id(self, topic: str) -> str:
-        """Return the id by which Kafka tells a topic from its namesakes, empty where unknown."""
+        """Return the id that tells a topic from earlier ones of its name, empty where unknown."""
         try:
             found = self._admin.describe_topics(TopicCollection([topic]))
             return str(found[topic].result(_REQUEST_SECONDS).topic_id)
@@ -144,7 +151,7 @@ class KafkaAdmin:
     def allowed_operations(
         self, topics: Iterable[str], seconds: float
     ) -> dict[str, frozenset[str]] | None:
-        """Return what this client may do, as `READ` or `WRITE`; None where the broker is silent."""
+        """Return what this client may do, as `READ`; None where the broker does not report it."""
         try:
             futures = self._admin.describe_topics(
                 TopicCollection(list(topics)),
@@ -207,7 +214,7 @@ class TopicLayout:
 
     def __init__(self, admin: KafkaAdmin, clock: Clock) -> None:
         self.admin = admin
-        self._retry = Retry(LAYOUT_QUERY, clock)
+        self._retry = Retry(LAYOUT_RETRY, clock)
         self._counts: dict[str, int] = {}
 
     def counts(self) -> Mapping[str, int]:
@@ -241,6 +248,10 @@ class _RangeQuery:
         """Return True once every partition is answered, or has failed."""
         return all(future.done() for future in self._futures.values())
 
+    def failed(self) -> bool:
+        """Return True where a partition has no answer."""
+        return self.done() and len(self.offsets()) < len(self._futures)
+
     def offsets(self) -> dict[Partition, int]:
         """Return what is known: 0 for a partition that does not exist, nothing for a failure."""
         known = {partition: _offset(future) for partition, future in self._futures.items()}
@@ -257,9 +268,13 @@ class _CommittedQuery:
         """Return True once it is answered, or has failed."""
         return self._future.done()
 
+    def failed(self) -> bool:
+        """Return True where there is no answer."""
+        return self._future.done() and self._future.exception() is not None
+
     def offsets(self) -> dict[Partition, int]:
         """Return what is known; a partition without a committed offset is left out."""
-        if not self._future.done() or self._future.exception() is not None:
+        if self.failed() or not self._future.done():
             return {}
         found = self._future.result().topic_partitions
         return {Partition(one.topic, one.partition): one.offset for one in found if one.offset >= 0}

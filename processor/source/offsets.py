@@ -33,14 +33,14 @@ from processor.telemetry.catalogue import (
 from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
 
-OFFSET_RESET: Final = RetryPolicy(first_seconds=0.2, max_seconds=5.0)
+OFFSET_RESET_RETRY: Final = RetryPolicy(first_seconds=0.2, max_seconds=5.0)
 """Between queries for the beginning or end of partitions without a valid offset."""
 
 _RESET_QUERY_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 86_400.0
 """Kafka deletes offsets that were not committed for `offsets.retention.minutes` (7 days)."""
 _COMMIT_RESULT_SECONDS: Final = 60.0
-"""A commit without a result for so long no longer blocks the next one."""
+"""A commit without a result after this time no longer blocks the next one."""
 
 log = structlog.get_logger()
 
@@ -97,7 +97,8 @@ class PollTracker:
                 "Kafka skipped offsets. Unless the topic is compacted or written in transactions, "
                 "records were lost.",
                 code="offset_gap",
-                partition=f"{partition.topic}/{partition.number}",
+                topic=partition.topic,
+                partition=partition.number,
                 near=near,
                 skipped=skipped,
                 suppressed=suppressed,
@@ -219,7 +220,7 @@ class StartOffsets:
         self._admin = admin
         self._metrics = metrics
         self._clock = clock
-        self._retry = Retry(OFFSET_RESET, clock)
+        self._retry = Retry(OFFSET_RESET_RETRY, clock)
         self._invalid: dict[Partition, int | None] = {}
         self._stopped: dict[Partition, int | None] = {}
         self._accepted: set[Partition] = set()
@@ -322,7 +323,8 @@ def release_partitions(
     """End the epochs of these partitions, and report every record that may be read again.
 
     Unsettled ones are counted as released. Settled ones whose commit Kafka did not confirm are
-    logged: those with stored state are merged when they are read again, the others sent twice.
+    logged: when they are read again, those with stored state are recognised as duplicates, the
+    others are sent twice.
     """
     for partition in partitions:
         offsets = tracker.partitions.get(partition)
@@ -337,7 +339,7 @@ def _log_unconfirmed(partition: Partition, offsets: PartitionOffsets, cause: str
         log.warning(
             "The commit of settled records was not confirmed; they may be read again.",
             code="commit_unconfirmed",
-            records=f"{partition.topic}/{partition.number}/{first}-{end - 1}",
+            ranges=f"{partition.topic}/{partition.number}/{first}-{end - 1}",
             cause=cause,
             always=True,
         )

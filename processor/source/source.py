@@ -139,7 +139,7 @@ class KafkaSource:
         return self._wait.waiting_records if self._wait else 0
 
     @property
-    def commit_overdue(self) -> str | None:
+    def commit_overdue_reason(self) -> str | None:
         """Return why sending must stop: settled records were not committed for too long."""
         return self._committer.overdue_reason
 
@@ -149,7 +149,7 @@ class KafkaSource:
         self._consumer.subscribe(self._topics.subscription, self)
 
     def poll(self, seconds: float) -> KafkaPoll:
-        """Return the next records, waiting at most so long; none while paused.
+        """Return the next records, waiting at most `seconds`; none while paused.
 
         Raises StopError, before it reads anything, where records were deleted before they were read
         and the settings say stop; InvariantError where the client is dead, and whatever a listener
@@ -199,7 +199,7 @@ class KafkaSource:
         self._apply_pauses()
 
     def close(self, seconds: float) -> bool:
-        """Commit and leave the group, within so many seconds in any case.
+        """Commit and leave the group, within `seconds` in any case.
 
         Returns whether Kafka confirmed the commit.
         """
@@ -262,7 +262,7 @@ class KafkaSource:
             return
         self._consumer.report(fault, f"{partition.topic}/{partition.number}")
         if fault.fatal:
-            raise InvariantError(f"The Kafka client failed for good: {fault.error}")
+            raise InvariantError(f"The Kafka client failed permanently: {fault.error}")
         if fault.kind is ErrorKind.POLL_TOO_LATE:
             self._end_assignment(list(self._tracker), ReleaseCause.LOST)
 

@@ -22,12 +22,14 @@ from processor.kafka.topics import Topics
 from processor.telemetry.catalogue import SCORE_WAIT_SECONDS, SCORE_WAITS, WaitResult
 from processor.telemetry.metrics import Metrics
 
-END_OFFSETS_QUERY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
+END_OFFSETS_RETRY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
 """Between queries for the ends of event partitions while Kafka does not answer."""
+COMMITTED_OFFSETS_RETRY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
+"""Between queries for committed offsets that have no answer."""
 
 _END_OFFSETS_SECONDS: Final = 0.2
 _PROGRESS_SECONDS: Final = 0.1
-"""Between looks at what other members have committed."""
+"""Between queries for what other members have committed, while Kafka answers."""
 
 log = structlog.get_logger()
 
@@ -105,7 +107,7 @@ class WaitingScores:
         return ready
 
     def extend(self, seconds: float) -> None:
-        """Extend all waits: events could not be read for so long because intake was paused."""
+        """Extend all waits by the time in which events were not read because intake was paused."""
         for queue in self._queues.values():
             for waiting in queue:
                 waiting.since += seconds
@@ -164,11 +166,12 @@ class RepartitionProgress:
         self._clock = clock
         self._complete_until = -inf
         self._round_began = 0.0
-        self._retry = Retry(END_OFFSETS_QUERY, clock)
+        self._retry = Retry(END_OFFSETS_RETRY, clock)
         self._ends: OffsetQuery | None = None
         self._committed: OffsetQuery | None = None
         self._remaining: dict[Partition, int] | None = None
-        self._next_look = Deadline(clock, 0)
+        self._committed_retry = Retry(COMMITTED_OFFSETS_RETRY, clock)
+        self._committed_due = Deadline(clock, 0)
 
     def complete_until(self, layout: Mapping[str, int], tracker: OffsetTracker) -> float:
         """Return a monotonic time: all events in Kafka by then are repartitioned.
@@ -187,6 +190,7 @@ class RepartitionProgress:
         """Begin a new round, as after a rebalance."""
         self._ends = self._committed = self._remaining = None
         self._retry.succeeded()
+        self._committed_retry.succeeded()
 
     def _begin_round(self, layout: Mapping[str, int]) -> None:
         """Query where the events end; a round needs the ends of all partitions."""
@@ -207,12 +211,16 @@ class RepartitionProgress:
         self._remove_passed(tracker.settled_offsets())
         if self._committed is not None and self._committed.done():
             self._remove_passed(self._committed.offsets())
+            if self._committed.failed():
+                self._committed_retry.failed()
+            else:
+                self._committed_retry.succeeded()
             self._committed = None
         if not self._remaining:
             self._complete_until, self._remaining = self._round_began, None
             self._committed = None
-        elif self._committed is None and self._next_look.over():
-            self._next_look = Deadline(self._clock, _PROGRESS_SECONDS)
+        elif self._committed is None and self._committed_due.over() and self._committed_retry.due:
+            self._committed_due = Deadline(self._clock, _PROGRESS_SECONDS)
             self._committed = self._offsets.committed(self._remaining)
 
     def _remove_passed(self, offsets: Mapping[Partition, int]) -> None:
@@ -240,7 +248,7 @@ class EventWait:
         self._layout = layout
         self._metrics = metrics
         self._clock = clock
-        self._retry = Retry(END_OFFSETS_QUERY, clock)
+        self._retry = Retry(END_OFFSETS_RETRY, clock)
         self._checked_layout: Mapping[str, int] = {}
         self._last_call = clock.monotonic()
 

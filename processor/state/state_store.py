@@ -32,15 +32,14 @@ from processor.state.format.person import decode
 from processor.state.format.store import ChangelogPosition, Origin
 from processor.state.local_store import LocalStore, StoreFolder
 from processor.state.overlay import Overlay
-from processor.state.partitions import AssignedPartitions
+from processor.state.partitions import AssignedPartitions, prepare
 from processor.state.person import Person, PersonKey, PersonLimits
 from processor.state.restore import Restore, RestoredPartition
-from processor.state.topics import prepare
 from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, STATE_BYTES, STATE_ENTRIES
 from processor.telemetry.metrics import Metrics
 
 _RESTORE_SECONDS: Final = 0.1
-_RETRY: Final = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
+_STORE_RETRY: Final = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
 _CLOSE_POLL_SECONDS: Final = 0.05
 _MEASURE_SECONDS: Final = 10.0
 _STALE_MS: Final = (TOMBSTONE_DAYS - 1) * 86_400_000
@@ -74,7 +73,7 @@ class ChangelogStateStore:
         self._to_restore: list[int] = []
         self._catching_up: set[int] = set()
         self._error: str | None = None
-        self._retry = Retry(_RETRY, clock)
+        self._retry = Retry(_STORE_RETRY, clock)
         self._measure_due = Deadline(clock, 0)
 
     @property
@@ -172,7 +171,7 @@ class ChangelogStateStore:
             self._measure()
 
     def close(self, seconds: float) -> None:
-        """Write what is to be stored, within so many seconds; close the local store in order."""
+        """Write what is to be stored, within `seconds`; close the local store in order."""
         deadline = Deadline(self._clock, seconds)
         self._restore.close()
         with suppress(UnavailableError):
@@ -229,9 +228,9 @@ class ChangelogStateStore:
             self._to_restore.pop()  # only now: `begin` raises where the disk fails
 
     def _catch_up(self, partition: int) -> None:
-        """Read the records between our own, before anything else is written or loaded."""
+        """Read the unexpected records, before anything else is written or loaded."""
         log.warning(
-            "The changelog has records between ours: another writer's, or ours a second time.",
+            "The changelog has unexpected records: another replica's, or this one's written twice.",
             code="changelog_disturbed",
             partition=partition,
         )

@@ -4,9 +4,18 @@ The table in `deploy/observability/README.md` is generated from it.
 """
 
 from enum import StrEnum
+from typing import Literal
 
 from processor.domain.errors import StopCause
-from processor.domain.outcome import ContextStatus, FilterRule, Outcome, Reason, Stage
+from processor.domain.outcome import (
+    Cause,
+    ContextStatus,
+    FilterRule,
+    Movement,
+    Outcome,
+    Reason,
+    Stage,
+)
 from processor.telemetry.metric_types import (
     AnyMetric,
     CounterMetric,
@@ -31,6 +40,15 @@ class State(StrEnum):
     it, or a limit was reached."""
     STOPPING = "stopping"
     READY = "ready"
+
+
+class LoopStage(StrEnum):
+    """The stages of the main loop whose time is measured."""
+
+    POLL = "poll"
+    DECODE = "decode"
+    LOAD = "load"
+    PLAN = "plan"
 
 
 class AttemptResult(StrEnum):
@@ -68,6 +86,19 @@ class WaitResult(StrEnum):
     """They were not read in time: the context is partial."""
 
 
+class RequestResult(StrEnum):
+    """What follows from the response to a request."""
+
+    SETTLED = "settled"
+    """At least one of its events was accepted or refused."""
+    SPLIT = "split"
+    RETRY = "retry"
+    RENEW = "renew"
+    """It is sent again with a new access token."""
+    PAUSE = "pause"
+    """Sending to the inlet is paused."""
+
+
 class ItemResult(StrEnum):
     """The inlet's result for one event."""
 
@@ -100,6 +131,7 @@ _AGE_SECONDS = (60, 3600, 21600, 86400, 2 * 86400, 7 * 86400, 30 * 86400, 90 * 8
 _TOPIC = Label[str]("topic")
 _PARTITION = Label[str]("partition")
 _ROUTE = Label[str]("route")
+_CAUSE = Label("cause", Cause)
 _ATTEMPT = Label("result", AttemptResult)
 
 # Conservation: consumed = settled + released + unsettled, per process life.
@@ -157,7 +189,9 @@ LOOP_TURN_TIMESTAMP_SECONDS = GaugeMetric(
     "loop_turn_timestamp_seconds", "Time of the last turn of the main loop.", labels()
 )
 STAGE_BUSY_SECONDS = CounterMetric(
-    "stage_busy_seconds", "Time spent in the main loop, by stage.", labels(Label[str]("stage"))
+    "stage_busy_seconds",
+    "Time spent in the main loop, by stage.",
+    labels(Label("stage", LoopStage)),
 )
 
 # Kafka.
@@ -177,7 +211,7 @@ LAST_COMMIT_TIMESTAMP_SECONDS = GaugeMetric(
 KAFKA_ERRORS = CounterMetric(
     "kafka_errors",
     "Errors reported by the Kafka client.",
-    labels(Label[str]("code"), Label[str]("fatal")),
+    labels(Label[str]("code"), Label[Literal["true", "false"]]("fatal", ("true", "false"))),
 )
 CALLBACK_ERRORS = CounterMetric(
     "callback_errors", "Exceptions caught inside client callbacks.", labels(Label[str]("callback"))
@@ -211,8 +245,9 @@ REQUESTS = CounterMetric(
 REQUEST_DURATION_SECONDS = HistogramMetric(
     "request_duration_seconds",
     "Time from a request to its response.",
-    labels(_ROUTE, Label[str]("result")),
+    labels(_ROUTE, Label("result", RequestResult)),
     _REQUEST_SECONDS,
+    sparse=True,
 )
 REQUEST_BYTES = HistogramMetric(
     "request_bytes", "Size of a request body.", labels(_ROUTE), _REQUEST_BYTES
@@ -224,9 +259,12 @@ ITEMS = CounterMetric(
     "items", "Events by the inlet's result for them.", labels(_ROUTE, Label("result", ItemResult))
 )
 ITEM_REFUSALS = CounterMetric(
-    "item_refusals", "Events refused for good.", labels(_ROUTE, Label[str]("reason"))
+    "item_refusals",
+    "Events that were refused.",
+    labels(_ROUTE, Label("reason", Reason)),
+    sparse=True,
 )
-RETRIES = CounterMetric("retries", "Requests sent again.", labels(_ROUTE, Label[str]("cause")))
+RETRIES = CounterMetric("retries", "Requests sent again.", labels(_ROUTE, _CAUSE), sparse=True)
 REQUESTS_IN_FLIGHT = GaugeMetric("requests_in_flight", "Requests in flight.", labels(_ROUTE))
 REQUESTS_IN_FLIGHT_LIMIT = GaugeMetric(
     "requests_in_flight_limit", "The adaptive limit of requests in flight.", labels(_ROUTE)
@@ -234,7 +272,8 @@ REQUESTS_IN_FLIGHT_LIMIT = GaugeMetric(
 CIRCUIT_OPEN = GaugeMetric(
     "circuit_open",
     "1 while the circuit breaker of an inlet is open.",
-    labels(_ROUTE, Label[str]("reason")),
+    labels(_ROUTE, _CAUSE),
+    sparse=True,
 )
 QUOTA_USED_RATIO = GaugeMetric(
     "quota_used_ratio",
@@ -242,7 +281,10 @@ QUOTA_USED_RATIO = GaugeMetric(
     labels(_ROUTE, Label("quota", Quota)),
 )
 ITEMS_IN_DOUBT = CounterMetric(
-    "items_in_doubt", "Events sent whose response is unknown.", labels(_ROUTE, Label[str]("cause"))
+    "items_in_doubt",
+    "Events sent whose response is unknown.",
+    labels(_ROUTE, _CAUSE),
+    sparse=True,
 )
 ITEMS_RESENT = CounterMetric(
     "items_resent", "Events sent again after an unknown response.", labels(_ROUTE)
@@ -312,7 +354,7 @@ CONTROL_WRITES = CounterMetric(
     "control_writes", "Facts written to the control topic.", labels(_ATTEMPT)
 )
 CHANGELOG_DISTURBANCES = CounterMetric(
-    "changelog_disturbances", "Foreign writes found in a changelog partition.", labels()
+    "changelog_disturbances", "Writes by others found in a changelog partition.", labels()
 )
 
 # Scoring runs.
@@ -331,7 +373,7 @@ SCORE_VALUE = HistogramMetric(
 SCORE_MOVEMENTS = CounterMetric(
     "score_movements",
     "Moves between buckets since the previous score.",
-    labels(_ROUTE, Label[str]("movement")),
+    labels(_ROUTE, Label("movement", Movement)),
 )
 
 # Process.
@@ -343,7 +385,7 @@ BUILD_INFO = GaugeMetric(
 READY = GaugeMetric(
     "ready",
     "1 for the current state of the replica; `ready` means ready.",
-    labels(Label("reason", State)),
+    labels(Label("state", State)),
 )
 ROUTE_INFO = GaugeMetric(
     "route_info",
@@ -355,17 +397,3 @@ CATALOGUE: tuple[AnyMetric, ...] = tuple(
     each for each in list(globals().values()) if isinstance(each, Metric)
 )
 """All metrics, in the order of their declarations."""
-
-
-def metric_table() -> str:
-    """Render the catalogue as a Markdown table, in the order of the declarations."""
-    head = "| Metric | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n"
-    return head + "".join(
-        f"| `{metric.exposed_name}` | {metric.kind} | "
-        f"{'; '.join(map(_label, metric.labels))} | {metric.meaning} |\n"
-        for metric in CATALOGUE
-    )
-
-
-def _label(label: Label[str]) -> str:
-    return f"{label.name}: {', '.join(label.values)}" if label.values else label.name

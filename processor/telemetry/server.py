@@ -6,7 +6,7 @@ Nothing can be controlled here: control takes rights on Kafka or on the machine.
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,13 +63,12 @@ $rows</table>
 </html>
 """)
 
-_ROWS: tuple[tuple[str, AnyMetric, dict[str, str]], ...] = (
+_ROWS: tuple[tuple[str, AnyMetric, Mapping[str, str]], ...] = (
     ("Records consumed", RECORDS_CONSUMED, {}),
-    ("delivered", RECORDS_SETTLED, {"outcome": Outcome.DELIVERED}),
-    ("stored", RECORDS_SETTLED, {"outcome": Outcome.STORED}),
-    ("duplicate", RECORDS_SETTLED, {"outcome": Outcome.DUPLICATE}),
-    ("filtered", RECORDS_SETTLED, {"outcome": Outcome.FILTERED}),
-    ("dead-lettered", RECORDS_SETTLED, {"outcome": Outcome.DEAD_LETTERED}),
+    *(
+        (outcome.replace("_", "-"), RECORDS_SETTLED, {"outcome": outcome})
+        for outcome in reversed(Outcome)
+    ),
     ("released", RECORDS_RELEASED, {}),
     ("in progress", RECORDS_UNSETTLED, {}),
     ("unaccounted for", UNACCOUNTED_RECORDS, {}),

@@ -199,7 +199,7 @@ def test_empty_poll_returns_in_time(group: Group) -> None:
     assert not member.poll(0.05).records
 
     assert not deadline.over()
-    assert (member.waiting_records, member.commit_overdue) == (0, None)
+    assert (member.waiting_records, member.commit_overdue_reason) == (0, None)
 
 
 def test_settled_and_committed_records_are_not_read_again(group: Group) -> None:

@@ -276,7 +276,7 @@ def test_failed_commit_is_retried(broker: EmbeddedBroker) -> None:
     replica.turn_until(lambda: committed(broker, GROUP, P0) == [3], "the commit")
 
     assert replica.metrics.value(COMMITS, AttemptResult.FAILED) >= 1
-    assert replica.source.commit_overdue is None
+    assert replica.source.commit_overdue_reason is None
     assert replica.source.close(5)
 
 
@@ -286,9 +286,9 @@ def test_commits_that_never_succeed_are_overdue(broker: EmbeddedBroker) -> None:
     replica.turn_until(lambda: replica.source.assigned, "an assignment")
     broker.fail_requests(Api.OFFSET_COMMIT, *[KafkaError.INVALID_COMMIT_OFFSET_SIZE] * 1000)
 
-    replica.turn_until(lambda: replica.source.commit_overdue, "the overdue commit")
+    replica.turn_until(lambda: replica.source.commit_overdue_reason, "the overdue commit")
     broker.heal_requests(Api.OFFSET_COMMIT)
-    replica.turn_until(lambda: replica.source.commit_overdue is None, "the confirmed commit")
+    replica.turn_until(lambda: replica.source.commit_overdue_reason is None, "the confirmed commit")
 
     assert replica.source.close(5)
 

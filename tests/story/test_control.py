@@ -6,11 +6,11 @@ import pytest
 import structlog
 
 from processor.control.pauses import pause, resume
-from processor.control.skips import Position, skip
+from processor.control.skips import skip
 from processor.domain.control import ControlStore, InMemoryControlStore
 from processor.domain.errors import StopCause, StopError
 from processor.domain.outcome import Outcome, Reason, Stage
-from processor.domain.record import Partition, Record
+from processor.domain.record import Partition, Position, Record
 from processor.telemetry.catalogue import PAUSED_AT_LIMIT, RECORDS_SETTLED
 from tests.support.stream_run import NOW_MS, SCORES, StreamRun, score_record
 
@@ -216,6 +216,27 @@ def test_a_skip_that_is_done_is_not_repeated_when_the_record_is_read_again() -> 
 
     assert run.dead_letters.written == [10]
     assert [event.record.offset for event in run.sink.accepted] == [10]
+
+
+def test_a_record_that_cannot_be_delivered_is_skipped_and_the_others_go_on() -> None:
+    run = StreamRun([[score_record(10), score_record(11, person=2)]])
+    run.sink.slow = True
+    started(run)
+    assert run.source.committed == {}
+
+    skip(run.control, Position(SCORES, 0, 10), reason="poison", by="ann@host", now_ms=NOW_MS)
+    turn(run)
+    run.sink.slow = False
+    turn(run)
+
+    (reject,) = run.dead_letters.rejects
+    assert (reject.stage, reject.reason) == (Stage.DELIVER, Reason.SKIPPED)
+    assert run.dead_letters.written == [10]
+    assert [event.record.offset for event in run.sink.accepted] == [11]
+    assert run.source.committed == {P0: 12}
+    fact = run.control.get(f"skip/{SCORES}/0/10")
+    assert fact is not None
+    assert fact["result"] == "dead_lettered"
 
 
 @pytest.mark.parametrize("text", ["", "topic/0", "topic/x/1", "topic/0/-1", "a/0/1/2"])

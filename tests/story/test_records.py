@@ -401,7 +401,9 @@ def test_a_stop_logs_unsettled_events_and_the_duration_of_each_phase() -> None:
 
     assert not settled
     assert _in_doubt(lines) == [("upgrade", "stopped", f"{SCORES}/0/10", 1)]
-    phases = {line["part"]: line["seconds"] for line in lines if line["code"] == "stop_phase_ended"}
+    phases = {
+        line["phase"]: line["seconds"] for line in lines if line["code"] == "stop_phase_ended"
+    }
     assert list(phases) == [
         "drain",
         "commit",

@@ -8,21 +8,8 @@ from processor.components import RecordReader, RejectLimit
 from processor.domain.errors import InvariantError, StopError, UnavailableError
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reason, Reject, Stage
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey, without_score
-
-__all__ = [
-    "FakeDeadLetterSink",
-    "FakeDelivery",
-    "FakePending",
-    "FakePoll",
-    "FakeReader",
-    "FakeRepartitionSink",
-    "FakeSink",
-    "FakeSource",
-    "FakeStateStore",
-    "Steps",
-]
 
 Steps = list[tuple[object, ...]]
 """What happened, in order: the name of a step, then its details."""
@@ -85,7 +72,7 @@ class FakeSource:
         self.group = frozenset(map(Partition, ("customer-ai-scores", "experience-events"), (0, 0)))
         self.assigned: frozenset[Partition] = frozenset()
         self.waiting_records = 0
-        self.commit_overdue: str | None = None
+        self.commit_overdue_reason: str | None = None
         self.confirms = True
         self.stop_error: StopError | None = None
         self.accepted_gaps: list[Partition] = []
@@ -198,6 +185,13 @@ class FakeDelivery:
             self.events = [e for e in self.events if _partition(e.record) not in partitions]
             self._answered = not self.events
 
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        if not self._answered:
+            found = [(event, rejects.get(Position.of(event.record))) for event in self.events]
+            self.refused += [(event, reject) for event, reject in found if reject is not None]
+            self.events = [event for event, reject in found if reject is None]
+            self._answered = not self.events
+
     def stop(self) -> None:
         if not self._answered and self._sink.slow:
             self.in_doubt += [(event, "stopped") for event in self.events]
@@ -238,6 +232,10 @@ class FakeSink:
     def forget(self, partitions: AbstractSet[Partition]) -> None:
         for delivery in self._deliveries:
             delivery.forget(partitions)
+
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        for delivery in self._deliveries:
+            delivery.skip(rejects)
 
     def answer(self, delivery: FakeDelivery) -> None:
         for event in delivery.events:
@@ -352,7 +350,7 @@ class FakeStateStore:
             key = event.record.partition, event.person
             for persons in (*later, self.persons):
                 if key in persons:
-                    persons[key] = _without(persons[key], event)
+                    persons[key] = without_score(persons[key], event)
 
     def store(self, ticket: int) -> FakePending:
         self._waiting.append(ticket)
@@ -401,13 +399,3 @@ class FakeRepartitionSink:
 
 def _partition(record: Record) -> Partition:
     return Partition(record.topic, record.partition)
-
-
-def _without(person: Person, event: ScoreEvent) -> Person:
-    return without_score(
-        person,
-        event.model,
-        scored_at_ms=event.scored_at_ms,
-        event_id=event.id,
-        digest=event.digest,
-    )

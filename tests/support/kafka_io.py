@@ -13,17 +13,6 @@ from processor.source.source import KafkaPoll, KafkaSource
 from processor.telemetry.metrics import Metrics
 from tests.support.waiting import until
 
-__all__ = [
-    "EVENTS",
-    "SCORES",
-    "RecordingListener",
-    "SourceReplica",
-    "committed",
-    "produce",
-    "produce_where",
-    "read_all",
-]
-
 SCORES = "customer-ai-scores"
 EVENTS = "experience-events"
 

@@ -14,8 +14,6 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["FakeRegistry"]
-
 _Response = tuple[int, dict[str, Any] | list[Any]]
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 

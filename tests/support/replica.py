@@ -13,8 +13,6 @@ from tests.support.java import free_ports
 from tests.support.recipe import written
 from tests.support.waiting import until
 
-__all__ = ["Replica"]
-
 _CHECKOUT = Path(__file__).parents[2]
 _READY_SECONDS = 30
 

@@ -31,8 +31,6 @@ from tests.support.fakes import (
 )
 from tests.support.settings import settings_with
 
-__all__ = ["EVENTS", "FACTS", "NOW_MS", "SCORES", "StreamRun", "event_record", "score_record"]
-
 SCORES, EVENTS = "customer-ai-scores", "experience-events"
 FACTS = "customer-ai-facts"
 """A repartition topic, where a test sets one."""

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as classic
 
+from processor.domain.outcome import Outcome
 from processor.telemetry.catalogue import DELIVERY_DELAY_SECONDS, RECORDS_CONSUMED, State
 from processor.telemetry.health import Health
 from processor.telemetry.metrics import Metrics
@@ -91,6 +92,7 @@ def test_the_page_shows_key_numbers_and_links(served: Served) -> None:
     assert b"<td>1,234</td>" in body
     assert b'href="/metrics"' in body
     assert b"<script>" not in body
+    assert [o for o in Outcome if f"<td>{o.replace('_', '-')}</td>" not in body.decode()] == []
 
 
 def test_nothing_can_be_changed(served: Served) -> None:
