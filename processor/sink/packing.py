@@ -126,7 +126,7 @@ class InletRequest(msgspec.Struct, frozen=True):
             if delivery.is_revoked(event):
                 delivery.release(event)
             elif (reject := delivery.skipped(event)) is not None:
-                delivery.refuse(event, reject)
+                delivery.refuse(event, msgspec.structs.replace(reject, model=event.model))
             else:
                 remaining.append(index)
         return self.pick(remaining)
