@@ -54,9 +54,9 @@ def show_control(settings: FromFile = DEFAULT, *, as_json: Json = False) -> int:
 
 def pause_intake(reason: ReasonOption, settings: FromFile = DEFAULT) -> int:
     """Pause all intake of the consumer group until `resume`; what is in progress is settled."""
-    clock = SystemClock()
+    why, clock = _given(reason), SystemClock()
     with _opened(settings, clock) as store:
-        pause(store, reason=_given(reason), by=_operator(), now_ms=clock.now_ms())
+        pause(store, reason=why, by=_operator(), now_ms=clock.now_ms())
     _print("All replicas pause their intake within seconds; `resume` ends it.")
     return 0
 
