@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol, Self
 
+from processor.domain.control import ControlStore
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey
 
 
@@ -69,7 +70,15 @@ class Source(Protocol):
         ...
 
     def poll(self, seconds: float) -> Poll:
-        """Return the next records, waiting at most `seconds`; empty while paused."""
+        """Return the next records, waiting at most `seconds`; empty while paused.
+
+        Raises StopError, before anything is read, where records are gone and the settings say stop;
+        once for each gap. The partitions that it names wait for `accept_gaps`, the others go on.
+        """
+        ...
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Read on in partitions that a StopError named, as `kafka.on_gap: continue` would."""
         ...
 
     def settle(self, poll: Any) -> AbstractSet[Partition]:  # noqa: ANN401  its own kind of poll
@@ -221,13 +230,20 @@ class Sink(Protocol):
         """Drop the queued events whose records are of these partitions; never blocks."""
         ...
 
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Refuse the queued events of these records, with these rejects; never blocks.
+
+        An event that is being sent is refused when its attempt fails, and accepted otherwise.
+        """
+        ...
+
     def close(self, seconds: float) -> None:
         """Stop within `seconds`; events without a response by then are undelivered."""
         ...
 
 
 class RejectLimit(Protocol):
-    """The limit on rejects that stops the processor."""
+    """The limit on rejects that pauses intake."""
 
     def check(self, count: int, rejected: Sequence[int]) -> None:
         """Count a batch of `count` records, of which those at the ascending indexes are rejected.
@@ -243,13 +259,17 @@ class RejectLimit(Protocol):
         """
         ...
 
+    def reset(self) -> None:
+        """Begin to count anew: an operator resumed intake."""
+        ...
+
 
 class DeadLetterSink(Protocol):
     """The dead-letter topic."""
 
     @property
     def limit(self) -> RejectLimit:
-        """Return the limit that stops the processor before a whole topic is dead-lettered."""
+        """Return the limit that pauses intake before a whole topic is dead-lettered."""
         ...
 
     @property
@@ -299,3 +319,4 @@ class Components(NamedTuple):
     dead_letters: DeadLetterSink
     state_store: StateStore
     repartition: RepartitionSink
+    control: ControlStore

@@ -13,7 +13,7 @@ import msgspec
 from processor.components import RecordReader
 from processor.domain.event import DecodedRecord, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey, without_score
 
 
@@ -61,6 +61,9 @@ class DeadLetterSource:
         chunk = [self._waiting.popleft() for _ in range(count)]
         self._unsettled += len(chunk)
         return DeadLetterPoll(chunk)
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Do nothing: there are no gaps."""
 
     def settle(self, poll: DeadLetterPoll) -> frozenset[Partition]:
         """Count the records of a poll as settled."""
@@ -126,6 +129,9 @@ class CollectedDeadLetters:
         self.rejects: list[tuple[Record, Reject]] = []
         self.limit = self
 
+    def reset(self) -> None:
+        """Count nothing."""
+
     def check(self, count: int, rejected: Sequence[int]) -> None:
         """Accept any number of rejects."""
 
@@ -171,6 +177,9 @@ class JsonLinesSink:
 
     def forget(self, partitions: AbstractSet[Partition]) -> None:
         """Drop nothing: delivered events are written already."""
+
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Refuse nothing: delivered events are written already."""
 
     def close(self, seconds: float) -> None:
         """Flush what was written."""

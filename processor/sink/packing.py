@@ -1,14 +1,14 @@
 """Packing: the events of many deliveries become requests, each just small enough to be sent."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Cause, Reject
-from processor.domain.record import Partition
+from processor.domain.record import Partition, Position
 
 
 class InletDelivery:
@@ -24,6 +24,7 @@ class InletDelivery:
     __slots__ = (
         "_finished",
         "_revoked",
+        "_skipped",
         "_unfinished",
         "accepted",
         "in_doubt",
@@ -37,6 +38,7 @@ class InletDelivery:
         self.released: list[ScoreEvent] = []
         self.in_doubt: list[tuple[ScoreEvent, Cause]] = []
         self._revoked: AbstractSet[Partition] = frozenset()
+        self._skipped: Mapping[Position, Reject] = {}
         self._unfinished = len(events)
         self._finished = threading.Event()
         self._finish(0)
@@ -68,6 +70,14 @@ class InletDelivery:
         """Return whether this event is not to be sent any more (the sink's own call)."""
         record = event.record
         return bool(self._revoked) and (record.topic, record.partition) in self._revoked
+
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Record that no event of these records is to be sent any more (the sink's own call)."""
+        self._skipped = {**self._skipped, **rejects}
+
+    def skipped(self, event: ScoreEvent) -> Reject | None:
+        """Return why this event is skipped, None where it is not (the sink's own call)."""
+        return self._skipped.get(Position.of(event.record)) if self._skipped else None
 
     def release(self, event: ScoreEvent) -> None:
         """Record that this event will not be sent any more (the sink's own call)."""
@@ -110,11 +120,13 @@ class InletRequest(msgspec.Struct, frozen=True):
         )
 
     def without_revoked(self) -> "InletRequest":
-        """Release the events that are not to be sent any more; return a request of the others."""
+        """Release or refuse the events that are not to be sent any more; return the others."""
         remaining: list[int] = []
         for index, (event, delivery) in enumerate(zip(self.events, self.deliveries, strict=True)):
             if delivery.is_revoked(event):
                 delivery.release(event)
+            elif (reject := delivery.skipped(event)) is not None:
+                delivery.refuse(event, msgspec.structs.replace(reject, model=event.model))
             else:
                 remaining.append(index)
         return self.pick(remaining)

@@ -221,6 +221,8 @@ class StartOffsets:
         self._clock = clock
         self._retry = Retry(OFFSET_RESET_RETRY, clock)
         self._invalid: dict[Partition, int | None] = {}
+        self._stopped: dict[Partition, int | None] = {}
+        self._accepted: set[Partition] = set()
 
     def assign(self, partitions: Sequence[Partition], tracker: OffsetTracker) -> None:
         """Begin at the group's committed offsets; what has none is reported as invalid."""
@@ -233,12 +235,26 @@ class StartOffsets:
         """Note a partition without a valid offset; `wanted` is one that Kafka does not have."""
         self._invalid[partition] = wanted
 
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Read on in partitions that a StopError named, from their oldest record."""
+        for partition in partitions:
+            if partition in self._stopped:
+                self._invalid[partition] = self._stopped.pop(partition)
+                self._accepted.add(partition)
+
     def reset_invalid(self, tracker: OffsetTracker) -> bool:
         """Reset partitions without a valid offset, as far as Kafka answers; True where any was.
 
-        Raises StopError where records were deleted and `kafka.on_gap` is `stop`.
+        Raises StopError where records were deleted and `kafka.on_gap` is `stop`: those partitions
+        wait until their gap is accepted.
         """
-        self._invalid = {each: at for each, at in self._invalid.items() if each in tracker}
+        self._accepted &= tracker.partitions.keys()
+        self._stopped = {each: at for each, at in self._stopped.items() if each in tracker}
+        self._invalid = {
+            each: at
+            for each, at in self._invalid.items()
+            if each in tracker and each not in self._stopped
+        }
         if not self._invalid or not self._retry.due:
             return False
         wanted = {each: at for each, at in self._invalid.items() if at is not None}
@@ -266,7 +282,8 @@ class StartOffsets:
 
     def _after_deletion(self, wanted: Mapping[Partition, int]) -> dict[Partition, int]:
         oldest = self._admin.starts_within(wanted, _RESET_QUERY_SECONDS)
-        for partition, start in oldest.items():
+        new = {each: start for each, start in oldest.items() if each not in self._accepted}
+        for partition, start in new.items():
             missing = max(0, start - wanted[partition])
             self._metrics.counter(RETENTION_OVERRUN_RECORDS, partition.topic).inc(missing)
             log.error(
@@ -278,12 +295,15 @@ class StartOffsets:
                 oldest=start,
                 on_gap=self._kafka.on_gap,
             )
-        if oldest and self._kafka.on_gap == "stop":
-            names = ", ".join(partition_names(oldest))
+        if new and self._kafka.on_gap == "stop":
+            gaps = {each: self._invalid.pop(each) for each in new}
+            self._stopped |= gaps
             raise StopError(
-                f"Kafka has deleted records of {names} that were not read yet. To go on with the "
-                "oldest that are left, set kafka.on_gap to continue."
+                f"Kafka has deleted records of {', '.join(partition_names(gaps))} that were not "
+                "read yet, and kafka.on_gap is stop.",
+                gaps,
             )
+        self._accepted -= oldest.keys()
         return oldest
 
 

@@ -156,24 +156,29 @@ class KafkaSource:
     def poll(self, seconds: float) -> KafkaPoll:
         """Return the next records, waiting at most `seconds`; none while paused.
 
-        Raises StopError where records were deleted before they were read and the settings say
-        stop, InvariantError where the client is dead, and whatever a listener raised.
+        Raises StopError, before it reads anything, where records were deleted before they were read
+        and the settings say stop; InvariantError where the client is dead, and whatever a listener
+        raised.
         """
+        if self._starts.reset_invalid(self._tracker):
+            self._paused.clear()
+            self._apply_pauses()
         messages = self._consumer.consume(self._kafka.poll_records, seconds)
         new = records(messages)
         tracked = [self._polls.track(run) for run in runs_by_partition(new)]
         if len(new) < len(messages):
             for error in poll_errors(messages):
                 self._on_poll_error(error)
-        if self._starts.reset_invalid(self._tracker):
-            self._paused.clear()
-            self._apply_pauses()
-        # An error or a reset may have ended an epoch whose records were just tracked.
+        # An error may have ended an epoch whose records were just tracked.
         current = [each for each in tracked if each and self._tracker.is_current(each.tracked)]
         ready = self._take_ready(current)
         self._gauges.refresh(self._tracker, self._pauses)
         self._membership.refresh()
         return KafkaPoll.of(ready)
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Read on in partitions that a StopError named, from their oldest record."""
+        self._starts.accept_gaps(partitions)
 
     def settle(self, poll: KafkaPoll) -> frozenset[Partition]:
         """Mark a poll as settled; returns the partitions that are no longer assigned.

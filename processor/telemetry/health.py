@@ -12,8 +12,18 @@ from processor.telemetry.catalogue import READY
 from processor.telemetry.labels import PauseCause, State
 from processor.telemetry.metrics import Metrics
 
-_UNREADY = frozenset({PauseCause.DEAD_LETTERS, PauseCause.STATE, PauseCause.REPARTITION})
-"""The causes that make a replica unready.
+_UNREADY = frozenset(
+    {
+        PauseCause.DEAD_LETTERS,
+        PauseCause.STATE,
+        PauseCause.REPARTITION,
+        PauseCause.CONTROL,
+        PauseCause.OPERATOR,
+        PauseCause.REJECT_LIMIT,
+        PauseCause.GAP,
+    }
+)
+"""The causes that make a replica unready: outages, and the pauses that only an operator ends.
 
 An outage of the destination does not: every replica would be unready, and no rollout could bring
 the remedy.

@@ -38,8 +38,15 @@ class PauseCause(StrEnum):
     """Person state is being restored; this pauses the affected partitions only."""
     REPARTITION = "repartition"
     COMMIT = "commit"
+    CONTROL = "control"
     REGISTRY = "registry"
     WINDOW = "window"
+    OPERATOR = "operator"
+    """The command `pause`."""
+    REJECT_LIMIT = "reject_limit"
+    """Too many rejects; until the command `resume`."""
+    GAP = "gap"
+    """Records are gone that were not read; until the command `resume`."""
 
 
 class AttemptResult(StrEnum):
