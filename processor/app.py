@@ -95,9 +95,9 @@ class Processor(NamedTuple):
             steps.callback(self.components.source.leave, self.close_seconds)
             for phase, close in (
                 ("dead_letters", lambda: written.append(dead_letters.close(deadline.left()))),
+                ("control", lambda: control.close(deadline.left())),
                 ("repartition", lambda: repartition.close(deadline.left())),
                 ("state", lambda: state_store.close(deadline.left())),
-                ("control", lambda: control.close(deadline.left())),
             ):
                 steps.callback(self._close_part, phase, close)
             steps.callback(self.stream.abandon)

@@ -408,7 +408,6 @@ def test_a_stop_logs_unsettled_events_and_the_duration_of_each_phase() -> None:
         "drain",
         "commit",
         "sink",
-        "control",
         "state",
         "repartition",
         "control",
