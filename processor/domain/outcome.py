@@ -75,6 +75,7 @@ class Reason(StrEnum):
     SCHEMA_VIOLATION = "schema_violation"
     EVENT_TOO_LARGE = "event_too_large"
     REFUSED = "refused"
+    UNDELIVERABLE = "undeliverable"
 
 
 class Reject(msgspec.Struct, frozen=True, gc=False):

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from processor.domain.clock import Clock
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Reject
+from processor.domain.record import Record
 from processor.sink.response import Assessment
 from processor.sink.transport import Reply, TransportFault
 from processor.sink.verdict import Cause
@@ -14,6 +15,9 @@ from processor.telemetry.catalogue import (
     CIRCUIT_OPEN,
     DELIVERY_DELAY_SECONDS,
     EVENT_AGE_SECONDS,
+    FAILING_RECORD_OFFSET,
+    FAILING_RECORDS,
+    FAILING_SINCE_TIMESTAMP_SECONDS,
     ITEM_REFUSALS,
     ITEMS,
     ITEMS_IN_DOUBT,
@@ -49,6 +53,7 @@ class RouteMetrics:
         self._metrics = metrics
         self._clock = clock
         self._paused: Cause | None = None
+        self._failing: tuple[str, str] | None = None
         for result in ItemResult:
             metrics.counter(ITEMS, route, result)
 
@@ -100,6 +105,18 @@ class RouteMetrics:
     def retried(self, cause: Cause) -> None:
         """Count a request that will be sent again."""
         self._metrics.counter(RETRIES, self._route, cause.value).inc()
+
+    def failing(self, records: Sequence[Record], since: float) -> None:
+        """Set the records whose events fail alone, longest first, and since when the first does."""
+        first = records[0] if records else None
+        where = None if first is None else (first.topic, str(first.partition))
+        if self._failing is not None and self._failing != where:
+            self._metrics.forget(FAILING_RECORD_OFFSET, self._route, *self._failing)
+        if first is not None and where is not None:
+            self._metrics.gauge(FAILING_RECORD_OFFSET, self._route, *where).set(first.offset)
+        self._failing = where
+        self._metrics.gauge(FAILING_RECORDS, self._route).set(len(records))
+        self._metrics.gauge(FAILING_SINCE_TIMESTAMP_SECONDS, self._route).set(since)
 
     def paused(self, cause: Cause | None) -> None:
         """Set why the route is paused, or that it is not."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import InvariantError
-from processor.domain.event import ScoreEvent
+from processor.domain.event import RetriedEvent, ScoreEvent
 from processor.domain.record import Partition
 from processor.domain.retry import Retry, RetryPolicy
 from processor.settings import AepSettings, RetrySettings, RouteSettings
@@ -20,6 +20,7 @@ from processor.sink.limits import CircuitBreaker
 from processor.sink.packing import InletDelivery, RequestPacker
 from processor.sink.request import Envelope, RouteTransport
 from processor.sink.route_metrics import RouteMetrics
+from processor.sink.suspect import SuspectReport, UndeliverableRule
 from processor.sink.transport import Transport
 from processor.sink.worker import RouteWorker, SendPolicy
 from processor.telemetry.metrics import Metrics
@@ -67,6 +68,22 @@ class InletSink:
         self._raise_crash()
         reasons = (worker.unavailable_reason for worker in self._workers.values())
         return next((reason for reason in reasons if reason), None)
+
+    @property
+    def needs_others(self) -> bool:
+        """Whether only other events can show what is at fault: an inlet, or what it fails at."""
+        return any(worker.needs_others for worker in self._workers.values())
+
+    @property
+    def retried(self) -> list[RetriedEvent]:
+        """The events that fail alone in a request again and again, longest first."""
+        found = [each for worker in self._workers.values() for each in worker.retried]
+        return sorted(found, key=lambda each: each.since_ms)
+
+    def set_window_full(self, *, full: bool) -> None:
+        """Tell whether no more events are handed over until some are settled."""
+        for worker in self._workers.values():
+            worker.window_full = full
 
     def start(self) -> None:
         """Start the sink's thread."""
@@ -153,6 +170,7 @@ class InletSink:
             policy=_send_policy(aep),
             clock=clock,
             metrics=metrics,
+            report=SuspectReport(route.name, clock, metrics),
         )
 
     def _run(self) -> None:
@@ -195,6 +213,8 @@ class InletSink:
                 inlet.rate.tick(self._clock.monotonic())
             for metrics, rate in self._metrics.values():
                 metrics.quota(rate.requests.used_ratio, rate.messages.used_ratio)
+            for worker in self._workers.values():
+                worker.tick()
             await asyncio.sleep(_TICK_SECONDS)
 
     def _raise_crash(self) -> None:
@@ -225,4 +245,9 @@ def _send_policy(aep: AepSettings) -> SendPolicy:
         retry_after_cap_seconds=aep.retry.retry_after_cap_seconds,
         no_token_seconds=aep.retry.first_seconds,
         refused_token_seconds=min(aep.retry.max_seconds, _REFUSED_TOKEN_SECONDS),
+        undeliverable=UndeliverableRule(
+            aep.retry.undeliverable_attempts,
+            aep.retry.undeliverable_seconds,
+            aep.retry.undeliverable_others,
+        ),
     )

@@ -52,6 +52,7 @@ class Cause(StrEnum):
     TLS = "tls"
     PROXY = "proxy"
     STOPPED = "stopped"
+    UNDELIVERABLE = "undeliverable"
 
 
 class Verdict(NamedTuple):
