@@ -247,10 +247,8 @@ class Stream:
 
     def _update_backpressure(self) -> None:
         full, since = self._is_full(), self._full_since
-        stuck = (
-            full and since is not None and self._clock.monotonic() - since >= _FULL_WINDOW_SECONDS
-        )
-        window = self._window_reason() if stuck else None
+        waited = 0.0 if since is None else self._clock.monotonic() - since
+        window = self._window_reason() if full and waited >= _FULL_WINDOW_SECONDS else None
         self._components.sink.set_window_full(full=self._full_since is not None)
         self._backpressure.update(registry=self._schemas_unavailable, window=window)
         self._observer.status_checked(self._backpressure.reasons, state=self._state())

@@ -91,8 +91,9 @@ class InletRequest(msgspec.Struct, frozen=True):
     """The events of one request, in the order they are sent, and the delivery of each.
 
     `failures` counts failures in a row, `in_doubt` tells that it was sent once without an answer
-    that could be understood, `token_renewed` that a newer token was fetched for it since. `first` is
-    its first failure, also as a part of a larger request; `suspect` is set on one event alone.
+    that could be understood, `token_renewed` that a newer token was fetched for it since. `first`
+    is its first failure, also as a part of a larger request; one event that failed alone is a
+    `suspect`.
     """
 
     events: list[ScoreEvent]

@@ -20,7 +20,8 @@ from processor.sink.limits import CircuitBreaker
 from processor.sink.packing import InletDelivery, RequestPacker
 from processor.sink.request import Envelope, RouteTransport
 from processor.sink.route_metrics import RouteMetrics
-from processor.sink.suspect import SuspectReport, UndeliverableRule
+from processor.sink.suspect import UndeliverableRule
+from processor.sink.suspects import RouteSuspects
 from processor.sink.transport import Transport
 from processor.sink.worker import RouteWorker, SendPolicy
 from processor.telemetry.metrics import Metrics
@@ -72,18 +73,18 @@ class InletSink:
     @property
     def needs_others(self) -> bool:
         """Whether only other events can show what is at fault: an inlet, or what it fails at."""
-        return any(worker.needs_others for worker in self._workers.values())
+        return any(worker.suspects.needs_others for worker in self._workers.values())
 
     @property
     def retried(self) -> list[RetriedEvent]:
         """The events that fail alone in a request again and again, longest first."""
-        found = [each for worker in self._workers.values() for each in worker.retried]
+        found = [each for worker in self._workers.values() for each in worker.suspects.retried]
         return sorted(found, key=lambda each: each.since_ms)
 
     def set_window_full(self, *, full: bool) -> None:
         """Tell whether no more events are handed over until some are settled."""
         for worker in self._workers.values():
-            worker.window_full = full
+            worker.suspects.window_full = full
 
     def start(self) -> None:
         """Start the sink's thread."""
@@ -149,6 +150,10 @@ class InletSink:
     def _worker(self, aep: AepSettings, route: RouteSettings) -> RouteWorker:
         clock, limits, envelope = self._clock, aep.limits, Envelope(aep, route)
         url, (metrics, _) = batch_url(route.inlet_url), self._metrics[route.name]
+        retry = aep.retry
+        rule = UndeliverableRule(
+            retry.undeliverable_attempts, retry.undeliverable_seconds, retry.undeliverable_others
+        )
         breaker = CircuitBreaker(_backoff(aep.retry), aep.retry.breaker_failures)
         return RouteWorker(
             RequestPacker(
@@ -170,7 +175,7 @@ class InletSink:
             policy=_send_policy(aep),
             clock=clock,
             metrics=metrics,
-            report=SuspectReport(route.name, clock, metrics),
+            suspects=RouteSuspects(route.name, rule, clock=clock, metrics=metrics),
         )
 
     def _run(self) -> None:
@@ -245,9 +250,4 @@ def _send_policy(aep: AepSettings) -> SendPolicy:
         retry_after_cap_seconds=aep.retry.retry_after_cap_seconds,
         no_token_seconds=aep.retry.first_seconds,
         refused_token_seconds=min(aep.retry.max_seconds, _REFUSED_TOKEN_SECONDS),
-        undeliverable=UndeliverableRule(
-            aep.retry.undeliverable_attempts,
-            aep.retry.undeliverable_seconds,
-            aep.retry.undeliverable_others,
-        ),
     )

@@ -5,19 +5,18 @@ same from where it stands, so what decides is what happens to the other events o
 at fault once it failed alone `attempts` times in a row over `seconds`, and during all that time
 one of two things held:
 
-- *Nothing else fails.* At each of these attempts, `others` events had been accepted since it first
-  failed, for every event of the route that was not settled then. So a scoring run that has ended,
-  with all of it accepted but this event, leads to a decision although nothing else is sent. An
-  attempt at which this does not hold starts the count again.
+- *Hardly anything else waits.* At each of these attempts, `others` events had been accepted since
+  it first failed, and no more than one in a hundred of them was waiting. So a scoring run that has
+  ended, with all of it accepted but this event, leads to a decision although nothing else is sent.
+  An attempt at which this does not hold starts the count again.
 - *Others go on being accepted.* Attempts count at most once in `seconds / (attempts - 1)`, and only
   where another event was accepted since the last one that counted; `others` were accepted in all,
   or the window of batches is full and has no more.
 
-An inlet that fails everything meets neither: the events that wait with the suspect are not
-accepted, so the first fails, and so does the second. A partial outage would have to fail one event
-at every attempt and accept others between all of them. What is given up: one event, alone in the
-processor after a run of more than `others`, whose inlet then fails for all of `seconds` while no
-other event arrives. It can be replayed.
+An inlet that fails everything meets neither: no other event is accepted, and those that arrive
+wait. A partial outage would have to fail one event at every attempt and accept others between all
+of them. What is given up: an event that fails at the end of a run, when all others are accepted,
+and whose inlet then fails for all of `seconds` while nothing else arrives. It can be replayed.
 
 No dead lock: a suspect that failed `NAMED_ATTEMPTS` times lets other events in (`needs_others`)
 wherever nothing else of its route is under way: an open circuit breaker does not pause intake for
@@ -44,6 +43,7 @@ NEVER_SENT = frozenset(
     {Cause.CONNECT, Cause.DNS, Cause.ADDRESS, Cause.TLS, Cause.PROXY, Cause.TOKEN}
 )
 """Failures before anything was sent: they say nothing about an event."""
+_OTHERS_PER_WAITING = 100
 _LOG_SECONDS = 60.0
 _LOGGED_AT_ONCE = 5
 
@@ -133,7 +133,7 @@ class Suspect:
         return RetriedEvent(record.origin, route, self.attempts, self.first.at_ms, self.cause)
 
     def _count_undisturbed(self, seen: Evidence) -> None:
-        if self.others < self._rule.others * seen.unsettled:
+        if self.others < max(self._rule.others, _OTHERS_PER_WAITING * seen.unsettled):
             self._undisturbed = 0
             return
         if self._undisturbed == 0:
@@ -208,21 +208,6 @@ class SuspectReport:
             accepted=suspect.others,
             events=count,
         )
-
-
-def log_undeliverable(suspect: Suspect, now: float) -> None:
-    """Say that an event is refused because it is at fault."""
-    structlog.get_logger().error(
-        "An event is refused as undeliverable: it failed alone while others were accepted.",
-        code="event_undeliverable",
-        route=suspect.event.route,
-        record=suspect.event.record.origin,
-        attempts=suspect.attempts,
-        seconds=round(now - suspect.first.at),
-        cause=suspect.cause.value,
-        accepted=suspect.others,
-        always=True,
-    )
 
 
 def _since(retried: Sequence[RetriedEvent]) -> float:

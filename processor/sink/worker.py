@@ -17,23 +17,15 @@ from msgspec.structs import replace
 
 from processor.domain.clock import Clock
 from processor.domain.errors import InvariantError, UnavailableError
-from processor.domain.event import RetriedEvent, ScoreEvent
-from processor.domain.outcome import Reason, Reject, Stage
+from processor.domain.event import ScoreEvent
 from processor.domain.retry import RetryPolicy, spread
 from processor.sink.admission import Admission, AdmissionControl
 from processor.sink.packing import InletDelivery, InletRequest, RequestPacker
 from processor.sink.request import Exchange, RouteTransport
 from processor.sink.response import Assessment, assess, retry_after_seconds
 from processor.sink.route_metrics import RouteMetrics
-from processor.sink.suspect import (
-    NEVER_SENT,
-    Evidence,
-    Failure,
-    Suspect,
-    SuspectReport,
-    UndeliverableRule,
-    log_undeliverable,
-)
+from processor.sink.suspect import NEVER_SENT, Failure
+from processor.sink.suspects import RouteSuspects
 from processor.sink.transport import InletResponse
 from processor.sink.verdict import Action, Cause, Verdict
 
@@ -53,8 +45,6 @@ class SendPolicy(msgspec.Struct, frozen=True):
     """The pause while no token is granted; trying again costs the inlet nothing."""
     refused_token_seconds: float
     """The pause while the inlet refuses a new token; trying again costs it next to nothing."""
-    undeliverable: UndeliverableRule
-    """When an event that fails alone is refused."""
 
 
 class _Attempt(msgspec.Struct, frozen=True):
@@ -87,7 +77,7 @@ class RouteWorker:
         policy: SendPolicy,
         clock: Clock,
         metrics: RouteMetrics,
-        report: SuspectReport,
+        suspects: RouteSuspects,
     ) -> None:
         self._packer = packer
         self._transport = transport
@@ -95,21 +85,11 @@ class RouteWorker:
         self._policy = policy
         self._clock = clock
         self._metrics = metrics
-        self._report = report
-        self._accepted = 0
         self._in_flight: dict[int, InletRequest] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.sending: dict[asyncio.Task[None], deque[InletRequest]] = {}
-        self.window_full = False
-        """Whether the window of batches has no room for other events; set from outside."""
-        self.needs_others = False
-        """Whether only other events can show what is at fault; they are to be let in."""
-
-    @property
-    def retried(self) -> tuple[RetriedEvent, ...]:
-        """The events that fail alone again and again, longest first."""
-        return self._report.retried
+        self.suspects = suspects
 
     @property
     def unavailable_reason(self) -> str | None:
@@ -118,7 +98,9 @@ class RouteWorker:
         An idle worker pauses nobody: only an event can find out that the inlet is available again.
         Nor does one that needs other events to find out what is at fault.
         """
-        busy = (self.sending or self._packer.opened_at is not None) and not self.needs_others
+        busy = (
+            self.sending or self._packer.opened_at is not None
+        ) and not self.suspects.needs_others
         return self._admission.unavailable_reason if busy else None
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
@@ -127,7 +109,7 @@ class RouteWorker:
 
     def add(self, events: Sequence[ScoreEvent], delivery: InletDelivery) -> None:
         """Take over events of one delivery."""
-        self.needs_others = False
+        self.suspects.needs_others = False
         for request in self._packer.add(events, delivery, self._clock.monotonic()):
             self._dispatch(request)
         self._schedule_flush()
@@ -139,16 +121,11 @@ class RouteWorker:
 
     def tick(self) -> None:
         """Report what fails; called about once a second."""
-        outstanding = list(self._outstanding())
-        suspects = [request.suspect for request in outstanding if request.suspect]
-        now, waiting = self._clock.monotonic(), len(self._packer) + sum(map(len, outstanding))
-        self.needs_others = waiting == sum(suspect.named for suspect in suspects) and any(
-            suspect.needs_others(now, self._accepted) for suspect in suspects
+        self.suspects.update(
+            list(self._outstanding()),
+            unsettled=self._unsettled(),
+            paused=self._admission.unavailable_reason,
         )
-        self._report.update(suspects)
-        failed = (request for request in outstanding if request.first)
-        oldest = min(failed, key=_failed_at, default=None)
-        self._report.paused(self._admission.unavailable_reason, oldest and oldest.retried())
 
     def release_revoked(self) -> None:
         """Release what is not to be sent any more; what is in flight is released when it is back.
@@ -179,15 +156,19 @@ class RouteWorker:
             self.flush()
         self._schedule_flush()
 
-    def _dispatch(self, request: InletRequest) -> None:
+    def _dispatch(self, request: InletRequest, delay: float = 0.0) -> None:
         assert self._tasks is not None  # noqa: S101  for the type checker: start comes first
         remaining = deque([request])
-        task = self._tasks.create_task(self._send_all(remaining))
+        task = self._tasks.create_task(self._send_all(remaining, delay))
         self.sending[task] = remaining
         task.add_done_callback(self.sending.pop)
 
-    async def _send_all(self, remaining: deque[InletRequest]) -> None:
-        """Send until nothing remains; what failed goes last, so that no event blocks the rest."""
+    async def _send_all(self, remaining: deque[InletRequest], delay: float) -> None:
+        """Send until nothing remains; what failed goes last, so that no event blocks the rest.
+
+        An event that failed alone gets a task of its own, so that none waits for another's delays.
+        """
+        await self._rest(remaining, delay)
         while remaining:
             async with self._admission.admit(len(remaining[0])) as admission:
                 if not remaining:  # all of it was released while it waited
@@ -197,7 +178,11 @@ class RouteWorker:
                     request, rest = request.cut(1)
                     remaining.appendleft(rest)
                 failed, delay = await self._send(request, admission)
-            remaining.extend(part for request in failed if (part := request.without_revoked()))
+            for part in filter(None, (request.without_revoked() for request in failed)):
+                if part.suspect and remaining:
+                    self._dispatch(part, delay)
+                else:
+                    remaining.append(part)
             await self._rest(remaining, delay)
 
     async def _rest(self, remaining: deque[InletRequest], delay: float) -> None:
@@ -205,14 +190,14 @@ class RouteWorker:
 
         It does not for an event of which it is known that others work: probes are left to those.
         """
-        fails_alone = remaining and remaining[0].suspect
-        if not (fails_alone and fails_alone.others_work):
+        suspect = remaining[0].suspect if remaining else None
+        if suspect is None or not suspect.others_work:
             if delay and self._admission.unavailable_reason is None:
                 await asyncio.sleep(delay)
             return
         await asyncio.sleep(delay)
         while remaining and self._admission.unavailable_reason and self._others_wait():
-            await asyncio.sleep(max(_MIN_TIMER_SECONDS, self._policy.retry.first_seconds))
+            await self._admission.changed(self._policy.retry.first_seconds)
 
     async def _send(
         self, request: InletRequest, admission: Admission
@@ -221,8 +206,7 @@ class RouteWorker:
         self._in_flight[id(request)] = request
         exchange = await self._transport.send(request)
         assessment = assess(exchange.reply, request.events)
-        failure = Failure(self._clock.monotonic(), self._clock.now_ms(), self._accepted)
-        attempt = _Attempt(admission, exchange, assessment, len(request), failure)
+        attempt = _Attempt(admission, exchange, assessment, len(request), self.suspects.failure())
         self._settle(request, attempt)
         again: list[InletRequest] = []
         delay = 0.0
@@ -248,7 +232,7 @@ class RouteWorker:
                 attempt.admission.succeeded()
         events, deliveries = request.events, request.deliveries
         if found.accepted:
-            self._accepted += len(found.accepted)
+            self.suspects.accepted(len(found.accepted))
             self._metrics.accepted([events[index] for index in found.accepted])
             for delivery, indexes in groupby(found.accepted, deliveries.__getitem__):
                 delivery.accept([events[index] for index in indexes])
@@ -266,13 +250,19 @@ class RouteWorker:
             part = part.mark_in_doubt(verdict.cause)
         self._metrics.retried(verdict.cause)
         part = part if part.first else replace(part, first=attempt.failure)
-        if verdict.action is not Action.SPLIT:
-            part = self._suspected(attempt, part, verdict.cause)
-            if part.suspect is not None and part.suspect.at_fault:
-                self._refuse_undeliverable(part, part.suspect)
-                return [], 0.0
-            if self._others_work(attempt, part, verdict):
-                return self._delayed(attempt, part)
+        if attempt.sent == 1:
+            part = self.suspects.failed_alone(part, verdict.cause, self._unsettled())
+        if part.suspect is not None and part.suspect.at_fault:
+            self.suspects.refuse(part, part.suspect)
+            return [], 0.0
+        if _is_of_the_event(attempt, part, verdict):
+            return self._delayed(attempt, part)
+        return await self._of_the_route(attempt, part, verdict)
+
+    async def _of_the_route(
+        self, attempt: _Attempt, part: InletRequest, verdict: Verdict
+    ) -> tuple[list[InletRequest], float]:
+        """Do what the verdict asks where the failure may be that of the route, not of an event."""
         match verdict.action:
             case Action.SPLIT:
                 attempt.admission.succeeded()
@@ -324,40 +314,6 @@ class RouteWorker:
             return [part]
         return [replace(part, token_renewed=True)]
 
-    def _suspected(self, attempt: _Attempt, part: InletRequest, cause: Cause) -> InletRequest:
-        """Record the failure of one event that was alone in its request; return it so marked."""
-        if attempt.sent > 1 or cause in NEVER_SENT or part.first is None:
-            return part
-        rule = self._policy.undeliverable
-        suspect = part.suspect or Suspect(part.events[0], part.first, rule)
-        now, unsettled = self._clock.monotonic(), self._unsettled()
-        suspect.failed(cause, Evidence(now, self._accepted, unsettled, self.window_full))
-        return replace(part, suspect=suspect)
-
-    def _others_work(self, attempt: _Attempt, part: InletRequest, verdict: Verdict) -> bool:
-        """Return whether this failure is none of the route: the inlet works for other events.
-
-        A token that is refused or an address that is wrong would be so for the others, too.
-        """
-        if part.suspect is not None and verdict.cause not in NEVER_SENT:
-            return part.suspect.others_work
-        return attempt.assessment.any_settled and verdict.action is not Action.RETRY
-
-    def _refuse_undeliverable(self, part: InletRequest, suspect: Suspect) -> None:
-        """Refuse an event that is at fault; it may be in the dataset all the same."""
-        (event,), (delivery,) = part.events, part.deliveries
-        log_undeliverable(suspect, self._clock.monotonic())
-        detail = (
-            f"The inlet failed at this event {suspect.attempts} times, alone in its request, and "
-            f"accepted {suspect.others} others meanwhile. The last answer: {suspect.cause}."
-        )
-        if not part.in_doubt:
-            self._metrics.in_doubt(1, Cause.UNDELIVERABLE)
-        delivery.doubt(event, Cause.UNDELIVERABLE)
-        reject = Reject(Stage.DELIVER, Reason.UNDELIVERABLE, detail, model=event.model)
-        self._metrics.refused([reject])
-        delivery.refuse(event, reject)
-
     def _outstanding(self) -> Iterator[InletRequest]:
         """Yield the requests that are sent or wait to be; what lingers is not in one yet."""
         yield from self._in_flight.values()
@@ -395,5 +351,11 @@ def _fails_again(part: InletRequest) -> list[InletRequest]:
     return part.cut(len(part) // 2) if halve else [part]
 
 
-def _failed_at(request: InletRequest) -> float:
-    return request.first.at if request.first else 0.0
+def _is_of_the_event(attempt: _Attempt, part: InletRequest, verdict: Verdict) -> bool:
+    """Return whether a failure is none of the route: the inlet works for other events.
+
+    A token that is refused or an address that is wrong would be so for the others, too.
+    """
+    if part.suspect is not None and verdict.cause not in NEVER_SENT:
+        return part.suspect.others_work
+    return attempt.assessment.any_settled and verdict.action not in (Action.RETRY, Action.SPLIT)

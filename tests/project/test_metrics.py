@@ -38,7 +38,7 @@ ROUTES = tuple(f"route-{n}" for n in range(4))
 UNITS = re.compile(r"(_seconds|_bytes|_ratio|_records|_info)$|^records_")
 UNITLESS_GAUGES = {
     "assigned_partitions", "circuit_open", "paused_partitions", "ready", "requests_in_flight",
-    "requests_in_flight_limit", "state_entries",
+    "requests_in_flight_limit", "state_entries", "failing_record_offset",
 }  # fmt: skip
 UNITLESS_HISTOGRAMS = {"request_items", "score_value"}
 CAUSES = tuple(f"cause-{n}" for n in range(17))
