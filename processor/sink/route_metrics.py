@@ -111,9 +111,9 @@ class RouteMetrics:
         first = records[0] if records else None
         where = None if first is None else (first.topic, str(first.partition))
         if self._failing is not None and self._failing != where:
-            self._metrics.forget(FAILING_RECORD_OFFSET, self._route, *self._failing)
+            self._metrics.forget(FAILING_RECORD_OFFSET, *self._failing)
         if first is not None and where is not None:
-            self._metrics.gauge(FAILING_RECORD_OFFSET, self._route, *where).set(first.offset)
+            self._metrics.gauge(FAILING_RECORD_OFFSET, *where).set(first.offset)
         self._failing = where
         self._metrics.gauge(FAILING_RECORDS, self._route).set(len(records))
         self._metrics.gauge(FAILING_SINCE_TIMESTAMP_SECONDS, self._route).set(since)

@@ -10,8 +10,8 @@ one of two things held:
   ended, with all of it accepted but this event, leads to a decision although nothing else is sent.
   An attempt at which this does not hold starts the count again.
 - *Others go on being accepted.* Attempts count at most once in `seconds / (attempts - 1)`, and only
-  where another event was accepted since the last one that counted; `others` were accepted in all,
-  or the window of batches is full and has no more.
+  where another event was accepted since the attempt before; `others` were accepted in all, or the
+  window of batches is full and has no more.
 
 An inlet that fails everything meets neither: no other event is accepted, and those that arrive
 wait. A partial outage would have to fail one event at every attempt and accept others between all
@@ -102,7 +102,6 @@ class Suspect:
         self._undisturbed_since = 0.0
         self._spaced = 0
         self._spaced_at = 0.0
-        self._spaced_accepted = 0
 
     @property
     def named(self) -> bool:
@@ -115,17 +114,17 @@ class Suspect:
         self.cause = cause
         self.others = seen.accepted - self.first.accepted
         fresh = self.attempts > 1 and seen.accepted > self._accepted
-        self._accepted = seen.accepted
         self._count_undisturbed(seen)
-        self._count_spaced(seen)
+        self._count_spaced(seen, fresh=fresh)
+        self._accepted = seen.accepted
         self.others_work = fresh or self._spaced > 1 or self._undisturbed > 0
         self.at_fault = self._is_at_fault(seen)
 
     def needs_others(self, now: float, accepted: int) -> bool:
         """Return whether only what becomes of another event can show what is at fault."""
-        if not self.named or self._undisturbed or accepted > self._spaced_accepted:
+        if not self.named or self._undisturbed or accepted > self._accepted:
             return False
-        return self._spaced == 1 or now - self._spaced_at >= self._rule.spacing_seconds
+        return not self.others_work or now - self._spaced_at >= self._rule.spacing_seconds
 
     def retried(self) -> RetriedEvent:
         """Return it as others see it."""
@@ -133,18 +132,19 @@ class Suspect:
         return RetriedEvent(record.origin, route, self.attempts, self.first.at_ms, self.cause)
 
     def _count_undisturbed(self, seen: Evidence) -> None:
-        if self.others < max(self._rule.others, _OTHERS_PER_WAITING * seen.unsettled):
+        others = self._rule.others
+        if self.others < max(others, min(others, _OTHERS_PER_WAITING) * seen.unsettled):
             self._undisturbed = 0
             return
         if self._undisturbed == 0:
             self._undisturbed_since = seen.now
         self._undisturbed += 1
 
-    def _count_spaced(self, seen: Evidence) -> None:
+    def _count_spaced(self, seen: Evidence, *, fresh: bool) -> None:
         due = seen.now - self._spaced_at >= self._rule.spacing_seconds
-        if self._spaced == 0 or (due and seen.accepted > self._spaced_accepted):
+        if self._spaced == 0 or (due and fresh):
             self._spaced += 1
-            self._spaced_at, self._spaced_accepted = seen.now, seen.accepted
+            self._spaced_at = seen.now
 
     def _is_at_fault(self, seen: Evidence) -> bool:
         rule = self._rule

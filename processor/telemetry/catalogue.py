@@ -253,8 +253,7 @@ FAILING_SINCE_TIMESTAMP_SECONDS = GaugeMetric(
 FAILING_RECORD_OFFSET = GaugeMetric(
     "failing_record_offset",
     "Offset of the record of the event that fails alone for longest.",
-    labels(_ROUTE, _TOPIC, _PARTITION),
-    sparse=True,
+    labels(_TOPIC, _PARTITION),
 )
 TOKEN_EXPIRY_TIMESTAMP_SECONDS = GaugeMetric(
     "token_expiry_timestamp_seconds", "Expiry of the access token.", labels()

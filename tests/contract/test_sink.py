@@ -405,7 +405,7 @@ def test_an_event_that_fails_alone_while_others_are_accepted_is_undeliverable(na
         structlog.testing.capture_logs() as log,
         sink_rig(default=_POISONED[name], retry=retry) as rig,
     ):
-        delivery = rig.deliver(100, within=20)
+        delivery = rig.deliver(100, within=10)
 
         ((event, reject),) = delivery.refused
         assert (event.id, reject.reason) == ("e13", Reason.UNDELIVERABLE)
@@ -429,7 +429,8 @@ def test_several_events_at_fault_are_all_refused_side_by_side() -> None:
         items = {i: {"status": 500} for i, each in enumerate(request.ids) if each in bad}
         await accepts(items)(request, writer, inlet)
 
-    with sink_rig(default=react, retry=_SOON | {"undeliverable_seconds": 0.5}) as rig:
+    retry = _SOON | {"undeliverable_seconds": 0.5, "request_deadline_seconds": 10}
+    with sink_rig(default=react, retry=retry) as rig:
         delivery = rig.deliver(4000, within=10)
 
         assert {event.id for event, _ in delivery.refused} == bad
@@ -452,8 +453,7 @@ def test_an_event_that_fails_alone_pauses_no_other_and_is_named() -> None:
         assert failing.origin == "customer-ai-scores/0/7"
         assert (failing.route, failing.cause) == ("upgrade", "server_error")
         assert failing.attempts >= 3
-        place = ("upgrade", "customer-ai-scores", "0")
-        assert rig.metrics.value(FAILING_RECORD_OFFSET, *place) == 7
+        assert rig.metrics.value(FAILING_RECORD_OFFSET, "customer-ai-scores", "0") == 7
         assert rig.metrics.value(FAILING_SINCE_TIMESTAMP_SECONDS, "upgrade") > 1.7e9
         assert not delivery.done
     (line,) = [each for each in log if each.get("code") == "event_fails_alone"]
@@ -486,7 +486,7 @@ def test_a_full_window_lets_others_in_and_then_fewer_are_enough() -> None:
                 assert rig.sink.deliver([score_event(f"o{let_in}")]).wait(5)
 
         assert [event.id for event, _ in delivery.refused] == ["e13"]
-        assert 2 <= let_in <= 6
+        assert 1 <= let_in <= 6
 
 
 @pytest.mark.parametrize("failure", [answers(500), resets(), answers(404), answers(403)])
