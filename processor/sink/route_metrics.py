@@ -15,7 +15,7 @@ from processor.telemetry.catalogue import (
     CIRCUIT_OPEN,
     DELIVERY_DELAY_SECONDS,
     EVENT_AGE_SECONDS,
-    FAILING_RECORD_OFFSET,
+    FAILING_RECORD_INFO,
     FAILING_RECORDS,
     FAILING_SINCE_TIMESTAMP_SECONDS,
     ITEM_REFUSALS,
@@ -53,7 +53,7 @@ class RouteMetrics:
         self._metrics = metrics
         self._clock = clock
         self._paused: Cause | None = None
-        self._failing: tuple[str, str] | None = None
+        self._failing: str | None = None
         for result in ItemResult:
             metrics.counter(ITEMS, route, result)
 
@@ -108,13 +108,12 @@ class RouteMetrics:
 
     def failing(self, records: Sequence[Record], since: float) -> None:
         """Set the records whose events fail alone, longest first, and since when the first does."""
-        first = records[0] if records else None
-        where = None if first is None else (first.topic, str(first.partition))
-        if self._failing is not None and self._failing != where:
-            self._metrics.forget(FAILING_RECORD_OFFSET, *self._failing)
-        if first is not None and where is not None:
-            self._metrics.gauge(FAILING_RECORD_OFFSET, *where).set(first.offset)
-        self._failing = where
+        first = records[0].origin if records else None
+        if self._failing is not None and self._failing != first:
+            self._metrics.forget(FAILING_RECORD_INFO, self._route, self._failing)
+        if first is not None:
+            self._metrics.gauge(FAILING_RECORD_INFO, self._route, first).set(1)
+        self._failing = first
         self._metrics.gauge(FAILING_RECORDS, self._route).set(len(records))
         self._metrics.gauge(FAILING_SINCE_TIMESTAMP_SECONDS, self._route).set(since)
 

@@ -207,10 +207,13 @@ class InletSink:
         await self._stopping.wait()
         for worker in self._workers.values():
             worker.flush()
-        sending = [task for worker in self._workers.values() for task in worker.sending]
-        if sending and self._close_deadline is not None:
-            await asyncio.wait(sending, timeout=self._close_deadline.left())
+        deadline = self._close_deadline or Deadline(self._clock, 0.0)
+        while (sending := self._sending()) and not deadline.over():
+            await asyncio.wait(sending, timeout=deadline.left())
         raise _StoppedError
+
+    def _sending(self) -> list[asyncio.Task[None]]:
+        return [task for worker in self._workers.values() for task in worker.sending]
 
     async def _tick(self) -> None:
         while True:

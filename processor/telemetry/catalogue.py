@@ -250,10 +250,10 @@ FAILING_SINCE_TIMESTAMP_SECONDS = GaugeMetric(
     "Time of the first failure of the event that fails alone for longest; 0 where none does.",
     labels(_ROUTE),
 )
-FAILING_RECORD_OFFSET = GaugeMetric(
-    "failing_record_offset",
-    "Offset of the record of the event that fails alone for longest.",
-    labels(_TOPIC, _PARTITION),
+FAILING_RECORD_INFO = GaugeMetric(
+    "failing_record_info",
+    "Always 1; the record, as topic/partition/offset, of the event that fails alone for longest.",
+    labels(_ROUTE, Label[str]("record")),
 )
 TOKEN_EXPIRY_TIMESTAMP_SECONDS = GaugeMetric(
     "token_expiry_timestamp_seconds", "Expiry of the access token.", labels()

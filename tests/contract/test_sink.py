@@ -26,7 +26,7 @@ from processor.sink import InletDelivery, InletSink
 from processor.telemetry.catalogue import (
     CIRCUIT_OPEN,
     DELIVERY_DELAY_SECONDS,
-    FAILING_RECORD_OFFSET,
+    FAILING_RECORD_INFO,
     FAILING_RECORDS,
     FAILING_SINCE_TIMESTAMP_SECONDS,
     ITEM_REFUSALS,
@@ -453,7 +453,7 @@ def test_an_event_that_fails_alone_pauses_no_other_and_is_named() -> None:
         assert failing.origin == "customer-ai-scores/0/7"
         assert (failing.route, failing.cause) == ("upgrade", "server_error")
         assert failing.attempts >= 3
-        assert rig.metrics.value(FAILING_RECORD_OFFSET, "customer-ai-scores", "0") == 7
+        assert rig.metrics.value(FAILING_RECORD_INFO, "upgrade", failing.origin) == 1
         assert rig.metrics.value(FAILING_SINCE_TIMESTAMP_SECONDS, "upgrade") > 1.7e9
         assert not delivery.done
     (line,) = [each for each in log if each.get("code") == "event_fails_alone"]

@@ -14,6 +14,7 @@ from processor.telemetry.catalogue import (
     CIRCUIT_OPEN,
     COMMITS,
     DEAD_LETTERS,
+    FAILING_RECORD_INFO,
     ITEM_REFUSALS,
     ITEMS_IN_DOUBT,
     KAFKA_ERRORS,
@@ -38,7 +39,7 @@ ROUTES = tuple(f"route-{n}" for n in range(4))
 UNITS = re.compile(r"(_seconds|_bytes|_ratio|_records|_info)$|^records_")
 UNITLESS_GAUGES = {
     "assigned_partitions", "circuit_open", "paused_partitions", "ready", "requests_in_flight",
-    "requests_in_flight_limit", "state_entries", "failing_record_offset",
+    "requests_in_flight_limit", "state_entries",
 }  # fmt: skip
 UNITLESS_HISTOGRAMS = {"request_items", "score_value"}
 CAUSES = tuple(f"cause-{n}" for n in range(17))
@@ -49,7 +50,8 @@ OPEN: dict[AnyMetric, tuple[tuple[str, ...], ...]] = {
     RETRIES: (ROUTES, CAUSES),
     ITEMS_IN_DOUBT: (ROUTES, CAUSES[:6]),
     CIRCUIT_OPEN: (ROUTES, CAUSES),
-    ITEM_REFUSALS: (ROUTES, ("refused", "event_too_large")),
+    ITEM_REFUSALS: (ROUTES, ("refused", "event_too_large", "undeliverable")),
+    FAILING_RECORD_INFO: (ROUTES, ("customer-ai-scores/0/7",)),
     SCORE_MOVEMENTS: (ROUTES, tuple(f"{a}-{b}" for a in "lmh" for b in "lmh")),
     KAFKA_ERRORS: (("_TRANSPORT", "_ALL_BROKERS_DOWN", "_MAX_POLL_EXCEEDED"), ("true", "false")),
 }
