@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol, Self
 
 from processor.domain.control import ControlStore
-from processor.domain.event import DecodedRecord, ScoreEvent
+from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
 from processor.domain.outcome import Reject
 from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey
@@ -216,6 +216,20 @@ class Sink(Protocol):
     @property
     def unavailable_reason(self) -> str | None:
         """Return why nothing can be sent now, None where it can."""
+        ...
+
+    @property
+    def needs_others(self) -> bool:
+        """Return whether only other events can show what is at fault: let some in."""
+        ...
+
+    @property
+    def retried(self) -> Sequence[RetriedEvent]:
+        """Return the events that fail alone again and again, longest first."""
+        ...
+
+    def set_window_full(self, *, full: bool) -> None:
+        """Tell whether no more events are delivered until some are settled."""
         ...
 
     def start(self) -> None:

@@ -11,7 +11,7 @@ from typing import TextIO
 import msgspec
 
 from processor.components import RecordReader
-from processor.domain.event import DecodedRecord, ScoreEvent
+from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
 from processor.domain.outcome import Reject
 from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey, without_score
@@ -163,9 +163,14 @@ class JsonLinesSink:
     """Writes XDM events as JSON lines instead of sending them; accepts all of them."""
 
     unavailable_reason: str | None = None
+    needs_others = False
+    retried: Sequence[RetriedEvent] = ()
 
     def __init__(self, lines: TextIO) -> None:
         self._lines = lines
+
+    def set_window_full(self, *, full: bool) -> None:
+        """Do nothing: events are written at once."""
 
     def start(self) -> None:
         """Start nothing."""

@@ -286,22 +286,34 @@ class Stream:
         self._clock.wait(_FULL_WAIT_SECONDS)
 
     def _is_full(self) -> bool:
-        """Return whether the window is full, and keep since when it is."""
-        has_room = self.unsettled < self._settings.kafka.max_uncommitted_records
-        if has_room and sum(batch.size_bytes for batch in self._window) < _WINDOW_BYTES:
+        """Return whether the window is full, and keep since when it is.
+
+        It has room for as much again while only other events can show what an inlet fails at.
+        """
+        unsettled, size = self.unsettled, sum(batch.size_bytes for batch in self._window)
+        most = self._settings.kafka.max_uncommitted_records
+        if unsettled < most and size < _WINDOW_BYTES:
             self._full_since = None
             return False
         if self._full_since is None:
             self._full_since = self._clock.monotonic()
-        return True
+        has_reserve = unsettled < 2 * most and size < 2 * _WINDOW_BYTES
+        return not (has_reserve and self._components.sink.needs_others)
 
     def _update_backpressure(self) -> None:
-        since = self._full_since if self._is_full() else None
-        stuck = since is not None and self._clock.monotonic() - since >= _FULL_WINDOW_SECONDS
-        window = "the window of batches in progress is full" if stuck else None
+        full, since = self._is_full(), self._full_since
+        waited = 0.0 if since is None else self._clock.monotonic() - since
+        window = self._window_reason() if full and waited >= _FULL_WINDOW_SECONDS else None
+        self._components.sink.set_window_full(full=self._full_since is not None)
         registry = self._schemas_unavailable if self._polls else None  # a revoke may empty it
         self._backpressure.update(registry=registry, window=window, requested=self._pauses.reasons)
         self._observer.status_checked(self._backpressure.reasons, state=self._state())
+
+    def _window_reason(self) -> str:
+        reason = "the window of batches in progress is full"
+        if first := next(iter(self._components.sink.retried), None):
+            reason += f": {first.origin} fails alone ({first.route}, {first.cause})"
+        return reason
 
     def _state(self) -> State:
         if self._stopping:

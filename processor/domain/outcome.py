@@ -76,6 +76,7 @@ class Reason(StrEnum):
     EVENT_TOO_LARGE = "event_too_large"
     REFUSED = "refused"
     SKIPPED = "skipped"
+    UNDELIVERABLE = "undeliverable"
 
 
 class Reject(msgspec.Struct, frozen=True, gc=False):
@@ -129,6 +130,7 @@ class Cause(StrEnum):
     TLS = "tls"
     PROXY = "proxy"
     STOPPED = "stopped"
+    UNDELIVERABLE = "undeliverable"
 
 
 class Movement(StrEnum):

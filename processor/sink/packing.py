@@ -6,9 +6,10 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from processor.domain.event import ScoreEvent
+from processor.domain.event import RetriedEvent, ScoreEvent
 from processor.domain.outcome import Cause, Reject
 from processor.domain.record import Partition, Position
+from processor.sink.suspect import Failure, Suspect
 
 
 class InletDelivery:
@@ -62,6 +63,11 @@ class InletDelivery:
         self.refused.append((event, reject))
         self._finish(1)
 
+    def doubt(self, event: ScoreEvent, cause: Cause) -> None:
+        """List this one as in doubt with this cause, in place of any other (the sink's own)."""
+        self.in_doubt = [each for each in self.in_doubt if each[0] is not event]
+        self.in_doubt.append((event, cause))
+
     def revoke(self, partitions: AbstractSet[Partition]) -> None:
         """Record that no event of these partitions is to be sent any more (the sink's own call)."""
         self._revoked |= partitions
@@ -94,7 +100,9 @@ class InletRequest(msgspec.Struct, frozen=True):
     """The events of one request, in the order they are sent, and the delivery of each.
 
     `failures` counts failures in a row, `in_doubt` tells that it was sent once without an answer
-    that could be understood, `token_renewed` that a newer token was fetched for it since.
+    that could be understood, `token_renewed` that a newer token was fetched for it since. `first`
+    is its first failure, also as a part of a larger request; one event that failed alone is a
+    `suspect`.
     """
 
     events: list[ScoreEvent]
@@ -102,6 +110,8 @@ class InletRequest(msgspec.Struct, frozen=True):
     failures: int = 0
     in_doubt: bool = False
     token_renewed: bool = False
+    first: Failure | None = None
+    suspect: Suspect | None = None
 
     def __len__(self) -> int:
         return len(self.events)
@@ -138,6 +148,11 @@ class InletRequest(msgspec.Struct, frozen=True):
                 delivery.in_doubt.append((event, cause))
         return msgspec.structs.replace(self, in_doubt=True)
 
+    def retried(self) -> RetriedEvent:
+        """Return its first event as one that is sent again; called once it failed."""
+        event, since_ms = self.events[0], self.first.at_ms if self.first else 0
+        return RetriedEvent(event.record.origin, event.route, self.failures, since_ms, "")
+
     def _slice(self, part: slice) -> "InletRequest":
         return msgspec.structs.replace(
             self, events=self.events[part], deliveries=self.deliveries[part]
@@ -160,6 +175,9 @@ class RequestPacker:
         self._deliveries: list[InletDelivery] = []
         self._bytes = 0
         self.opened_at: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._events)
 
     def add(
         self, events: Iterable[ScoreEvent], delivery: InletDelivery, now: float

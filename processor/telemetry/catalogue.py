@@ -216,6 +216,21 @@ ITEMS_IN_DOUBT = CounterMetric(
 ITEMS_RESENT = CounterMetric(
     "items_resent", "Events sent again after an unknown response.", labels(_ROUTE)
 )
+FAILING_RECORDS = GaugeMetric(
+    "failing_records",
+    "Events that failed three times alone in a request and are sent again.",
+    labels(_ROUTE),
+)
+FAILING_SINCE_TIMESTAMP_SECONDS = GaugeMetric(
+    "failing_since_timestamp_seconds",
+    "Time of the first failure of the event that fails alone for longest; 0 where none does.",
+    labels(_ROUTE),
+)
+FAILING_RECORD_INFO = GaugeMetric(
+    "failing_record_info",
+    "Always 1; the record, as topic/partition/offset, of the event that fails alone for longest.",
+    labels(_ROUTE, Label[str]("record")),
+)
 TOKEN_EXPIRY_TIMESTAMP_SECONDS = GaugeMetric(
     "token_expiry_timestamp_seconds", "Expiry of the access token.", labels()
 )

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from processor.components import RecordReader, RejectLimit
 from processor.domain.errors import InvariantError, StopError, UnavailableError
-from processor.domain.event import DecodedRecord, ScoreEvent
+from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey, without_score
@@ -238,6 +238,9 @@ class FakeSink:
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
         self.unavailable_reason: str | None = None
+        self.needs_others = False
+        self.retried: list[RetriedEvent] = []
+        self.window_full = False
         self.slow = False
         self.refuse_next = 0
         self.accepted: list[ScoreEvent] = []
@@ -252,6 +255,9 @@ class FakeSink:
 
     def start(self) -> None:
         pass
+
+    def set_window_full(self, *, full: bool) -> None:
+        self.window_full = full
 
     def deliver(self, events: Sequence[ScoreEvent]) -> FakeDelivery:
         delivery = FakeDelivery(self, events)
