@@ -20,8 +20,10 @@ from processor.components import (
     Source,
     StateStore,
 )
+from processor.control.store import open_control_store
 from processor.dead_letter.sink import KafkaDeadLetterSink
 from processor.domain.clock import Clock, Deadline
+from processor.domain.control import InMemoryControlStore
 from processor.enrich.enricher import Enricher
 from processor.enrich.event_schema import compile_schemas
 from processor.kafka.admin import librdkafka_version
@@ -69,8 +71,8 @@ class Processor(NamedTuple):
     def run(self, until: Callable[[], bool] = bool) -> bool:
         """Run until stopped and close everything; returns whether all consumed records are settled.
 
-        Raises StopError after closing in order, and any fault of the program after listing the
-        events that may be in a dataset twice: nothing more is committed then.
+        Raises any fault of the program after listing the events that may be in a dataset twice:
+        nothing more is committed then.
         """
         try:
             self.components.sink.start()
@@ -85,7 +87,7 @@ class Processor(NamedTuple):
 
         Returns whether every dead letter is written.
         """
-        _, sink, dead_letters, state_store, repartition = self.components
+        _, sink, dead_letters, state_store, repartition, control = self.components
         deadline = Deadline(self.clock, self.close_seconds)
         written: list[bool] = []
         with ExitStack() as steps:  # they run from the last one up
@@ -93,6 +95,7 @@ class Processor(NamedTuple):
             steps.callback(self.components.source.leave, self.close_seconds)
             for phase, close in (
                 ("dead_letters", lambda: written.append(dead_letters.close(deadline.left()))),
+                ("control", lambda: control.close(deadline.left())),
                 ("repartition", lambda: repartition.close(deadline.left())),
                 ("state", lambda: state_store.close(deadline.left())),
             ):
@@ -114,18 +117,21 @@ def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
     """
     metrics, _, clock = telemetry
     planner = build_planner(settings, build_reader(settings, clock))
+    control = open_control_store(settings, metrics, clock)
     components = Components(
         source=KafkaSource(
             settings.kafka,
             metrics,
             clock,
             join=settings.join,
-            written=[settings.dead_letter.topic],
+            control=control,
+            written=[settings.dead_letter.topic, settings.kafka.control_topic],
         ),
         sink=InletSink(settings.aep, settings.routes, metrics, clock),
         dead_letters=KafkaDeadLetterSink(settings, metrics, clock),
         state_store=_state_store(settings, telemetry),
         repartition=_repartition_sink(settings, telemetry),
+        control=control,
     )
     return _build(settings, components, planner, telemetry)
 
@@ -140,7 +146,8 @@ def build_dry_run(
     """
     metrics, _, clock = telemetry
     group = f"{settings.kafka.group_id}-dry-run"
-    kafka = settings.kafka.model_copy(update={"group_id": group, "group_instance_id": None})
+    own = {"group_id": group, "group_instance_id": None, "on_gap": "continue"}
+    kafka = settings.kafka.model_copy(update=own)
     if settings.join.repartition_topic is not None:
         facts = InputSettings(topics=[settings.join.repartition_topic])
         kafka = kafka.model_copy(update={"events": facts})
@@ -152,6 +159,7 @@ def build_dry_run(
         dead_letters=dead_letters,
         state_store=state_store,
         repartition=NoRepartitionSink(),
+        control=InMemoryControlStore(),
     )
     planner = build_planner(settings, build_reader(settings, clock))
     return _build(settings, components, planner, telemetry)
@@ -176,6 +184,7 @@ def build_replay(
         dead_letters=rejects,
         state_store=_state_store(settings, telemetry),
         repartition=_repartition_sink(settings, telemetry),
+        control=InMemoryControlStore(),
     )
     return _build(settings, components, build_planner(settings, reader), telemetry)
 

@@ -21,7 +21,7 @@ class PauseReason(NamedTuple):
 
 
 class Backpressure:
-    """Pauses the source while a component is unavailable or the window is full.
+    """Pauses the source while a component is unavailable, the window is full, or it is asked to.
 
     `reasons` has what is paused now, by cause; `all_paused` is True where it is every partition.
     """
@@ -39,20 +39,25 @@ class Backpressure:
         assigned = self._components.source.assigned
         return bool(self._for_all) or (bool(assigned) and assigned <= self._restoring)
 
-    def update(self, *, registry: str | None, window: str | None) -> None:
+    def update(
+        self, *, registry: str | None, window: str | None, requested: Mapping[PauseCause, str]
+    ) -> None:
         """Collect the reasons to pause, and pause or resume the source for each change.
 
-        `registry` and `window` are the loop's own reasons, None where there is none.
+        `registry` and `window` are the loop's own reasons, None where there is none; `requested`
+        are the pauses by hand and at limits.
         """
-        source, sink, dead_letters, state_store, repartition = self._components
+        source, sink, dead_letters, state_store, repartition, control = self._components
         found = {
             PauseCause.DESTINATION: sink.unavailable_reason,
             PauseCause.DEAD_LETTERS: dead_letters.unavailable_reason,
             PauseCause.STATE: state_store.unavailable_reason,
             PauseCause.REPARTITION: repartition.unavailable_reason,
+            PauseCause.CONTROL: control.unavailable_reason,
             PauseCause.COMMIT: source.commit_overdue_reason,
             PauseCause.REGISTRY: registry,
             PauseCause.WINDOW: window,
+            **requested,
         }
         for_all = {cause: reason for cause, reason in found.items() if reason}
         for cause in self._for_all.keys() - for_all.keys():

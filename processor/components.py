@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol, Self
 
-from processor.domain.event import DecodedRecord, ScoreEvent
+from processor.domain.control import ControlStore
+from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey
 
 
@@ -227,6 +228,20 @@ class Sink(Protocol):
         """Return why nothing can be sent now, None where it can."""
         ...
 
+    @property
+    def needs_others(self) -> bool:
+        """Return whether only other events can show what is at fault: let some in."""
+        ...
+
+    @property
+    def retried(self) -> Sequence[RetriedEvent]:
+        """Return the events that fail alone again and again, longest first."""
+        ...
+
+    def set_window_full(self, *, full: bool) -> None:
+        """Tell whether no more events are delivered until some are settled."""
+        ...
+
     def start(self) -> None:
         """Start; called once, before anything is delivered."""
         ...
@@ -239,13 +254,20 @@ class Sink(Protocol):
         """Drop the queued events whose records are of these partitions; never blocks."""
         ...
 
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Refuse the queued events of these records, with these rejects; never blocks.
+
+        An event that is being sent is refused when its attempt fails, and accepted otherwise.
+        """
+        ...
+
     def close(self, seconds: float) -> None:
         """Stop within `seconds`; events without a response by then are undelivered."""
         ...
 
 
 class RejectLimit(Protocol):
-    """The limit on rejects that stops the processor."""
+    """The limit on rejects that pauses intake."""
 
     def check(self, count: int, rejected: Sequence[int]) -> None:
         """Count a batch of `count` records, of which those at the ascending indexes are rejected.
@@ -261,13 +283,17 @@ class RejectLimit(Protocol):
         """
         ...
 
+    def reset(self) -> None:
+        """Begin to count anew: an operator resumed intake."""
+        ...
+
 
 class DeadLetterSink(Protocol):
     """The dead-letter topic."""
 
     @property
     def limit(self) -> RejectLimit:
-        """Return the limit that stops the processor before a whole topic is dead-lettered."""
+        """Return the limit that pauses intake before a whole topic is dead-lettered."""
         ...
 
     @property
@@ -317,3 +343,4 @@ class Components(NamedTuple):
     dead_letters: DeadLetterSink
     state_store: StateStore
     repartition: RepartitionSink
+    control: ControlStore

@@ -23,11 +23,13 @@ import structlog
 from processor.backpressure import PauseReason
 from processor.batch import Batch
 from processor.domain.clock import Clock, Deadline, rfc3339
+from processor.domain.errors import StopCause
 from processor.domain.event import ScoreEvent
 from processor.domain.record import Partition
 from processor.telemetry.catalogue import (
     JOIN_MATCH_AGE_SECONDS,
     LOOP_TURN_TIMESTAMP_SECONDS,
+    PAUSED_AT_LIMIT,
     PAUSED_SECONDS,
     PAUSED_SINCE_TIMESTAMP_SECONDS,
     RECORDS_SETTLED,
@@ -179,6 +181,8 @@ class TelemetryObserver:
         for cause in self._reasons:
             self._metrics.counter(PAUSED_SECONDS, cause).inc(passed)
         if paused != self._reasons:
+            for limit in StopCause:
+                self._metrics.gauge(PAUSED_AT_LIMIT, limit).set(PauseCause(limit) in paused)
             self._note_changes(paused, now)
         if state is not self._state:
             self._state = state

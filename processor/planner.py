@@ -10,7 +10,7 @@ the wrong partition into messages for the repartition topic, and takes the facts
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -152,6 +152,7 @@ def _set_positions(decoded: DecodedBatch, readings: Sequence[tuple[int, DecodedR
 
 
 _DAY_MS = 86_400_000
+_NO_REJECTS: Final[Mapping[int, Reject]] = {}
 _COMPLETE, _PARTIAL, _OFF = ContextStatus.COMPLETE, ContextStatus.PARTIAL, ContextStatus.OFF
 
 
@@ -179,12 +180,17 @@ class Planner:
         """
         return self._reader.fetch_schemas(records)
 
-    def decode(self, records: Sequence[Record], now_ms: int) -> DecodedBatch:
-        """Decode records and prepare their scores; bad ones are rejected in the result."""
+    def decode(
+        self, records: Sequence[Record], now_ms: int, rejects: Mapping[int, Reject] = _NO_REJECTS
+    ) -> DecodedBatch:
+        """Decode records and prepare their scores; bad ones are rejected in the result.
+
+        `rejects` has the records, by index, that are rejected without being decoded.
+        """
         decoded = DecodedBatch(records, [Outcome.FILTERED] * len(records))
         scores: list[tuple[int, Score]] = []
         events: list[tuple[int, ExperienceEvent]] = []
-        readings = self._read(decoded)
+        readings = self._read(decoded, rejects)
         for index, reading in readings:
             scores += [(index, score) for score in reading.scores]
             if reading.event is not None:
@@ -224,9 +230,16 @@ class Planner:
             # A later score must not look back on one that is not sent: plan again without it.
             invalid |= rejects
 
-    def _read(self, decoded: DecodedBatch) -> list[tuple[int, DecodedRecord]]:
+    def _read(
+        self, decoded: DecodedBatch, rejects: Mapping[int, Reject]
+    ) -> list[tuple[int, DecodedRecord]]:
         read, readings = self._reader.read, []
-        for index, record in enumerate(decoded.records):
+        chosen: Iterable[tuple[int, Record]] = enumerate(decoded.records)
+        if rejects:
+            chosen = [each for each in chosen if each[0] not in rejects]
+        for index, reject in rejects.items():
+            decoded.reject(index, reject)
+        for index, record in chosen:
             try:
                 readings.append((index, read(record)))
             except RejectError as error:

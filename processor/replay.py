@@ -11,9 +11,9 @@ from typing import TextIO
 import msgspec
 
 from processor.components import RecordReader
-from processor.domain.event import DecodedRecord, ScoreEvent
+from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey, without_score
 
 
@@ -131,6 +131,9 @@ class CollectedDeadLetters:
         self.rejects: list[tuple[Record, Reject]] = []
         self.limit = self
 
+    def reset(self) -> None:
+        """Count nothing."""
+
     def check(self, count: int, rejected: Sequence[int]) -> None:
         """Accept any number of rejects."""
 
@@ -162,9 +165,14 @@ class JsonLinesSink:
     """Writes XDM events as JSON lines instead of sending them; accepts all of them."""
 
     unavailable_reason: str | None = None
+    needs_others = False
+    retried: Sequence[RetriedEvent] = ()
 
     def __init__(self, lines: TextIO) -> None:
         self._lines = lines
+
+    def set_window_full(self, *, full: bool) -> None:
+        """Do nothing: events are written at once."""
 
     def start(self) -> None:
         """Start nothing."""
@@ -176,6 +184,9 @@ class JsonLinesSink:
 
     def forget(self, partitions: AbstractSet[Partition]) -> None:
         """Drop nothing: delivered events are written already."""
+
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Refuse nothing: delivered events are written already."""
 
     def close(self, seconds: float) -> None:
         """Flush what was written."""

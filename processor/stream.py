@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from processor.backpressure import Backpressure
 from processor.batch import Batch, BatchObserver, Phase
 from processor.components import Components, Poll
+from processor.control.pauses import Pauses
+from processor.control.skips import Skips
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import StopError, UnavailableError
 from processor.domain.outcome import Outcome
@@ -24,7 +26,7 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.planner import Planner
 from processor.settings import Settings
 from processor.state.partitions import StatePartitions
-from processor.telemetry.labels import LoopStage, State
+from processor.telemetry.labels import LoopStage, PauseCause, State
 
 _FULL_WINDOW_SECONDS = 2.0
 """A full window pauses intake only after this time: pausing throws prefetched records away."""
@@ -35,6 +37,8 @@ _RESTORING_POLL_SECONDS = 0.01
 _FULL_WAIT_SECONDS = 0.002
 _SLOW_REGISTRY_SECONDS = 1.0
 """Schemas that are being fetched pause intake only after so long."""
+_CONTROL_SECONDS = 0.1
+"""Between looks at the pauses and skips in the control store."""
 _SCHEMA_RETRY = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
 
 
@@ -63,6 +67,9 @@ class Stream:
         self._clock = clock
         self._polls: deque[Poll] = deque()
         self._window: deque[Batch] = deque()
+        self._pauses = Pauses(components.control, clock)
+        self._skips = Skips(components.control, clock)
+        self._control_due = Deadline(clock, 0)
         self._state_partitions = StatePartitions(settings)
         self._backpressure = Backpressure(components, self._state_partitions)
         self._schema_retry = Retry(_SCHEMA_RETRY, clock)
@@ -79,31 +86,27 @@ class Stream:
     def run(self, until: Callable[[], bool] = bool) -> bool:
         """Run until `stop` is called or `until` returns True, then settle, commit and leave.
 
-        Returns whether everything that was consumed is settled.
-        Raises StopError where a limit of the settings is exceeded; batches in progress are settled
-        first. Any other exception is a fault of the program: nothing more is committed.
+        Returns whether everything that was consumed is settled. At a limit of the settings intake
+        is paused, and what is in progress is settled. Any exception is a fault of the program:
+        nothing more is committed.
         """
         self._source.start(self)
-        try:
-            while not self._stopping and not until():
-                self.run_once()
-        except StopError:
-            self._close()
-            raise
+        while not self._stopping and not until():
+            self.run_once()
         return self._close()
 
     def run_once(self) -> None:
         """Run one turn: poll unless the window is full, start, advance and settle batches."""
+        self._follow_control()
         self._update_backpressure()
         with self._timed(LoopStage.POLL):
-            poll = self._poll()
+            poll = self._poll_or_pause()
         if poll is not None and poll.records:
             self._polls.append(poll)
         while (loadable := self._take_loadable()) is not None:
-            if not self._fetch_schemas(loadable):
+            if not (self._fetch_schemas(loadable) and self._start(loadable)):
                 self._polls.appendleft(loadable)
                 break
-            self._start(loadable)
         self._advance()
         self._source.commit()
         self._observer.loop_turned(self.unsettled + self._source.waiting_records)
@@ -157,11 +160,37 @@ class Stream:
         restoring = self._components.state_store.restoring
         return self._source.poll(_RESTORING_POLL_SECONDS if restoring else seconds)
 
+    def _poll_or_pause(self) -> Poll | None:
+        """Poll; where records are gone and the settings say stop, pause until it is accepted."""
+        try:
+            return self._poll()
+        except StopError as error:
+            self._pauses.stop(error)
+            return None
+
+    def _follow_control(self) -> None:
+        """Obey what is in the control store: pauses that began or ended, gaps to pass, skips."""
+        self._components.control.poll()
+        if not self._control_due.over():
+            return
+        self._control_due = Deadline(self._clock, _CONTROL_SECONDS)
+        if PauseCause.REJECT_LIMIT in self._pauses.refresh():
+            self._components.dead_letters.limit.reset()
+        gaps = self._pauses.take_accepted_gaps(self._source.assigned)
+        if gaps:
+            self._source.accept_gaps(gaps)
+        new = self._skips.refresh()
+        if new:
+            self._components.sink.skip(new)
+
     def _take_loadable(self) -> Poll | None:
         """Remove and return the first poll, or a part of one, whose person state can be loaded.
 
-        What has to wait stays in its place: the order within a partition is kept.
+        What has to wait stays in its place: the order within a partition is kept. None is taken
+        while intake is paused at the limit of rejects.
         """
+        if PauseCause.REJECT_LIMIT in self._pauses.reasons:
+            return None
         for index, poll in enumerate(self._polls):
             numbers = self._state_partitions.of(poll.records)
             unready = {each for each in numbers if not self._components.state_store.ready(each)}
@@ -180,7 +209,7 @@ class Stream:
         if not self._schema_retry.due:
             return False
         try:
-            if not self._planner.fetch_schemas(poll.records):
+            if not self._planner.fetch_schemas(self._skips.without(poll.records)):
                 self._note_fetching()
                 return False
         except UnavailableError as error:
@@ -197,19 +226,34 @@ class Stream:
         if self._schemas_due.over() and self._schemas_unavailable is None:
             self._schemas_unavailable = "schemas are still being fetched from the registry"
 
-    def _start(self, poll: Poll) -> None:
-        """Decode and plan a poll, and start its delivery."""
+    def _start(self, poll: Poll) -> bool:
+        """Decode and plan a poll, and start its delivery; False where it has hit a limit."""
+        skipped = self._skips.rejects(poll.records)
         with self._timed(LoopStage.DECODE):
-            decoded = self._planner.decode(poll.records, self._clock.now_ms())
+            decoded = self._planner.decode(poll.records, self._clock.now_ms(), skipped)
         with self._timed(LoopStage.LOAD):
             persons = self._components.state_store.load(decoded.keys)
         with self._timed(LoopStage.PLAN):
             plan = self._planner.plan(decoded, persons, poll.timed_out)
-        rejected = [i for i, end in enumerate(plan.outcomes) if end is Outcome.DEAD_LETTERED]
-        self._components.dead_letters.limit.check(len(plan.outcomes), rejected)
+        if not self._passes_limit(poll, plan.outcomes):
+            return False
         batch = Batch(poll, plan, self._components)
         self._window.append(batch)
         self._observer.batch_planned(batch)
+        return True
+
+    def _passes_limit(self, poll: Poll, outcomes: Sequence[Outcome]) -> bool:
+        """Count the rejects of a batch; pause where they are too many and not accepted."""
+        limit = self._components.dead_letters.limit
+        rejected = [i for i, end in enumerate(outcomes) if end is Outcome.DEAD_LETTERED]
+        try:
+            limit.check(len(outcomes), rejected)
+        except StopError as error:
+            if not self._pauses.accepts(poll.records):
+                self._pauses.stop(error, poll.records)
+                return False
+            limit.reset()
+        return True
 
     def _advance(self) -> None:
         """Poll the components, advance every batch, and settle batches from the oldest on."""
@@ -224,33 +268,52 @@ class Stream:
             batch = self._window[0]
             revoked = self._source.settle(batch.poll)
             self._observer.batch_settled(batch, revoked)
+            self._skips.settled(batch.poll.records, batch.rejected, revoked)
             self._window.popleft()  # only now: a fault before it must list the batch
-            if not self._stopping:
-                for route, (refused, sent) in batch.refusals.items():
-                    self._components.dead_letters.limit.check_refusals(route, refused, sent)
+            self._check_refusals(batch)
+
+    def _check_refusals(self, batch: Batch) -> None:
+        try:
+            for route, (refused, sent) in batch.refusals.items():
+                self._components.dead_letters.limit.check_refusals(route, refused, sent)
+        except StopError as error:
+            self._pauses.stop(error)
 
     def _run_without_intake(self) -> None:
+        self._components.control.poll()
         self._advance()
         self._observer.loop_turned(self.unsettled + self._source.waiting_records)
         self._clock.wait(_FULL_WAIT_SECONDS)
 
     def _is_full(self) -> bool:
-        """Return whether the window is full, and keep since when it is."""
-        has_room = self.unsettled < self._settings.kafka.max_uncommitted_records
-        if has_room and sum(batch.size_bytes for batch in self._window) < _WINDOW_BYTES:
+        """Return whether the window is full, and keep since when it is.
+
+        It has room for as much again while only other events can show what an inlet fails at.
+        """
+        unsettled, size = self.unsettled, sum(batch.size_bytes for batch in self._window)
+        most = self._settings.kafka.max_uncommitted_records
+        if unsettled < most and size < _WINDOW_BYTES:
             self._full_since = None
             return False
         if self._full_since is None:
             self._full_since = self._clock.monotonic()
-        return True
+        has_reserve = unsettled < 2 * most and size < 2 * _WINDOW_BYTES
+        return not (has_reserve and self._components.sink.needs_others)
 
     def _update_backpressure(self) -> None:
-        since = self._full_since if self._is_full() else None
-        stuck = since is not None and self._clock.monotonic() - since >= _FULL_WINDOW_SECONDS
-        window = "the window of batches in progress is full" if stuck else None
+        full, since = self._is_full(), self._full_since
+        waited = 0.0 if since is None else self._clock.monotonic() - since
+        window = self._window_reason() if full and waited >= _FULL_WINDOW_SECONDS else None
+        self._components.sink.set_window_full(full=self._full_since is not None)
         registry = self._schemas_unavailable if self._polls else None  # a revoke may empty it
-        self._backpressure.update(registry=registry, window=window)
+        self._backpressure.update(registry=registry, window=window, requested=self._pauses.reasons)
         self._observer.status_checked(self._backpressure.reasons, state=self._state())
+
+    def _window_reason(self) -> str:
+        reason = "the window of batches in progress is full"
+        if first := next(iter(self._components.sink.retried), None):
+            reason += f": {first.origin} fails alone ({first.route}, {first.cause})"
+        return reason
 
     def _state(self) -> State:
         if self._stopping:

@@ -31,7 +31,6 @@ class ExitCode(IntEnum):
     OK = 0
     PROBLEMS = 1
     WRONG_SETTINGS = 2
-    STOPPED_ITSELF = 3
     UNSETTLED = 4
     PROGRAM_ERROR = 70
     INTERRUPTED = 130
@@ -41,7 +40,6 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "success; `run` was stopped and all its records are settled and committed",
     ExitCode.PROBLEMS: "the command found problems, or something it needs is unavailable",
     ExitCode.WRONG_SETTINGS: "settings or arguments are wrong",
-    ExitCode.STOPPED_ITSELF: "`run` stopped itself: too many rejects, or records deleted unread",
     ExitCode.UNSETTLED: "`run` was stopped before all its records were settled; they are not "
     "committed and will be read again",
     ExitCode.PROGRAM_ERROR: "`run` failed with a program error; nothing more was committed",

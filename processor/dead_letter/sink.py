@@ -1,4 +1,4 @@
-"""The dead-letter topic, written, and the limit that stops the processor.
+"""The dead-letter topic, written, and the limit that pauses intake.
 
 The limit keeps a topic of bad records from being emptied into the dead-letter topic.
 """
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 class DeadLetterLimit:
     """Counts rejected records in a row, and their share of the last records.
 
-    The share is judged once a whole window has been seen, so that a bad start alone stops nothing.
+    The share is judged once a whole window has been seen, so that a bad start alone pauses nothing.
     Refusals by the inlet are counted in the share later than their records. They have a count in a
     row of their own, for each route: of batches that were refused as a whole.
     """
@@ -38,6 +38,13 @@ class DeadLetterLimit:
         self._window: deque[tuple[int, int]] = deque()
         self._records = 0
         self._rejected = 0
+
+    def reset(self) -> None:
+        """Begin to count anew: an operator resumed intake."""
+        self._in_a_row = 0
+        self._refused_in_a_row.clear()
+        self._window.clear()
+        self._records = self._rejected = 0
 
     def check(self, count: int, rejected: Sequence[int]) -> None:
         """Count a batch of `count` records, with the indexes of the rejected ones, ascending.
@@ -58,8 +65,8 @@ class DeadLetterLimit:
         limit = self._settings.stop_after_consecutive
         if limit and row >= limit:
             raise StopError(
-                f"{row} records in a row were refused by the inlet of route {route}: stopping, as "
-                "dead_letter.stop_after_consecutive says."
+                f"{row} records in a row were refused by the inlet of route {route}: intake "
+                "is paused, as dead_letter.stop_after_consecutive says."
             )
         if refused:
             self._count_share(0, refused)
@@ -72,7 +79,7 @@ class DeadLetterLimit:
             previous = index
             if limit and self._in_a_row >= limit:
                 raise StopError(
-                    f"{self._in_a_row} records in a row were rejected: stopping, as "
+                    f"{self._in_a_row} records in a row were rejected: intake is paused, as "
                     "dead_letter.stop_after_consecutive says."
                 )
         if previous != count - 1:  # the batch ends with a good record
@@ -92,15 +99,15 @@ class DeadLetterLimit:
             return
         if self._rejected > settings.stop_ratio * self._records:
             raise StopError(
-                f"{self._rejected} of the last {self._records} records were rejected: stopping, as "
-                "dead_letter.stop_ratio says."
+                f"{self._rejected} of the last {self._records} records were rejected: intake is "
+                "paused, as dead_letter.stop_ratio says."
             )
 
 
 class KafkaDeadLetterSink:
     """The dead-letter topic. What cannot be written now is written later, never lost.
 
-    `limit` stops the processor where too many records are rejected; the loop checks every batch.
+    `limit` pauses intake where too many records are rejected; the loop checks every batch.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, clock: Clock) -> None:

@@ -1,5 +1,7 @@
 """Decoded records, experience events, and the score events that are sent."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from processor.domain.outcome import FilterRule, Reject
@@ -84,3 +86,16 @@ class ScoreEvent(msgspec.Struct, frozen=True):
     record: Record
     score: float = 0.0
     position: RecordPosition = RecordPosition()
+
+
+class RetriedEvent(NamedTuple):
+    """A score event that is sent again and again: the record it came from, and how it fails.
+
+    `attempts` failed in a row, the first at `since_ms`; `cause` is what the last one came to.
+    """
+
+    origin: str
+    route: str
+    attempts: int
+    since_ms: int
+    cause: str

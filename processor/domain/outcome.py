@@ -75,6 +75,8 @@ class Reason(StrEnum):
     SCHEMA_VIOLATION = "schema_violation"
     EVENT_TOO_LARGE = "event_too_large"
     REFUSED = "refused"
+    SKIPPED = "skipped"
+    UNDELIVERABLE = "undeliverable"
 
 
 class Reject(msgspec.Struct, frozen=True, gc=False):
@@ -128,6 +130,7 @@ class Cause(StrEnum):
     TLS = "tls"
     PROXY = "proxy"
     STOPPED = "stopped"
+    UNDELIVERABLE = "undeliverable"
 
 
 class Movement(StrEnum):

@@ -49,6 +49,32 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         return RecordPosition(self.timestamp_ms, self.offset)
 
 
+class Position(NamedTuple):
+    """Where a record is; as a text it is `topic/partition/offset`."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+    @classmethod
+    def of(cls, record: Record) -> "Position":
+        """Return the position of a record."""
+        return cls(record.topic, record.partition, record.offset)
+
+    @classmethod
+    def parse(cls, text: str) -> "Position":
+        """Return the position that `topic/partition/offset` names; raises ValueError."""
+        match text.split("/"):
+            case [topic, partition, offset] if (
+                topic and partition.isdecimal() and offset.isdecimal()
+            ):
+                return cls(topic, int(partition), int(offset))
+        raise ValueError(f"not a position: {text}")
+
+
 class AssignmentListener(Protocol):
     """Called on changes of the assignment, inside `Source.poll` and on its thread."""
 

@@ -44,7 +44,11 @@ class LimitSettings(Section):
 
 
 class RetrySettings(Section):
-    """Timeouts and retries of requests. Retryable failures never lead to dead letters."""
+    """Timeouts and retries of requests.
+
+    A failure that may pass leads to no dead letter, unless it is shown to be that of one event:
+    see `undeliverable_attempts`.
+    """
 
     first_seconds: Annotated[float, Field(gt=0)] = 0.5
     """First wait; each further wait is twice as long, less a random part."""
@@ -54,6 +58,13 @@ class RetrySettings(Section):
     """Longest wait that is accepted from an inlet's `Retry-After`."""
     breaker_failures: Annotated[int, Field(ge=1)] = 5
     """Consecutive failures after which the circuit opens and the partitions are paused."""
+    undeliverable_attempts: Annotated[int, Field(ge=3)] = 8
+    """An event that failed so often, alone in its request, for `undeliverable_seconds`, while
+    `undeliverable_others` were accepted, is dead-lettered as `undeliverable`."""
+    undeliverable_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """For how long such an event has to fail; an outage of its route starts the time again."""
+    undeliverable_others: Annotated[int, Field(ge=1)] = 1_000
+    """How many other events of its route have to be accepted meanwhile."""
     connect_timeout_seconds: Annotated[float, Field(gt=0)] = 5.0
     """Time limit to connect, including name lookup and TLS."""
     request_deadline_seconds: Annotated[float, Field(gt=0)] = 60.0

@@ -84,8 +84,8 @@ class JoinSettings(Section):
     changelog_replication: Annotated[int, Field(ge=1)] = 3
     """Replication factor of the topics that the processor creates."""
     create_changelog: bool = True
-    """Create the changelog topic, compacted and co-partitioned, if it is missing; also the
-    repartition topic, if `repartition_topic` is set."""
+    """Create the changelog topic, compacted and co-partitioned, if it is missing; also
+    `kafka.control_topic`, and the repartition topic, if `repartition_topic` is set."""
     repartition_topic: str | None = None
     """Set it if experience events have other keys or another partition count than scores: an
     internal topic with as many partitions as the scores topics, which brings the stored part of an

@@ -131,6 +131,12 @@ class AdmissionControl:
             self._breaker.finished(permit)
             self._publish()
 
+    async def changed(self, seconds: float) -> None:
+        """Wait until the breaker may have opened or closed, at most so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+
     async def _permitted(self, messages: int) -> Permit:
         while True:
             await self._breaker_permits()
@@ -142,10 +148,7 @@ class AdmissionControl:
 
     async def _breaker_permits(self) -> None:
         while (seconds := self._breaker.wait_seconds(self._clock.monotonic())) > 0:
-            changed = self._changed
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(seconds, _MAX_WAIT_SECONDS)):
-                    await changed.wait()
+            await self.changed(min(seconds, _MAX_WAIT_SECONDS))
 
     def _publish(self) -> None:
         """Wake whoever waits for the breaker; log and count its opening and closing."""

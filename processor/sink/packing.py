@@ -1,14 +1,15 @@
 """Packing: the events of many deliveries become requests, each just small enough to be sent."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from processor.domain.event import ScoreEvent
+from processor.domain.event import RetriedEvent, ScoreEvent
 from processor.domain.outcome import Cause, Reject
-from processor.domain.record import Partition
+from processor.domain.record import Partition, Position
+from processor.sink.suspect import Failure, Suspect
 
 
 class InletDelivery:
@@ -24,6 +25,7 @@ class InletDelivery:
     __slots__ = (
         "_finished",
         "_revoked",
+        "_skipped",
         "_unfinished",
         "accepted",
         "in_doubt",
@@ -37,6 +39,7 @@ class InletDelivery:
         self.released: list[ScoreEvent] = []
         self.in_doubt: list[tuple[ScoreEvent, Cause]] = []
         self._revoked: AbstractSet[Partition] = frozenset()
+        self._skipped: Mapping[Position, Reject] = {}
         self._unfinished = len(events)
         self._finished = threading.Event()
         self._finish(0)
@@ -60,6 +63,11 @@ class InletDelivery:
         self.refused.append((event, reject))
         self._finish(1)
 
+    def doubt(self, event: ScoreEvent, cause: Cause) -> None:
+        """List this one as in doubt with this cause, in place of any other (the sink's own)."""
+        self.in_doubt = [each for each in self.in_doubt if each[0] is not event]
+        self.in_doubt.append((event, cause))
+
     def revoke(self, partitions: AbstractSet[Partition]) -> None:
         """Record that no event of these partitions is to be sent any more (the sink's own call)."""
         self._revoked |= partitions
@@ -68,6 +76,14 @@ class InletDelivery:
         """Return whether this event is not to be sent any more (the sink's own call)."""
         record = event.record
         return bool(self._revoked) and (record.topic, record.partition) in self._revoked
+
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Record that no event of these records is to be sent any more (the sink's own call)."""
+        self._skipped = {**self._skipped, **rejects}
+
+    def skipped(self, event: ScoreEvent) -> Reject | None:
+        """Return why this event is skipped, None where it is not (the sink's own call)."""
+        return self._skipped.get(Position.of(event.record)) if self._skipped else None
 
     def release(self, event: ScoreEvent) -> None:
         """Record that this event will not be sent any more (the sink's own call)."""
@@ -84,7 +100,9 @@ class InletRequest(msgspec.Struct, frozen=True):
     """The events of one request, in the order they are sent, and the delivery of each.
 
     `failures` counts failures in a row, `in_doubt` tells that it was sent once without an answer
-    that could be understood, `token_renewed` that a newer token was fetched for it since.
+    that could be understood, `token_renewed` that a newer token was fetched for it since. `first`
+    is its first failure, also as a part of a larger request; one event that failed alone is a
+    `suspect`.
     """
 
     events: list[ScoreEvent]
@@ -92,6 +110,8 @@ class InletRequest(msgspec.Struct, frozen=True):
     failures: int = 0
     in_doubt: bool = False
     token_renewed: bool = False
+    first: Failure | None = None
+    suspect: Suspect | None = None
 
     def __len__(self) -> int:
         return len(self.events)
@@ -110,11 +130,13 @@ class InletRequest(msgspec.Struct, frozen=True):
         )
 
     def without_revoked(self) -> "InletRequest":
-        """Release the events that are not to be sent any more; return a request of the others."""
+        """Release or refuse the events that are not to be sent any more; return the others."""
         remaining: list[int] = []
         for index, (event, delivery) in enumerate(zip(self.events, self.deliveries, strict=True)):
             if delivery.is_revoked(event):
                 delivery.release(event)
+            elif (reject := delivery.skipped(event)) is not None:
+                delivery.refuse(event, msgspec.structs.replace(reject, model=event.model))
             else:
                 remaining.append(index)
         return self.pick(remaining)
@@ -125,6 +147,11 @@ class InletRequest(msgspec.Struct, frozen=True):
             for event, delivery in zip(self.events, self.deliveries, strict=True):
                 delivery.in_doubt.append((event, cause))
         return msgspec.structs.replace(self, in_doubt=True)
+
+    def retried(self) -> RetriedEvent:
+        """Return its first event as one that is sent again; called once it failed."""
+        event, since_ms = self.events[0], self.first.at_ms if self.first else 0
+        return RetriedEvent(event.record.origin, event.route, self.failures, since_ms, "")
 
     def _slice(self, part: slice) -> "InletRequest":
         return msgspec.structs.replace(
@@ -148,6 +175,9 @@ class RequestPacker:
         self._deliveries: list[InletDelivery] = []
         self._bytes = 0
         self.opened_at: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._events)
 
     def add(
         self, events: Iterable[ScoreEvent], delivery: InletDelivery, now: float

@@ -7,12 +7,16 @@ from http import HTTPStatus
 from processor.domain.clock import Clock
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Cause, Reject
+from processor.domain.record import Record
 from processor.sink.response import Assessment
 from processor.sink.transport import Reply, TransportFault
 from processor.telemetry.catalogue import (
     CIRCUIT_OPEN,
     DELIVERY_DELAY_SECONDS,
     EVENT_AGE_SECONDS,
+    FAILING_RECORD_INFO,
+    FAILING_RECORDS,
+    FAILING_SINCE_TIMESTAMP_SECONDS,
     ITEM_REFUSALS,
     ITEMS,
     ITEMS_IN_DOUBT,
@@ -47,6 +51,7 @@ class RouteMetrics:
         self._metrics = metrics
         self._clock = clock
         self._paused: Cause | None = None
+        self._failing: str | None = None
         for result in ItemResult:
             metrics.counter(ITEMS, route, result)
 
@@ -101,6 +106,17 @@ class RouteMetrics:
     def retried(self, cause: Cause) -> None:
         """Count a request that will be sent again."""
         self._metrics.counter(RETRIES, self._route, cause).inc()
+
+    def failing(self, records: Sequence[Record], since: float) -> None:
+        """Set the records whose events fail alone, longest first, and since when the first does."""
+        first = records[0].origin if records else None
+        if self._failing is not None and self._failing != first:
+            self._metrics.forget(FAILING_RECORD_INFO, self._route, self._failing)
+        if first is not None:
+            self._metrics.gauge(FAILING_RECORD_INFO, self._route, first).set(1)
+        self._failing = first
+        self._metrics.gauge(FAILING_RECORDS, self._route).set(len(records))
+        self._metrics.gauge(FAILING_SINCE_TIMESTAMP_SECONDS, self._route).set(since)
 
     def paused(self, cause: Cause | None) -> None:
         """Set why the route is paused, or that it is not."""

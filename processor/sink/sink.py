@@ -3,14 +3,15 @@
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import InvariantError
-from processor.domain.event import ScoreEvent
-from processor.domain.record import Partition
+from processor.domain.event import RetriedEvent, ScoreEvent
+from processor.domain.outcome import Reject
+from processor.domain.record import Partition, Position
 from processor.domain.retry import Retry, RetryPolicy
 from processor.settings import AepSettings, RetrySettings, RouteSettings
 from processor.sink.address import batch_url, check_addresses
@@ -20,6 +21,8 @@ from processor.sink.limits import CircuitBreaker
 from processor.sink.packing import InletDelivery, RequestPacker
 from processor.sink.request import Envelope, RouteTransport
 from processor.sink.route_metrics import RouteMetrics
+from processor.sink.suspect import UndeliverableRule
+from processor.sink.suspects import RouteSuspects
 from processor.sink.transport import Transport
 from processor.sink.worker import RouteWorker, SendPolicy
 from processor.telemetry.metrics import Metrics
@@ -68,6 +71,22 @@ class InletSink:
         reasons = (worker.unavailable_reason for worker in self._workers.values())
         return next((reason for reason in reasons if reason), None)
 
+    @property
+    def needs_others(self) -> bool:
+        """Whether only other events can show what is at fault: an inlet, or what it fails at."""
+        return any(worker.suspects.needs_others for worker in self._workers.values())
+
+    @property
+    def retried(self) -> list[RetriedEvent]:
+        """The events that fail alone in a request again and again, longest first."""
+        found = [each for worker in self._workers.values() for each in worker.suspects.retried]
+        return sorted(found, key=lambda each: each.since_ms)
+
+    def set_window_full(self, *, full: bool) -> None:
+        """Tell whether no more events are handed over until some are settled."""
+        for worker in self._workers.values():
+            worker.suspects.window_full = full
+
     def start(self) -> None:
         """Start the sink's thread."""
         self._thread.start()
@@ -97,6 +116,16 @@ class InletSink:
         self._raise_crash()
         if self._close_deadline is None:
             self._loop.call_soon_threadsafe(self._revoke, frozenset(partitions))
+
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Refuse what was handed over of these records, with these rejects; returns at once.
+
+        An event in flight is refused where it would have to be sent again. What was in doubt stays
+        so.
+        """
+        self._raise_crash()
+        if self._close_deadline is None:
+            self._loop.call_soon_threadsafe(self._skip, dict(rejects))
 
     def close(self, seconds: float) -> None:
         """Send what can be sent within `seconds`, then stop, whatever the inlets do.
@@ -129,9 +158,19 @@ class InletSink:
         for worker in self._workers.values():
             worker.release_revoked()
 
+    def _skip(self, rejects: Mapping[Position, Reject]) -> None:
+        for delivery in self._deliveries:
+            delivery.skip(rejects)
+        for worker in self._workers.values():
+            worker.release_revoked()
+
     def _worker(self, aep: AepSettings, route: RouteSettings) -> RouteWorker:
         clock, limits, envelope = self._clock, aep.limits, Envelope(aep, route)
         url, (metrics, _) = batch_url(route.inlet_url), self._metrics[route.name]
+        retry = aep.retry
+        rule = UndeliverableRule(
+            retry.undeliverable_attempts, retry.undeliverable_seconds, retry.undeliverable_others
+        )
         breaker = CircuitBreaker(_backoff(aep.retry), aep.retry.breaker_failures)
         return RouteWorker(
             RequestPacker(
@@ -153,6 +192,7 @@ class InletSink:
             policy=_send_policy(aep),
             clock=clock,
             metrics=metrics,
+            suspects=RouteSuspects(route.name, rule, clock=clock, metrics=metrics),
         )
 
     def _run(self) -> None:
@@ -184,10 +224,13 @@ class InletSink:
         await self._stopping.wait()
         for worker in self._workers.values():
             worker.flush()
-        sending = [task for worker in self._workers.values() for task in worker.sending]
-        if sending and self._close_deadline is not None:
-            await asyncio.wait(sending, timeout=self._close_deadline.left())
+        deadline = self._close_deadline or Deadline(self._clock, 0.0)
+        while (sending := self._sending()) and not deadline.over():
+            await asyncio.wait(sending, timeout=deadline.left())
         raise _StoppedError
+
+    def _sending(self) -> list[asyncio.Task[None]]:
+        return [task for worker in self._workers.values() for task in worker.sending]
 
     async def _tick(self) -> None:
         while True:
@@ -195,6 +238,8 @@ class InletSink:
                 inlet.rate.tick(self._clock.monotonic())
             for metrics, rate in self._metrics.values():
                 metrics.quota(rate.requests.used_ratio, rate.messages.used_ratio)
+            for worker in self._workers.values():
+                worker.tick()
             await asyncio.sleep(_TICK_SECONDS)
 
     def _raise_crash(self) -> None:

@@ -1,12 +1,14 @@
 """The worker of a route: packs its events, sends each request, and sends again what failed.
 
+An event that fails alone again and again is judged by `suspect.py`.
+
 Order: requests first leave in the order their events came in; several may be in flight, and what is
 sent again may arrive after what follows it. AEP orders events by timestamp, not by arrival.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import assert_never
 
@@ -23,6 +25,8 @@ from processor.sink.packing import InletDelivery, InletRequest, RequestPacker
 from processor.sink.request import Exchange, RouteTransport
 from processor.sink.response import Assessment, assess, retry_after_seconds
 from processor.sink.route_metrics import RouteMetrics
+from processor.sink.suspect import NEVER_SENT, Failure
+from processor.sink.suspects import RouteSuspects
 from processor.sink.transport import InletResponse
 from processor.sink.verdict import Action, Verdict
 
@@ -45,11 +49,16 @@ class SendPolicy(msgspec.Struct, frozen=True):
 
 
 class _Attempt(msgspec.Struct, frozen=True):
-    """A request that was sent once: its admission, the exchange, and what that means."""
+    """A request that was sent once: its admission, the exchange, and what that means.
+
+    `sent` is how many events were in it, `failure` what is noted of those that failed.
+    """
 
     admission: Admission
     exchange: Exchange
     assessment: Assessment
+    sent: int
+    failure: Failure
 
 
 class RouteWorker:
@@ -69,6 +78,7 @@ class RouteWorker:
         policy: SendPolicy,
         clock: Clock,
         metrics: RouteMetrics,
+        suspects: RouteSuspects,
     ) -> None:
         self._packer = packer
         self._transport = transport
@@ -76,17 +86,22 @@ class RouteWorker:
         self._policy = policy
         self._clock = clock
         self._metrics = metrics
+        self._in_flight: dict[int, InletRequest] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.sending: dict[asyncio.Task[None], deque[InletRequest]] = {}
+        self.suspects = suspects
 
     @property
     def unavailable_reason(self) -> str | None:
         """Why nothing is sent now, as a sentence; None while it is, or has nothing to send.
 
         An idle worker pauses nobody: only an event can find out that the inlet is available again.
+        Nor does one that needs other events to find out what is at fault.
         """
-        busy = self.sending or self._packer.opened_at is not None
+        busy = (
+            self.sending or self._packer.opened_at is not None
+        ) and not self.suspects.needs_others
         return self._admission.unavailable_reason if busy else None
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
@@ -95,6 +110,7 @@ class RouteWorker:
 
     def add(self, events: Sequence[ScoreEvent], delivery: InletDelivery) -> None:
         """Take over events of one delivery."""
+        self.suspects.needs_others = False
         for request in self._packer.add(events, delivery, self._clock.monotonic()):
             self._dispatch(request)
         self._schedule_flush()
@@ -103,6 +119,14 @@ class RouteWorker:
         """Send what is packed without lingering."""
         for request in self._packer.flush():
             self._dispatch(request)
+
+    def tick(self) -> None:
+        """Report what fails; called about once a second."""
+        self.suspects.update(
+            list(self._outstanding()),
+            unsettled=self._unsettled(),
+            paused=self._admission.unavailable_reason,
+        )
 
     def release_revoked(self) -> None:
         """Release what is not to be sent any more; what is in flight is released when it is back.
@@ -133,43 +157,65 @@ class RouteWorker:
             self.flush()
         self._schedule_flush()
 
-    def _dispatch(self, request: InletRequest) -> None:
+    def _dispatch(self, request: InletRequest, delay: float = 0.0) -> None:
         assert self._tasks is not None  # noqa: S101  for the type checker: start comes first
         remaining = deque([request])
-        task = self._tasks.create_task(self._send_all(remaining))
+        task = self._tasks.create_task(self._send_all(remaining, delay))
         self.sending[task] = remaining
         task.add_done_callback(self.sending.pop)
 
-    async def _send_all(self, remaining: deque[InletRequest]) -> None:
-        """Send until nothing remains; what failed goes last, so that no event blocks the rest."""
+    async def _send_all(self, remaining: deque[InletRequest], delay: float) -> None:
+        """Send until nothing remains; what failed goes last, so that no event blocks the rest.
+
+        An event that failed alone gets a task of its own, so that none waits for another's delays.
+        """
+        await self._rest(remaining, delay)
         while remaining:
             async with self._admission.admit(len(remaining[0])) as admission:
                 if not remaining:  # all of it was released while it waited
                     return
-                failed, delay = await self._send(remaining.popleft(), admission)
-            # A paused route delays the next admission itself.
+                request = remaining.popleft()
+                if admission.probe and len(request) > 1:  # a probe is one event
+                    request, rest = request.cut(1)
+                    remaining.appendleft(rest)
+                failed, delay = await self._send(request, admission)
+            for part in filter(None, (request.without_revoked() for request in failed)):
+                if part.suspect and remaining:
+                    self._dispatch(part, delay)
+                else:
+                    remaining.append(part)
+            await self._rest(remaining, delay)
+
+    async def _rest(self, remaining: deque[InletRequest], delay: float) -> None:
+        """Wait after a failure; a paused route delays the next admission itself.
+
+        It does not for an event of which it is known that others work: probes are left to those.
+        """
+        suspect = remaining[0].suspect if remaining else None
+        if suspect is None or not suspect.others_work:
             if delay and self._admission.unavailable_reason is None:
                 await asyncio.sleep(delay)
-            remaining.extend(part for request in failed if (part := request.without_revoked()))
+            return
+        await asyncio.sleep(delay)
+        while remaining and self._admission.unavailable_reason and self._others_wait():
+            await self._admission.changed(self._policy.retry.first_seconds)
 
     async def _send(
         self, request: InletRequest, admission: Admission
     ) -> tuple[list[InletRequest], float]:
-        """Send a request once; return what is to be sent again, and the seconds to wait before.
-
-        A probe is one event; the others of the request come after it. What failed comes last.
-        """
-        probes = admission.probe and len(request) > 1
-        request, *again = request.cut(1) if probes else [request]
+        """Send a request once; return what is to be sent again, and the seconds to wait before."""
+        self._in_flight[id(request)] = request
         exchange = await self._transport.send(request)
         assessment = assess(exchange.reply, request.events)
-        attempt = _Attempt(admission, exchange, assessment)
+        attempt = _Attempt(admission, exchange, assessment, len(request), self.suspects.failure())
         self._report_decided(request, attempt)
+        again: list[InletRequest] = []
         delay = 0.0
         for verdict, indexes in assessment.retry.items():
             parts, seconds = await self._again(attempt, request.pick(indexes), verdict)
             again += parts
             delay = max(delay, seconds)
+        del self._in_flight[id(request)]
         return again, delay
 
     def _report_decided(self, request: InletRequest, attempt: _Attempt) -> None:
@@ -187,6 +233,7 @@ class RouteWorker:
                 attempt.admission.succeeded()
         events, deliveries = request.events, request.deliveries
         if found.accepted:
+            self.suspects.accepted(len(found.accepted))
             self._metrics.accepted([events[index] for index in found.accepted])
             for delivery, indexes in groupby(found.accepted, deliveries.__getitem__):
                 delivery.accept([events[index] for index in indexes])
@@ -203,6 +250,20 @@ class RouteWorker:
             self._metrics.in_doubt(len(part), verdict.cause)
             part = part.mark_in_doubt(verdict.cause)
         self._metrics.retried(verdict.cause)
+        part = part if part.first else replace(part, first=attempt.failure)
+        if attempt.sent == 1:
+            part = self.suspects.failed_alone(part, verdict.cause, self._unsettled())
+        if part.suspect is not None and part.suspect.at_fault:
+            self.suspects.refuse(part, part.suspect)
+            return [], 0.0
+        if _is_of_the_event(attempt, part, verdict):
+            return self._delayed(attempt, part)
+        return await self._of_the_route(attempt, part, verdict)
+
+    async def _of_the_route(
+        self, attempt: _Attempt, part: InletRequest, verdict: Verdict
+    ) -> tuple[list[InletRequest], float]:
+        """Do what the verdict asks where the failure may be that of the route, not of an event."""
         match verdict.action:
             case Action.SPLIT:
                 attempt.admission.succeeded()
@@ -210,10 +271,10 @@ class RouteWorker:
             case Action.RETRY:
                 return self._retry(attempt, part, verdict.cause)
             case Action.RENEW:
-                return [await self._renew_token(attempt, part)], 0.0
+                return await self._renew_token(attempt, part), 0.0
             case Action.PAUSE:
                 self._pause(attempt.admission, verdict.cause)
-                return [part], 0.0
+                return _fails_again(part), 0.0
             case Action.ACCEPT | Action.ITEMS | Action.REFUSE:
                 raise InvariantError(f"An event that was judged {verdict.action} is sent again.")
             case _:
@@ -222,36 +283,53 @@ class RouteWorker:
     def _retry(
         self, attempt: _Attempt, part: InletRequest, cause: Cause
     ) -> tuple[list[InletRequest], float]:
-        """Pause for as long as the inlet asks, or else return the delay of the policy.
-
-        What fails again and again is halved: one event that makes the inlet fail, or a size that it
-        does not even answer, does not block the others.
-        """
-        reply, cap = attempt.exchange.reply, self._policy.retry_after_cap_seconds
-        header = reply.retry_after if isinstance(reply, InletResponse) else None
-        asked = retry_after_seconds(header, self._clock.now_ms(), cap)
+        """Pause for as long as the inlet asks, or else return the delay of the policy."""
+        asked = self._asked_seconds(attempt)
         if asked is not None:
             attempt.admission.pause(cause, spread(asked))
             return [part], 0.0
         if not attempt.assessment.any_decided:
             attempt.admission.failed(cause)
-        delay = self._policy.retry.delay(part.failures)
-        part = replace(part, failures=part.failures + 1)
-        halve = part.failures > 1 and len(part) > 1
-        return (part.cut(len(part) // 2) if halve else [part]), delay
+        return self._delayed(attempt, part)
 
-    async def _renew_token(self, attempt: _Attempt, part: InletRequest) -> InletRequest:
+    def _delayed(self, attempt: _Attempt, part: InletRequest) -> tuple[list[InletRequest], float]:
+        """Return what to send again after a delay of the policy, and at least what is asked for."""
+        delay = self._policy.retry.delay(part.failures)
+        return _fails_again(part), max(delay, self._asked_seconds(attempt) or 0.0)
+
+    def _asked_seconds(self, attempt: _Attempt) -> float | None:
+        reply, cap = attempt.exchange.reply, self._policy.retry_after_cap_seconds
+        header = reply.retry_after if isinstance(reply, InletResponse) else None
+        return retry_after_seconds(header, self._clock.now_ms(), cap)
+
+    async def _renew_token(self, attempt: _Attempt, part: InletRequest) -> list[InletRequest]:
         """Fetch a newer token for these events once; after that, pause."""
         auth, token = self._transport.auth, attempt.exchange.token
         if auth is None or token is None or part.token_renewed:
             self._pause(attempt.admission, Cause.AUTH)
-            return replace(part, token_renewed=False)
+            return _fails_again(replace(part, token_renewed=False))
         try:
             await auth.renew(token)
         except UnavailableError:
             self._pause(attempt.admission, Cause.TOKEN)
-            return part
-        return replace(part, token_renewed=True)
+            return [part]
+        return [replace(part, token_renewed=True)]
+
+    def _outstanding(self) -> Iterator[InletRequest]:
+        """Yield the requests that are sent or wait to be; what lingers is not in one yet."""
+        yield from self._in_flight.values()
+        for remaining in self.sending.values():
+            yield from remaining
+
+    def _unsettled(self) -> int:
+        return len(self._packer) + sum(map(len, self._outstanding()))
+
+    def _others_wait(self) -> bool:
+        """Return whether any event waits of which it is not known that others work."""
+        return len(self._packer) > 0 or any(
+            request.suspect is None or not request.suspect.others_work
+            for request in self._outstanding()
+        )
 
     def _pause(self, admission: Admission, cause: Cause) -> None:
         """Pause by the breaker's policy, but try often what costs the inlet next to nothing."""
@@ -261,3 +339,24 @@ class RouteWorker:
         }
         seconds = fixed.get(cause)
         admission.pause(cause, None if seconds is None else spread(seconds))
+
+
+def _fails_again(part: InletRequest) -> list[InletRequest]:
+    """Count a failure of events; what fails again and again is halved.
+
+    So one event that makes the inlet fail, or a size that it does not even answer, does not block
+    the others.
+    """
+    part = replace(part, failures=part.failures + 1)
+    halve = part.failures > 1 and len(part) > 1
+    return part.cut(len(part) // 2) if halve else [part]
+
+
+def _is_of_the_event(attempt: _Attempt, part: InletRequest, verdict: Verdict) -> bool:
+    """Return whether a failure is none of the route: the inlet works for other events.
+
+    A token that is refused or an address that is wrong would be so for the others, too.
+    """
+    if part.suspect is not None and verdict.cause not in NEVER_SENT:
+        return part.suspect.others_work
+    return attempt.assessment.any_decided and verdict.action not in (Action.RETRY, Action.SPLIT)

@@ -9,34 +9,26 @@ from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 import msgspec
-import structlog
 
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.record import Partition, Record
 from processor.kafka.admin import Cluster, KafkaAdmin
+from processor.kafka.internal_topic import (
+    COMPACTED,
+    DAY_MS,
+    InternalTopic,
+    check_compaction,
+    create_missing,
+)
 from processor.settings import JoinSettings, KafkaSettings, Settings
 from processor.settings.kafka import matches_topic
 
-TOMBSTONE_DAYS: Final = 7
-"""How long Kafka keeps a tombstone at least; a local store not written for longer is not used."""
-
-_DAY_MS: Final = 86_400_000
-_CHANGELOG: Final = {
-    "cleanup.policy": "compact",
-    "delete.retention.ms": str(TOMBSTONE_DAYS * _DAY_MS),
-    # An erased person is gone from the brokers' disks a day later at the latest.
-    "max.compaction.lag.ms": str(_DAY_MS),
-    "min.cleanable.dirty.ratio": "0.3",
-    "segment.bytes": str(128 << 20),
-}
 _REPARTITION: Final = {
     "cleanup.policy": "delete",
     # Messages must outlast the longest outage of the processor.
-    "retention.ms": str(7 * _DAY_MS),
+    "retention.ms": str(7 * DAY_MS),
     "segment.bytes": str(128 << 20),
 }
-
-log = structlog.get_logger()
 
 
 class AssignedPartition(msgspec.Struct):
@@ -159,38 +151,33 @@ def prepare(admin: KafkaAdmin, kafka: KafkaSettings, join: JoinSettings) -> Layo
     """
     cluster = admin.cluster()
     partitions = _input_partitions(cluster, kafka, repartitioned=join.repartition_topic is not None)
-    for key, topic, config in _internal_topics(join):
-        if topic not in cluster.layout and join.create_changelog:
-            cluster = admin.create_topic(
-                topic, partitions, replication=join.changelog_replication, config=config
-            )
-        _check_count(cluster, key, topic, partitions)
+    topics = list(_internal_topics(join, partitions))
+    for topic in topics:
+        cluster = create_missing(admin, cluster, topic, create=join.create_changelog)
+        _check_count(cluster, topic)
     topic_id = ""
     if cluster.has_controller:
-        _check_compaction(admin, join.changelog_topic)
+        check_compaction(admin, topics[0], loss="the state of persons")
         topic_id = admin.topic_id(join.changelog_topic)
     return Layout(partitions, cluster.id, topic_id)
 
 
-def _internal_topics(join: JoinSettings) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield the settings' key, the name and the configuration of each topic."""
-    in_sync = {"min.insync.replicas": str(max(1, join.changelog_replication - 1))}
-    yield "join.changelog_topic", join.changelog_topic, _CHANGELOG | in_sync
+def _internal_topics(join: JoinSettings, partitions: int) -> Iterator[InternalTopic]:
+    """Yield the changelog topic, and the repartition topic where there is one."""
+    sizes = (partitions, join.changelog_replication)
+    yield InternalTopic("join.changelog_topic", join.changelog_topic, *sizes, COMPACTED)
     if join.repartition_topic is not None:
-        yield "join.repartition_topic", join.repartition_topic, _REPARTITION | in_sync
+        yield InternalTopic("join.repartition_topic", join.repartition_topic, *sizes, _REPARTITION)
 
 
-def _check_count(cluster: Cluster, key: str, topic: str, partitions: int) -> None:
-    found = cluster.layout.get(topic)
-    if found is None:
-        part = key.removeprefix("join.").removesuffix("_topic")
-        raise UnavailableError(part, f"topic {topic} does not exist")
-    if found != partitions:
+def _check_count(cluster: Cluster, topic: InternalTopic) -> None:
+    found = cluster.layout[topic.name]
+    if found != topic.partitions:
         raise SettingsError(
             [
                 (
-                    f"{key}: {topic} has {found} partitions, "
-                    f"the input topics have {partitions}; they must have equally many."
+                    f"{topic.key}: {topic.name} has {found} partitions, "
+                    f"the input topics have {topic.partitions}; they must have equally many."
                 )
             ]
         )
@@ -213,25 +200,3 @@ def _input_partitions(cluster: Cluster, kafka: KafkaSettings, *, repartitioned: 
             [f"kafka: a join needs input topics with equally many partitions, but {found_counts}."]
         )
     return next(iter(counts.values()))
-
-
-def _check_compaction(admin: KafkaAdmin, topic: str) -> None:
-    try:
-        policy = admin.topic_config(topic, "cleanup.policy")
-    except UnavailableError as error:
-        log.warning(
-            "The cleanup policy of the changelog topic cannot be checked.",
-            code="changelog_policy_unknown",
-            topic=topic,
-            error=error.detail,
-        )
-        return
-    if policy != "compact":
-        raise SettingsError(
-            [
-                (
-                    f"join.changelog_topic: {topic} has cleanup.policy={policy}; it must be "
-                    "`compact` alone, or Kafka deletes the state of persons after a while."
-                )
-            ]
-        )

@@ -23,6 +23,7 @@ from processor.domain.errors import InvariantError, UnavailableError
 from processor.domain.event import ScoreEvent
 from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.admin import KafkaAdmin
+from processor.kafka.internal_topic import TOMBSTONE_DAYS
 from processor.kafka.topic_reader import TopicReader
 from processor.settings import JoinSettings, KafkaSettings
 from processor.settings.kafka_client import Property, connection
@@ -32,7 +33,7 @@ from processor.state.format.person import decode
 from processor.state.format.store import ChangelogPosition, Origin
 from processor.state.local_store import LocalStore, StoreFolder
 from processor.state.overlay import Overlay
-from processor.state.partitions import TOMBSTONE_DAYS, AssignedPartitions, prepare
+from processor.state.partitions import AssignedPartitions, prepare
 from processor.state.person import Person, PersonKey, PersonLimits
 from processor.state.restore import Restore, RestoredPartition
 from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, STATE_BYTES, STATE_ENTRIES

@@ -5,6 +5,7 @@ The table in `deploy/observability/README.md` is generated from it.
 
 from typing import Literal
 
+from processor.domain.errors import StopCause
 from processor.domain.outcome import (
     Cause,
     ContextStatus,
@@ -40,9 +41,9 @@ from processor.telemetry.metric_types import (
 
 DELAY_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 21600, 86400)
 _WAIT_SECONDS = (0.1, 0.5, 1, 5, 30, 60, 300, 900)
-_REQUEST_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_REQUEST_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _REQUEST_BYTES = (1e3, 1e4, 5e4, 1e5, 2.5e5, 5e5, 7.5e5, 9e5, 1e6)
-_REQUEST_ITEMS = (1, 10, 50, 100, 250, 500, 750, 1000, 2000, 5000)
+_REQUEST_ITEMS = (1, 10, 50, 100, 250, 500, 1000, 5000)
 _AGE_SECONDS = (60, 3600, 21600, 86400, 2 * 86400, 7 * 86400, 30 * 86400, 90 * 86400, 365 * 86400)
 
 _TOPIC = Label[str]("topic")
@@ -162,6 +163,11 @@ PAUSED_SECONDS = CounterMetric(
     "Time during which intake was paused, of any partition, by cause.",
     labels(Label("cause", PauseCause)),
 )
+PAUSED_AT_LIMIT = GaugeMetric(
+    "paused_at_limit",
+    "1 while intake is paused at a limit until an operator resumes it.",
+    labels(Label("cause", StopCause)),
+)
 SCORE_WAITS = CounterMetric(
     "score_waits",
     "Scores that waited for earlier experience events.",
@@ -227,6 +233,21 @@ ITEMS_IN_DOUBT = CounterMetric(
 ITEMS_RESENT = CounterMetric(
     "items_resent", "Events sent again after an unknown response.", labels(_ROUTE)
 )
+FAILING_RECORDS = GaugeMetric(
+    "failing_records",
+    "Events that failed three times alone in a request and are sent again.",
+    labels(_ROUTE),
+)
+FAILING_SINCE_TIMESTAMP_SECONDS = GaugeMetric(
+    "failing_since_timestamp_seconds",
+    "Time of the first failure of the event that fails alone for longest; 0 where none does.",
+    labels(_ROUTE),
+)
+FAILING_RECORD_INFO = GaugeMetric(
+    "failing_record_info",
+    "Always 1; the record, as topic/partition/offset, of the event that fails alone for longest.",
+    labels(_ROUTE, Label[str]("record")),
+)
 TOKEN_EXPIRY_TIMESTAMP_SECONDS = GaugeMetric(
     "token_expiry_timestamp_seconds", "Expiry of the access token.", labels()
 )
@@ -287,6 +308,9 @@ CHANGELOG_WRITES = CounterMetric(
 )
 REPARTITION_WRITES = CounterMetric(
     "repartition_writes", "Facts written to the repartition topic.", labels(_ATTEMPT)
+)
+CONTROL_WRITES = CounterMetric(
+    "control_writes", "Facts written to the control topic.", labels(_ATTEMPT)
 )
 CHANGELOG_DISTURBANCES = CounterMetric(
     "changelog_disturbances", "Writes by others found in a changelog partition.", labels()

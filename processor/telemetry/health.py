@@ -13,9 +13,18 @@ from processor.telemetry.labels import PauseCause, State
 from processor.telemetry.metrics import Metrics
 
 _UNREADY = frozenset(
-    {PauseCause.DEAD_LETTERS, PauseCause.STATE, PauseCause.REPARTITION, PauseCause.TOPICS}
+    {
+        PauseCause.DEAD_LETTERS,
+        PauseCause.STATE,
+        PauseCause.REPARTITION,
+        PauseCause.CONTROL,
+        PauseCause.OPERATOR,
+        PauseCause.REJECT_LIMIT,
+        PauseCause.GAP,
+        PauseCause.TOPICS,
+    }
 )
-"""The causes that make a replica unready.
+"""The causes that make a replica unready: outages, and the pauses that only an operator ends.
 
 An outage of the destination does not: every replica would be unready, and no rollout could bring
 the remedy.

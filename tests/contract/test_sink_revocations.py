@@ -5,7 +5,8 @@ import random
 import pytest
 
 from processor.domain.event import ScoreEvent
-from processor.domain.record import Partition
+from processor.domain.outcome import Reason, Reject, Stage
+from processor.domain.record import Partition, Position
 from tests.support.inlet import (
     accepts,
     answers,
@@ -39,6 +40,40 @@ def test_revoked_events_that_wait_for_an_unavailable_inlet_are_released_and_neve
         assert mixed.wait(5)
         assert [event.id for event in mixed.accepted] == fixture.inlet.accepted == ["e0"]
         assert [event.id for event in mixed.released] == ["e1"]
+
+
+def test_a_skipped_event_that_is_retried_is_refused_in_doubt_and_the_others_go_on() -> None:
+    why = Reject(Stage.DELIVER, Reason.SKIPPED, "An operator skipped the record.")
+    with sink_fixture(default=answers(500), retry={"breaker_failures": 1000}) as fixture:
+        first, second = events = _of_two_partitions()
+        delivery = fixture.sink.deliver(events)
+        until(lambda: len(fixture.inlet.requests) > 3, seconds=5, what="it is sent again")
+
+        fixture.sink.skip({Position.of(second.record): why})
+
+        until(lambda: delivery.refused, seconds=5, what="the skipped event is refused")
+        fixture.inlet.default = accepts()
+        assert delivery.wait(5)
+        ((event, reject),) = delivery.refused
+        assert (event, reject.reason, reject.model) == (second, Reason.SKIPPED, second.model)
+        assert delivery.accepted == [first]
+        assert second in [each for each, _ in delivery.in_doubt]
+
+
+def test_a_skipped_event_that_waits_for_an_unavailable_inlet_is_refused() -> None:
+    why = Reject(Stage.DELIVER, Reason.SKIPPED, "An operator skipped the record.")
+    with sink_fixture(
+        default=answers(503), retry={"max_seconds": 0.02, "breaker_failures": 1}
+    ) as fixture:
+        fixture.sink.deliver(_of_two_partitions()[:1])
+        until(lambda: fixture.sink.unavailable_reason, seconds=5, what="the sink is paused")
+        (waiting,) = _of_two_partitions()[1:]
+        delivery = fixture.sink.deliver([waiting])
+
+        fixture.sink.skip({Position.of(waiting.record): why})
+
+        assert delivery.wait(5)
+        assert [event for event, _ in delivery.refused] == [waiting]
 
 
 def test_a_paused_sink_with_nothing_left_to_send_is_available_for_the_next_event() -> None:

@@ -193,16 +193,26 @@ def delete_unread_records(broker: EmbeddedBroker) -> None:
     broker.delete_records(SCORES, 0, 9)
 
 
-def test_records_deleted_before_they_were_read_stop_the_processor(broker: EmbeddedBroker) -> None:
+def test_records_deleted_before_they_were_read_are_named_once_and_read_on_when_accepted(
+    broker: EmbeddedBroker,
+) -> None:
     delete_unread_records(broker)
+    produce(broker, SCORES, [b"other"], partition=1)
     replica = SourceReplica(broker).start()
 
-    with pytest.raises(StopError, match=r"customer-ai-scores/0.*on_gap"):
-        replica.read(1)
+    with pytest.raises(StopError, match=r"customer-ai-scores/0.*on_gap") as raised:
+        replica.read(2)
+    replica.turn_until(lambda: b"other" in replica.values, "the other partition goes on")
+    assert raised.value.gaps == {P0: 4}
+    assert replica.metrics.value(RETENTION_OVERRUN_RECORDS, SCORES) == 5
+    assert committed(broker, GROUP, P0) == [4]
 
+    replica.source.accept_gaps([P0])
+    replica.read(4)
+    assert replica.values == [b"other", *numbered(9, 12)]
     assert replica.metrics.value(RETENTION_OVERRUN_RECORDS, SCORES) == 5
     assert replica.source.close(5)
-    assert committed(broker, GROUP, P0) == [4]
+    assert committed(broker, GROUP, P0) == [12]
 
 
 def test_records_deleted_before_they_were_read_are_counted_and_skipped(

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from processor.domain.outcome import Cause, Outcome, Reason
+from processor.domain.outcome import Cause, Outcome
 from processor.settings import RouteSettings
 from processor.telemetry.catalogue import (
     CATALOGUE,
     CIRCUIT_OPEN,
     COMMITS,
     DEAD_LETTERS,
-    ITEM_REFUSALS,
+    FAILING_RECORD_INFO,
     ITEMS_IN_DOUBT,
     KAFKA_ERRORS,
     LAG_RECORDS,
@@ -36,8 +36,9 @@ from tests.support.tree import modules
 ROUTES = tuple(f"route-{n}" for n in range(4))
 UNITS = re.compile(r"(_seconds|_bytes|_ratio|_records|_info)$|^records_")
 UNITLESS_GAUGES = {
-    "assigned_partitions", "circuit_open", "paused_partitions", "partitions_changed", "ready",
-    "requests_in_flight", "requests_in_flight_limit", "state_entries",
+    "assigned_partitions", "circuit_open", "paused_at_limit", "paused_partitions",
+    "partitions_changed", "ready", "requests_in_flight", "requests_in_flight_limit",
+    "state_entries",
 }  # fmt: skip
 UNITLESS_HISTOGRAMS = {"request_items", "score_value"}
 CAUSES = tuple(cause for cause in Cause if cause not in {Cause.NONE, Cause.STOPPED})
@@ -48,7 +49,7 @@ OPEN: dict[AnyMetric, tuple[tuple[str, ...], ...]] = {
     RETRIES: (ROUTES, CAUSES),
     ITEMS_IN_DOUBT: (ROUTES, CAUSES[:6]),
     CIRCUIT_OPEN: (ROUTES, CAUSES),
-    ITEM_REFUSALS: (ROUTES, (Reason.REFUSED, Reason.EVENT_TOO_LARGE)),
+    FAILING_RECORD_INFO: (ROUTES, ("customer-ai-scores/0/7",)),
     KAFKA_ERRORS: (("_TRANSPORT", "_ALL_BROKERS_DOWN", "_MAX_POLL_EXCEEDED"), ("true", "false")),
 }
 """Series that only a run shows, all at once: a day on which everything fails."""

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from processor.components import RecordReader, RejectLimit
-from processor.domain.errors import InvariantError, UnavailableError
-from processor.domain.event import DecodedRecord, ScoreEvent
+from processor.domain.errors import InvariantError, StopError, UnavailableError
+from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
 from processor.domain.outcome import Reason, Reject, Stage
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey, without_score
 
 Steps = list[tuple[object, ...]]
@@ -49,7 +49,7 @@ class FakeReader:
         self._reader = reader
 
     def fetch_schemas(self, records: Sequence[Record]) -> bool:
-        if self.unavailable_reason is not None:
+        if self.unavailable_reason is not None and records:
             raise UnavailableError("registry", self.unavailable_reason)
         return self._reader.fetch_schemas(records)
 
@@ -77,6 +77,7 @@ class FakeSource:
         self.topic_fault_reason: str | None = None
         self.unread: frozenset[Partition] = frozenset()
         self.confirms = True
+        self.stop_error: StopError | None = None
         self.accepted_gaps: list[Partition] = []
         self.committed: dict[tuple[str, int], int] = {}
         self.is_member = False
@@ -95,6 +96,9 @@ class FakeSource:
 
     def poll(self, seconds: float) -> FakePoll:
         assert seconds >= 0
+        if self.stop_error is not None:
+            error, self.stop_error = self.stop_error, None
+            raise error
         if self._joining is not None:
             listener, self._joining, self.assigned = self._joining, None, self.group
             self.is_member = True
@@ -211,6 +215,13 @@ class FakeDelivery:
             self.events = [e for e in self.events if _partition(e.record) not in partitions]
             self._answered = not self.events
 
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        if not self._answered:
+            found = [(event, rejects.get(Position.of(event.record))) for event in self.events]
+            self.refused += [(event, reject) for event, reject in found if reject is not None]
+            self.events = [event for event, reject in found if reject is None]
+            self._answered = not self.events
+
     def stop(self) -> None:
         if not self._answered and self._sink.slow:
             self.in_doubt += [(event, "stopped") for event in self.events]
@@ -229,6 +240,9 @@ class FakeSink:
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
         self.unavailable_reason: str | None = None
+        self.needs_others = False
+        self.retried: list[RetriedEvent] = []
+        self.window_full = False
         self.slow = False
         self.refuse_next = 0
         self.accepted: list[ScoreEvent] = []
@@ -244,6 +258,9 @@ class FakeSink:
     def start(self) -> None:
         pass
 
+    def set_window_full(self, *, full: bool) -> None:
+        self.window_full = full
+
     def deliver(self, events: Sequence[ScoreEvent]) -> FakeDelivery:
         delivery = FakeDelivery(self, events)
         self._deliveries.append(delivery)
@@ -253,6 +270,10 @@ class FakeSink:
     def forget(self, partitions: AbstractSet[Partition]) -> None:
         for delivery in self._deliveries:
             delivery.forget(partitions)
+
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        for delivery in self._deliveries:
+            delivery.skip(rejects)
 
     def answer(self, delivery: FakeDelivery) -> None:
         for event in delivery.events:

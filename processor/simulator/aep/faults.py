@@ -4,6 +4,7 @@ A script is a list of faults, as JSON: `[{"action": "status", "status": 503, "co
 """
 
 import random
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal
 
@@ -63,6 +64,9 @@ class ScriptedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     skip: int = 0
     """Number of matching requests before the first it applies to."""
     probability: float = 1.0
+    match: str = ""
+    """Only requests that contain this text, such as an `_id` or the id of a person; with ITEMS,
+    exactly the messages that do, in place of a share."""
     seconds: float | None = None
     """How long it is active after it was added; None = unlimited."""
     delay: float = 0.0
@@ -101,9 +105,13 @@ class _ActiveFault:
         spent = fault.count is not None and self.used >= fault.count
         return spent or (fault.seconds is not None and now - self.added_at >= fault.seconds)
 
-    def applies_to(self, endpoint: Endpoint, inlet_id: str, rng: random.Random) -> bool:
+    def applies_to(
+        self, endpoint: Endpoint, inlet_id: str, body: bytes, rng: random.Random
+    ) -> bool:
         fault = self.fault
         if fault.on is not endpoint or fault.inlet_id not in (None, inlet_id):
+            return False
+        if fault.match.encode() not in body:
             return False
         self.seen += 1
         if self.seen <= fault.skip or rng.random() >= fault.probability:
@@ -134,23 +142,32 @@ class FaultScript:
         now = self._clock.monotonic()
         return [(active.fault, active.used) for active in self._active if not active.over(now)]
 
-    def plan(self, endpoint: Endpoint, inlet_id: str = "") -> FaultPlan:
-        """Return what happens to the next request to an endpoint."""
+    @property
+    def by_content(self) -> bool:
+        """Return whether any fault depends on what a request contains."""
+        return any(active.fault.match for active in self._active)
+
+    def plan(self, endpoint: Endpoint, inlet_id: str = "", body: bytes = b"") -> FaultPlan:
+        """Return what happens to the next request to an endpoint; see `by_content`."""
         if not self._active:
             return NO_FAULT
         now = self._clock.monotonic()
         self._active = [active for active in self._active if not active.over(now)]
         delay = 0.0
         for active in self._active:
-            if not active.applies_to(endpoint, inlet_id, self._rng):
+            if not active.applies_to(endpoint, inlet_id, body, self._rng):
                 continue
             if active.fault.action is not FaultAction.LATENCY:
                 return FaultPlan(delay, active.fault)
             delay += active.fault.delay
         return FaultPlan(delay) if delay else NO_FAULT
 
-    def refused(self, share: float, count: int) -> set[int]:
-        """Return the indexes of refused items among `count`: this share, at least one."""
+    def refused(self, fault: ScriptedFault, entities: Sequence[bytes]) -> set[int]:
+        """Return the indexes of refused items: those that match, or a share, at least one."""
+        if fault.match:
+            text = fault.match.encode()
+            return {index for index, entity in enumerate(entities) if text in entity}
+        share, count = fault.share, len(entities)
         refused = {index for index in range(count) if self._rng.random() < share}
         return refused or ({self._rng.randrange(count)} if count and share > 0 else set())
 

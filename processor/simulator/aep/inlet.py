@@ -70,8 +70,8 @@ class RateMeter:
         return True
 
 
-ItemFaults = Callable[[int], Mapping[int, bytes]]
-"""Takes the size of a batch, returns by index the item responses that a fault sets."""
+ItemFaults = Callable[[Sequence[bytes]], Mapping[int, bytes]]
+"""Takes the entities of a batch, returns by index the item responses that a fault sets."""
 _INVALID = "Invalid XDM Message Format"
 _CACHED_VERDICTS = 4_096
 
@@ -110,7 +110,8 @@ class SimulatedInlets:
             return self._unreadable(inlet_id)
         if not self._count("messages", inlet_id, len(messages)):
             return _too_many()
-        items = dict(item_faults(len(messages))) if item_faults else {}
+        entities = [bytes(message.body.entity) for message in messages] if item_faults else []
+        items = dict(item_faults(entities)) if item_faults else {}
         verdicts = [self._judge(message, inlet_id) for message in messages]
         for index, verdict in enumerate(verdicts):
             if verdict.refusal and index not in items:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
@@ -93,7 +93,8 @@ class InletEndpoint:
     async def _handle(self, request: web.Request, take: _Take) -> web.StreamResponse:
         inlet_id = request.match_info["inlet"]
         request_id = secrets.token_hex(8)
-        plan = self._faults.plan(Endpoint.INLET, inlet_id)
+        body = await _read(request) if self._faults.by_content else b""
+        plan = self._faults.plan(Endpoint.INLET, inlet_id, body)
         if plan.delay:
             await asyncio.sleep(plan.delay)
         if plan.fault and plan.fault.action is FaultAction.EXPIRE:
@@ -133,8 +134,8 @@ class InletEndpoint:
         if fault is None or fault.action is not FaultAction.ITEMS:
             return None
 
-        def refusals(count: int) -> Mapping[int, bytes]:
-            chosen = self._faults.refused(fault.share, count)
+        def refusals(entities: Sequence[bytes]) -> Mapping[int, bytes]:
+            chosen = self._faults.refused(fault, entities)
             shape, status, message = fault.item_shape, fault.item_status, fault.item_message
             return {
                 index: refused_item(shape, status, message, f"{request_id}-{index}")
@@ -142,3 +143,11 @@ class InletEndpoint:
             }
 
         return refusals
+
+
+async def _read(request: web.Request) -> bytes:
+    """Return the body, empty where it is too large."""
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return b""

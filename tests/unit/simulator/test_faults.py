@@ -75,9 +75,9 @@ def test_probability_is_a_share_of_the_requests_and_repeatable() -> None:
 
 
 def test_a_share_refuses_at_least_one_item() -> None:
-    assert len(FaultScript().refused(0.001, 10)) == 1
-    assert FaultScript().refused(1.0, 3) == {0, 1, 2}
-    assert FaultScript().refused(0.5, 0) == set()
+    assert len(FaultScript().refused(_items(0.001), [b"{}"] * 10)) == 1
+    assert FaultScript().refused(_items(1.0), [b"{}"] * 3) == {0, 1, 2}
+    assert FaultScript().refused(_items(0.5), []) == set()
 
 
 def test_a_script_is_one_fault_or_a_list() -> None:
@@ -91,3 +91,18 @@ def test_a_script_is_one_fault_or_a_list() -> None:
 def test_a_script_with_an_unknown_field_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
         read_script(b'{"action": "reset", "cuont": 1}')
+
+
+def test_a_fault_with_a_text_is_for_the_requests_and_items_that_contain_it() -> None:
+    fault = ScriptedFault(FaultAction.ITEMS, match="bad")
+    script = FaultScript()
+    script.add(fault)
+
+    assert script.by_content
+    assert script.plan(Endpoint.INLET, "a", b"all is good").fault is None
+    assert script.plan(Endpoint.INLET, "a", b"one is bad").fault == fault
+    assert script.refused(fault, [b"good", b"bad", b"good"]) == {1}
+
+
+def _items(share: float) -> ScriptedFault:
+    return ScriptedFault(FaultAction.ITEMS, share=share)
