@@ -38,7 +38,7 @@ class Pauses:
     def __init__(self, control: ControlStore, clock: Clock) -> None:
         self._control = control
         self._clock = clock
-        self._gaps: dict[Partition, int | None] = {}
+        self._gaps: dict[Partition, ControlValue] = {}
         self._logged: dict[str, object] = {}
         self.reasons: Mapping[PauseCause, str] = {}
 
@@ -69,10 +69,8 @@ class Pauses:
         """Pause at a limit; `held` are the records of the batch that hit it and is not planned."""
         fact = {"since": self._clock.now_ms(), "sentence": str(error), "by": socket.gethostname()}
         for partition, wanted in error.gaps.items():
-            self._gaps[partition] = wanted
-            known = self._control.get(_gap_key(partition))
-            if known is None or known.get("wanted") != wanted:
-                self._control.put(_gap_key(partition), {**fact, "wanted": wanted})
+            self._gaps[partition] = {**fact, "wanted": wanted}
+        self._put_gaps()
         if error.cause is StopCause.REJECT_LIMIT:
             self._stop_at_reject_limit(fact, _ends(held))
         self.refresh()
@@ -88,11 +86,19 @@ class Pauses:
     def take_accepted_gaps(self, assigned: Iterable[Partition]) -> list[Partition]:
         """Return, once each, the partitions with a gap here that `resume` accepted."""
         self._gaps = {each: self._gaps[each] for each in self._gaps.keys() & set(assigned)}
-        accepted = [each for each, wanted in self._gaps.items() if self._is_accepted(each, wanted)]
+        accepted = [each for each, fact in self._gaps.items() if self._is_accepted(each, fact)]
         for partition in accepted:
             del self._gaps[partition]
             self._control.put(_gap_key(partition), None)
+        self._put_gaps()
         return accepted
+
+    def _put_gaps(self) -> None:
+        """Write the gaps that are not in the store: another one of the partition may have been."""
+        for partition, fact in self._gaps.items():
+            known = self._control.get(_gap_key(partition))
+            if known is None or known.get("wanted") != fact["wanted"]:
+                self._control.put(_gap_key(partition), fact)
 
     def _stop_at_reject_limit(self, fact: ControlValue, until: Mapping[str, int]) -> None:
         """Pause, or add the held records of this replica to a pause that began already."""
@@ -104,9 +110,9 @@ class Pauses:
                 _REJECT_LIMIT, {**known, "until": {**known.get("until", {}), **until}}
             )
 
-    def _is_accepted(self, partition: Partition, wanted: int | None) -> bool:
+    def _is_accepted(self, partition: Partition, gap: ControlValue) -> bool:
         fact = self._control.get(_gap_key(partition))
-        return fact is not None and "resumed" in fact and fact.get("wanted") == wanted
+        return fact is not None and "resumed" in fact and fact.get("wanted") == gap["wanted"]
 
     def _log_new(self, stopped: Mapping[str, ControlValue]) -> None:
         """Log each pause at a limit once in this process, also one that an earlier one began."""

@@ -322,7 +322,11 @@ class StartOffsets:
     def _raise_stopped(self) -> None:
         """Raise StopError for the partitions that were stopped since it was raised last."""
         raised, self._raised = self._raised, {}
-        gaps = {each: self._stopped[each].wanted for each in raised if each in self._stopped}
+        gaps = {
+            each: None if start.loss is OffsetLoss.TOPIC_RECREATED else self._stopped[each].wanted
+            for each, start in raised.items()
+            if each in self._stopped
+        }
         if not gaps:
             return
         by_loss: defaultdict[OffsetLoss, list[Partition]] = defaultdict(list)

@@ -44,14 +44,8 @@ class Scene:
     def create(self, partitions: int = 1, topic: str | None = None) -> None:
         """Create a topic, also where its namesake is still being deleted."""
 
-        def created() -> bool:
-            try:
-                self.kafka.create_topics({topic or self.topic: partitions})
-            except KafkaException:
-                return False
-            return True
-
-        until(created, seconds=10, what="the topic is created")
+        name = topic or self.topic
+        until(lambda: _created(self.kafka, name, partitions), seconds=10, what="it is created")
 
     def recreate(self, values: int, partitions: int = 1) -> None:
         """Delete the topic, create it anew and write so many records, as fast as it goes."""
@@ -318,6 +312,50 @@ def test_further_partitions_are_not_read_and_the_others_go_on(
     assert further
     assert all(one.committed()[place] == 0 for place in further)
     assert replica.terminate() == 0
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_recreated_topic_pauses_all_replicas_until_resume_and_no_new_score_is_lost(
+    job: Callable[..., Job], past: History, kafka: RealKafka, *, running: bool
+) -> None:
+    one = job()
+    replicas = [one.replica("one"), one.replica("two")]
+    for replica in replicas:
+        replica.start()
+    one.feed_scores(past.scores[:40])
+    one.wait_accepted(40)
+    one.wait_caught_up()
+    if not running:
+        assert [replica.terminate() for replica in replicas] == [0, 0]
+
+    topic, admin = one.topics.scores, kafka.admin()
+    admin.delete_topics([topic])[topic].result(10)
+    until(lambda: _created(kafka, topic, 4), seconds=10, what="the topic is created")
+    one.feed_scores(past.scores[40:200])
+    if not running:
+        for replica in replicas:
+            replica.start()
+    paused = ["paused", "created anew", *[f"{topic}/{number}" for number in range(4)]]
+    until(
+        lambda: all(word in each.readiness() for word in paused for each in replicas),
+        seconds=20,
+        what="both are paused for all partitions",
+        tell=one.story,
+    )
+    code, printed = replicas[0].command("resume")
+    assert code == 0, printed
+
+    one.wait_accepted(200)
+    one.wait_caught_up()
+    assert any("input_topic_recreated" in each.log_path.read_text() for each in replicas)
+
+
+def _created(kafka: RealKafka, topic: str, partitions: int) -> bool:
+    try:
+        kafka.create_topics({topic: partitions})
+    except KafkaException:
+        return False
+    return True
 
 
 def _is_ready(replica: Replica) -> bool:
