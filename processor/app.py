@@ -1,9 +1,12 @@
 """Construction from the settings: the processor, its dry run, and the replay of dead letters.
 
-The three run the same stream on different components. Nothing is constructed elsewhere.
+The three run the same stream, and its components are constructed here only. `open_state_store`
+constructs the parts of the state store; the commands `check`, `dlq`, `state` and `forget` open the
+parts that they use.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.metadata import version
 from typing import NamedTuple, TextIO
 
@@ -17,20 +20,20 @@ from processor.components import (
     Source,
     StateStore,
 )
+from processor.control.store import open_control_store
 from processor.dead_letter.sink import KafkaDeadLetterSink
 from processor.domain.clock import Clock, Deadline
-from processor.domain.errors import StopError
+from processor.domain.control import InMemoryControlStore
 from processor.enrich.enricher import Enricher
 from processor.enrich.event_schema import compile_schemas
 from processor.kafka.admin import librdkafka_version
 from processor.observer import TelemetryObserver
 from processor.planner import Planner
 from processor.repartition.sink import KafkaRepartitionSink, NoRepartitionSink
-from processor.replay import JsonLinesSink
+from processor.replay import InMemoryStateStore, JsonLinesSink, NoStateStore
 from processor.settings import InputSettings, Settings
 from processor.sink.sink import InletSink
 from processor.source.source import KafkaSource
-from processor.state.in_memory import InMemoryStateStore, NoStateStore
 from processor.state.state_store import open_state_store
 from processor.stream import Stream
 from processor.telemetry.health import Health
@@ -68,28 +71,42 @@ class Processor(NamedTuple):
     def run(self, until: Callable[[], bool] = bool) -> bool:
         """Run until stopped and close everything; returns whether all consumed records are settled.
 
-        Raises StopError after closing in order, and any fault of the program at once.
+        Raises any fault of the program after listing the events that may be in a dataset twice:
+        nothing more is committed then.
         """
-        self.components.sink.start()
         try:
+            self.components.sink.start()
             settled = self.stream.run(until)
-        except StopError:
+        except BaseException:
             self._close()
             raise
         return self._close() and settled
 
     def _close(self) -> bool:
-        """Close what the stream has not closed; returns whether every dead letter is written."""
+        """Close what the stream has not closed, each part also where another one fails.
+
+        Returns whether every dead letter is written.
+        """
+        _, sink, dead_letters, state_store, repartition, control = self.components
         deadline = Deadline(self.clock, self.close_seconds)
-        with self.observer.stop_phase("sink"):
-            self.components.sink.close(0.0)
-        self.stream.abandon()
-        with self.observer.stop_phase("state"):
-            self.components.state_store.close(deadline.left())
-        with self.observer.stop_phase("repartition"):
-            self.components.repartition.close(deadline.left())
-        with self.observer.stop_phase("dead_letters"):
-            return self.components.dead_letters.close(deadline.left())
+        written: list[bool] = []
+        with ExitStack() as steps:  # they run from the last one up
+            # After a fault of the program the source is open still.
+            steps.callback(self.components.source.leave, self.close_seconds)
+            for phase, close in (
+                ("dead_letters", lambda: written.append(dead_letters.close(deadline.left()))),
+                ("control", lambda: control.close(deadline.left())),
+                ("repartition", lambda: repartition.close(deadline.left())),
+                ("state", lambda: state_store.close(deadline.left())),
+            ):
+                steps.callback(self._close_part, phase, close)
+            steps.callback(self.stream.abandon)
+            steps.callback(self._close_part, "sink", lambda: sink.close(0.0))
+        return all(written)
+
+    def _close_part(self, phase: str, close: Callable[[], object]) -> None:
+        with self.observer.stop_phase(phase):
+            close()
 
 
 def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
@@ -100,12 +117,14 @@ def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
     """
     metrics, _, clock = telemetry
     planner = build_planner(settings, build_reader(settings, clock))
+    control = open_control_store(settings, metrics, clock)
     components = Components(
         source=KafkaSource(settings.kafka, metrics, clock, join=settings.join),
         sink=InletSink(settings.aep, settings.routes, metrics, clock),
         dead_letters=KafkaDeadLetterSink(settings, metrics, clock),
         state_store=_state_store(settings, telemetry),
         repartition=_repartition_sink(settings, telemetry),
+        control=control,
     )
     return _build(settings, components, planner, telemetry)
 
@@ -120,7 +139,8 @@ def build_dry_run(
     """
     metrics, _, clock = telemetry
     group = f"{settings.kafka.group_id}-dry-run"
-    kafka = settings.kafka.model_copy(update={"group_id": group, "group_instance_id": None})
+    own = {"group_id": group, "group_instance_id": None, "on_gap": "continue"}
+    kafka = settings.kafka.model_copy(update=own)
     if settings.join.repartition_topic is not None:
         facts = InputSettings(topics=[settings.join.repartition_topic])
         kafka = kafka.model_copy(update={"events": facts})
@@ -132,6 +152,7 @@ def build_dry_run(
         dead_letters=dead_letters,
         state_store=state_store,
         repartition=NoRepartitionSink(),
+        control=InMemoryControlStore(),
     )
     planner = build_planner(settings, build_reader(settings, clock))
     return _build(settings, components, planner, telemetry)
@@ -156,6 +177,7 @@ def build_replay(
         dead_letters=rejects,
         state_store=_state_store(settings, telemetry),
         repartition=_repartition_sink(settings, telemetry),
+        control=InMemoryControlStore(),
     )
     return _build(settings, components, build_planner(settings, reader), telemetry)
 

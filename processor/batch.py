@@ -12,12 +12,13 @@ from contextlib import AbstractContextManager
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from processor.backpressure import PauseReason
 from processor.components import Components, Delivery, Pending, Poll
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Outcome, Reject
 from processor.domain.record import Partition, Record
 from processor.plan import Plan, Rejected
-from processor.telemetry.catalogue import State
+from processor.telemetry.labels import LoopStage, PauseCause, State
 
 
 class Phase(Enum):
@@ -44,6 +45,9 @@ class Refusals(NamedTuple):
 class Batch:
     """One poll's records, their plan and the phase they are in.
 
+    Constructing a batch starts it: its changes of state are staged, its events are handed to the
+    sink and its messages to the repartition topic.
+
     `partitions` are the partitions of its records that are still assigned; `refusals` has an entry
     a route, final once delivered.
     """
@@ -59,8 +63,9 @@ class Batch:
         self.refusals: dict[str, Refusals] = {}
         self._components = components
         self._ticket = components.state_store.stage(plan.changes)
-        self._delivery: Delivery = components.sink.deliver(plan.events)
         self._repartitioning: Pending = components.repartition.send(plan.repartition_messages)
+        # Last: what a fault interrupts before has sent nothing to an inlet.
+        self._delivery: Delivery = components.sink.deliver(plan.events)
         self._pending: Pending = self._delivery
 
     def advance(self, *, may_store: bool) -> None:
@@ -136,13 +141,13 @@ class Batch:
 
     def _dead_letter_refused(self, refused: Sequence[tuple[ScoreEvent, Reject]]) -> None:
         """Reject the records of refused events, but for those that a new owner reads again."""
-        ours = [(event, reject) for event, reject in refused if self._is_assigned(event.record)]
-        self.refusals = _count_refusals(self.accepted, ours)
-        if not ours:
+        assigned = [(event, reject) for event, reject in refused if self._is_assigned(event.record)]
+        self.refusals = _count_refusals(self.accepted, assigned)
+        if not assigned:
             return
-        self._components.state_store.withdraw(self._ticket, [event for event, _ in ours])
-        self.rejected += [Rejected(event.record, reject) for event, reject in ours]
-        origins = {event.record.origin for event, _ in ours}
+        self._components.state_store.withdraw(self._ticket, [event for event, _ in assigned])
+        self.rejected += [Rejected(event.record, reject) for event, reject in assigned]
+        origins = {event.record.origin for event, _ in assigned}
         for index, record in enumerate(self.poll.records):
             if record.origin in origins:
                 self.plan.outcomes[index] = Outcome.DEAD_LETTERED
@@ -165,7 +170,7 @@ class BatchObserver(Protocol):
         """Called at the end of every turn of the loop, with the number of unsettled records."""
         ...
 
-    def stage_took(self, stage: str, seconds: float) -> None:
+    def stage_took(self, stage: LoopStage, seconds: float) -> None:
         """Called with the time a stage of the loop took."""
         ...
 
@@ -185,6 +190,6 @@ class BatchObserver(Protocol):
         """Return a context that measures a phase of the stop."""
         ...
 
-    def status_checked(self, paused: Mapping[str, str], *, state: State) -> None:
-        """Called on every turn with the reasons why intake is paused, by part, and the state."""
+    def status_checked(self, paused: Mapping[PauseCause, PauseReason], *, state: State) -> None:
+        """Called on every turn with the reasons why intake is paused, and the state."""
         ...

@@ -1,4 +1,4 @@
-"""The components of a stream, as protocols: source, reader, sink, dead letters, state store.
+"""The components of a stream, as protocols: source, sink, dead letters, state store, repartition.
 
 A component never blocks the loop for long: what takes a while is returned as a `Pending`, and
 `poll` moves it on.
@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol, Self
 
+from processor.domain.control import ControlStore
 from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey
 
 
@@ -36,7 +37,7 @@ class Poll(Protocol):
         """Return the indexes of score records whose wait for earlier events timed out."""
         ...
 
-    def without(self, gone: AbstractSet[Partition]) -> Self:
+    def without(self, partitions: AbstractSet[Partition]) -> Self:
         """Return the same poll less the records of some partitions."""
         ...
 
@@ -50,12 +51,17 @@ class Source(Protocol):
         ...
 
     @property
+    def is_member(self) -> bool:
+        """Return True while this is a member of the group, also one without partitions."""
+        ...
+
+    @property
     def waiting_records(self) -> int:
         """Return how many records were consumed and wait before a poll returns them."""
         ...
 
     @property
-    def commit_overdue(self) -> str | None:
+    def commit_overdue_reason(self) -> str | None:
         """Return why sending must pause until a commit is confirmed, None where it need not."""
         ...
 
@@ -64,7 +70,15 @@ class Source(Protocol):
         ...
 
     def poll(self, seconds: float) -> Poll:
-        """Return the next records, waiting at most so long; empty while paused."""
+        """Return the next records, waiting at most `seconds`; empty while paused.
+
+        Raises StopError, before anything is read, where records are gone and the settings say stop;
+        once for each gap. The partitions that it names wait for `accept_gaps`, the others go on.
+        """
+        ...
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Read on in partitions that a StopError named, as `kafka.on_gap: continue` would."""
         ...
 
     def settle(self, poll: Any) -> AbstractSet[Partition]:  # noqa: ANN401  its own kind of poll
@@ -75,18 +89,28 @@ class Source(Protocol):
         """Commit the contiguous settled prefix of each partition, when it is time to."""
         ...
 
-    def pause(self, cause: str) -> None:
-        """Pause intake for a named cause; group membership stays alive."""
+    def pause(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
+        """Pause these partitions, or all, for a named cause; group membership stays alive.
+
+        A cause for single partitions ends with their assignment.
+        """
         ...
 
-    def resume(self, cause: str) -> None:
-        """End a named cause; intake resumes when none is left."""
+    def resume(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
+        """End a named cause; a partition resumes when no cause is left."""
         ...
 
     def close(self, seconds: float) -> bool:
-        """Commit what is settled and leave the group, within so many seconds in any case.
+        """Commit what is settled and leave the group, within `seconds` in any case.
 
         Returns whether Kafka confirmed the commit.
+        """
+        ...
+
+    def leave(self, seconds: float) -> None:
+        """Leave the group without a commit, after a fault of the program; once left, do nothing.
+
+        Reports the settled records whose commit is not confirmed.
         """
         ...
 
@@ -94,8 +118,11 @@ class Source(Protocol):
 class RecordReader(Protocol):
     """Decodes records."""
 
-    def fetch_schemas(self, records: Sequence[Record]) -> None:
-        """Fetch the writer schemas these records need; raises UnavailableError on an outage."""
+    def fetch_schemas(self, records: Sequence[Record]) -> bool:
+        """Start to fetch the writer schemas these records need; return True once all are there.
+
+        Never blocks. Raises UnavailableError on an outage.
+        """
         ...
 
     def read(self, record: Record) -> DecodedRecord:
@@ -109,6 +136,11 @@ class StateStore(Protocol):
     @property
     def unavailable_reason(self) -> str | None:
         """Return why nothing can be stored or loaded now, None where it can."""
+        ...
+
+    @property
+    def restore_unavailable_reason(self) -> str | None:
+        """Return why the partitions that are not ready are not restored now."""
         ...
 
     @property
@@ -152,7 +184,7 @@ class StateStore(Protocol):
         ...
 
     def close(self, seconds: float) -> None:
-        """Flush within so many seconds."""
+        """Flush within `seconds`."""
         ...
 
 
@@ -169,7 +201,7 @@ class Delivery(Pending, Protocol):
 
     @property
     def refused(self) -> Sequence[tuple[ScoreEvent, Reject]]:
-        """Return the events that were refused for good; final once done."""
+        """Return the events that were refused permanently; final once done."""
         ...
 
     @property
@@ -212,13 +244,20 @@ class Sink(Protocol):
         """Drop the queued events whose records are of these partitions; never blocks."""
         ...
 
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Refuse the queued events of these records, with these rejects; never blocks.
+
+        An event that is being sent is refused when its attempt fails, and accepted otherwise.
+        """
+        ...
+
     def close(self, seconds: float) -> None:
-        """Stop within so many seconds; events without a response by then are undelivered."""
+        """Stop within `seconds`; events without a response by then are undelivered."""
         ...
 
 
 class RejectLimit(Protocol):
-    """The limit on rejects that stops the processor."""
+    """The limit on rejects that pauses intake."""
 
     def check(self, count: int, rejected: Sequence[int]) -> None:
         """Count a batch of `count` records, of which those at the ascending indexes are rejected.
@@ -228,10 +267,14 @@ class RejectLimit(Protocol):
         ...
 
     def check_refusals(self, route: str, refused: int, sent: int) -> None:
-        """Count a batch's events of one route: the inlet refused so many of those sent.
+        """Count a batch's events of one route: the inlet refused `refused` of the `sent` ones.
 
         Raises StopError where a limit is exceeded.
         """
+        ...
+
+    def reset(self) -> None:
+        """Begin to count anew: an operator resumed intake."""
         ...
 
 
@@ -240,7 +283,7 @@ class DeadLetterSink(Protocol):
 
     @property
     def limit(self) -> RejectLimit:
-        """Return the limit that stops the processor before a whole topic is dead-lettered."""
+        """Return the limit that pauses intake before a whole topic is dead-lettered."""
         ...
 
     @property
@@ -257,7 +300,7 @@ class DeadLetterSink(Protocol):
         ...
 
     def close(self, seconds: float) -> bool:
-        """Flush within so many seconds; returns whether everything is written."""
+        """Flush within `seconds`; returns whether everything is written."""
         ...
 
 
@@ -278,15 +321,16 @@ class RepartitionSink(Protocol):
         ...
 
     def close(self, seconds: float) -> bool:
-        """Flush within so many seconds; returns whether everything is written."""
+        """Flush within `seconds`; returns whether everything is written."""
         ...
 
 
 class Components(NamedTuple):
-    """What a stream runs on, in the order a record passes through."""
+    """What a stream runs on. The records of all routes go to the one `sink`."""
 
     source: Source
     sink: Sink
     dead_letters: DeadLetterSink
     state_store: StateStore
     repartition: RepartitionSink
+    control: ControlStore

@@ -20,13 +20,18 @@ from typing import NamedTuple
 
 import structlog
 
+from processor.backpressure import PauseReason
 from processor.batch import Batch
-from processor.domain.clock import Clock, Deadline
+from processor.domain.clock import Clock, Deadline, rfc3339
+from processor.domain.errors import StopCause
 from processor.domain.event import ScoreEvent
 from processor.domain.record import Partition
 from processor.telemetry.catalogue import (
     JOIN_MATCH_AGE_SECONDS,
     LOOP_TURN_TIMESTAMP_SECONDS,
+    PAUSED_AT_LIMIT,
+    PAUSED_SECONDS,
+    PAUSED_SINCE_TIMESTAMP_SECONDS,
     RECORDS_SETTLED,
     RECORDS_UNSETTLED,
     SCORE_RUN_LAST_DATE_TIMESTAMP_SECONDS,
@@ -34,9 +39,9 @@ from processor.telemetry.catalogue import (
     SCORE_RUN_RECORDS,
     SCORE_VALUE,
     STAGE_BUSY_SECONDS,
-    State,
 )
-from processor.telemetry.health import Health
+from processor.telemetry.health import Health, Pause
+from processor.telemetry.labels import LoopStage, PauseCause, State
 from processor.telemetry.metrics import Metrics
 
 _RANGES_CHARACTERS = 400
@@ -53,6 +58,11 @@ class InDoubtEvents(NamedTuple):
     cause: str
     ranges: str
     events: int
+
+
+class _Began(NamedTuple):
+    monotonic: float
+    time: str
 
 
 class _Range(NamedTuple):
@@ -98,6 +108,7 @@ _BALANCE_SECONDS = 1.0
 _REASONS = {
     State.STARTING: "The processor is starting.",
     State.JOINING: "No partition is assigned yet.",
+    State.IDLE: "Ready, without partitions: the group has more members than partitions.",
     State.RESTORING: "Person state is being restored.",
     State.PAUSED: "Intake is paused.",
     State.READY: "Ready.",
@@ -114,7 +125,9 @@ class TelemetryObserver:
         self._metrics = metrics
         self._health = health
         self._clock = clock
-        self._paused: Mapping[str, str] = {}
+        self._reasons: Mapping[PauseCause, PauseReason] = {}
+        self._paused_at: dict[PauseCause, _Began] = {}
+        self._checked = clock.monotonic()
         self._state = State.STARTING
         self._balance = Deadline(clock, _BALANCE_SECONDS)
 
@@ -127,7 +140,7 @@ class TelemetryObserver:
             self._balance = Deadline(self._clock, _BALANCE_SECONDS)
             self._metrics.balance()
 
-    def stage_took(self, stage: str, seconds: float) -> None:
+    def stage_took(self, stage: LoopStage, seconds: float) -> None:
         """Called with the time a stage of the loop took."""
         self._metrics.counter(STAGE_BUSY_SECONDS, stage).inc(seconds)
 
@@ -159,23 +172,48 @@ class TelemetryObserver:
         began = self._clock.monotonic()
         yield
         seconds = round(self._clock.monotonic() - began, 3)
-        log.info("A stop phase has ended.", code="stop_phase_ended", part=phase, seconds=seconds)
+        log.info("A stop phase has ended.", code="stop_phase_ended", phase=phase, seconds=seconds)
 
-    def status_checked(self, paused: Mapping[str, str], *, state: State) -> None:
-        """Called on every turn with the reasons why intake is paused, by part, and the state."""
-        if paused != self._paused:
-            self._log_changes(paused)
-            self._health.set_paused(paused)
+    def status_checked(self, paused: Mapping[PauseCause, PauseReason], *, state: State) -> None:
+        """Called on every turn with the reasons why intake is paused, and the state."""
+        now = self._clock.monotonic()
+        passed, self._checked = now - self._checked, now
+        for cause in self._reasons:
+            self._metrics.counter(PAUSED_SECONDS, cause).inc(passed)
+        if paused != self._reasons:
+            for limit in StopCause:
+                self._metrics.gauge(PAUSED_AT_LIMIT, limit).set(PauseCause(limit) in paused)
+            self._note_changes(paused, now)
         if state is not self._state:
             self._state = state
             self._health.set_state(state, _REASONS[state])
 
-    def _log_changes(self, paused: Mapping[str, str]) -> None:
-        for part in paused.keys() - self._paused.keys():
-            log.warning("Intake is paused.", code="intake_paused", part=part, reason=paused[part])
-        for part in self._paused.keys() - paused.keys():
-            log.info("Intake has resumed.", code="intake_resumed", part=part)
-        self._paused = dict(paused)
+    def _note_changes(self, paused: Mapping[PauseCause, PauseReason], now: float) -> None:
+        """Log what began and ended, and let health and metrics name what is paused since when."""
+        now_ms = self._clock.now_ms()
+        for cause in paused.keys() - self._reasons.keys():
+            self._paused_at[cause] = _Began(now, rfc3339(now_ms))
+            self._metrics.gauge(PAUSED_SINCE_TIMESTAMP_SECONDS, cause).set(now_ms / 1000)
+            reason, partitions = paused[cause]
+            log.warning(
+                "Intake is paused.",
+                code="intake_paused",
+                part=cause,
+                error=reason,
+                kind=reason,
+                partition_count=partitions,
+            )
+        for cause in self._reasons.keys() - paused.keys():
+            seconds = round(now - self._paused_at.pop(cause).monotonic, 1)
+            self._metrics.gauge(PAUSED_SINCE_TIMESTAMP_SECONDS, cause).set(0)
+            log.info("Intake has resumed.", code="intake_resumed", part=cause, seconds=seconds)
+        self._reasons = dict(paused)
+        self._health.set_paused(
+            [
+                Pause(cause, reason, self._paused_at[cause].time, partitions)
+                for cause, (reason, partitions) in paused.items()
+            ]
+        )
 
     def _count_scoring_run(self, route: str, events: Sequence[ScoreEvent]) -> None:
         """Count delivered scores of a route, and keep the newest score date and the scores."""

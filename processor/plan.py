@@ -9,7 +9,7 @@ import msgspec
 
 from processor.domain.event import Fact, ScoreEvent
 from processor.domain.outcome import Outcome, Reject
-from processor.domain.record import Record
+from processor.domain.record import Record, RecordPosition
 from processor.enrich.prepared_score import PreparedScore
 from processor.state.format.fact import time_of
 from processor.state.format.score_history import DeliveredScore, Novelty
@@ -46,11 +46,15 @@ class PlacedFact(NamedTuple):
 
 
 class PlacedScore(NamedTuple):
-    """A prepared score, with the index of its record in the batch and the key of its person."""
+    """A prepared score, with the index of its record in the batch and the key of its person.
+
+    `position` is that of its record, or of the record that a repartition message was made of.
+    """
 
     record_index: int
     key: PersonKey
     prepared: PreparedScore
+    position: RecordPosition
 
 
 class IndexedScore(NamedTuple):
@@ -152,11 +156,12 @@ class PlanBuilder:
             scored_at_ms=prepared.score.scored_at_ms,
             event_id=prepared.id,
             digest=prepared.digest,
+            position=score.position,
         )
 
     def ends_without_event(self, indexed: IndexedScore, invalid: Mapping[int, Reject]) -> bool:
         """End a score that is invalid, or that a rule of its route filters; False for others."""
-        score_index, (record_index, _, prepared) = indexed
+        score_index, (record_index, _, prepared, _) = indexed
         if score_index in invalid:
             self.reject(record_index, invalid[score_index])
             return True
@@ -177,9 +182,9 @@ class PlanBuilder:
     def add_delivered(self, score: PlacedScore) -> None:
         """Add a score that will be delivered to its person, for later scores to look back on."""
         person, prepared = self.person(score.key), score.prepared
-        at_ms, record = prepared.score.scored_at_ms, self.decoded.records[score.record_index]
+        at_ms = prepared.score.scored_at_ms
         content = (prepared.digest, prepared.score.score, prepared.bucket)
-        delivered = DeliveredScore(at_ms, prepared.id, *content, record.timestamp_ms)
+        delivered = DeliveredScore(at_ms, prepared.id, *content, score.position)
         self._changes[score.key] = with_score(person, prepared.model_key, delivered, self._limits)
         if person.facts and (end := bisect_right(person.facts, at_ms, key=time_of)):
             self._ages.append((at_ms - time_of(person.facts[end - 1])) / 1000)
@@ -253,4 +258,5 @@ def _score_event(draft: DraftEvent, body: bytes, record: Record) -> ScoreEvent:
         prepared.person,
         record,
         prepared.score.score,
+        draft.score.position,
     )

@@ -10,7 +10,7 @@ the wrong partition into messages for the repartition topic, and takes the facts
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -18,7 +18,15 @@ from processor.codec.repartition_message import encode, key_of
 from processor.components import RecordReader
 from processor.domain.errors import RejectError
 from processor.domain.event import DecodedRecord, ExperienceEvent, Fact, RepartitionMessage
-from processor.domain.outcome import ContextStatus, FilterRule, Outcome, Reason, Reject, Stage
+from processor.domain.outcome import (
+    ContextStatus,
+    FilterRule,
+    Movement,
+    Outcome,
+    Reason,
+    Reject,
+    Stage,
+)
 from processor.domain.record import Record
 from processor.domain.score import Score
 from processor.enrich.enricher import Enricher
@@ -44,11 +52,11 @@ from processor.telemetry.catalogue import (
     PLACEHOLDER_IDENTITIES,
     RECORDS_FILTERED,
     SCORE_MOVEMENTS,
-    CorrectionResult,
 )
+from processor.telemetry.labels import CorrectionResult
 
 _MAX_MESSAGE_BYTES: Final = 900_000
-"""A topic's default `max.message.bytes` (1,048,588), with room to spare."""
+"""A topic's default `max.message.bytes` (1,048,588), with a margin."""
 _TOO_LARGE: Final = Reject(
     Stage.READ, Reason.TOO_LARGE, "What is kept of it is too large to be forwarded."
 )
@@ -65,10 +73,12 @@ class Repartitioner:
     ) -> None:
         """Replace what is of other partitions by messages, and add the facts of messages.
 
-        Facts of messages that are dated after `latest_ms` are filtered.
+        Facts of messages that are dated after `latest_ms` are filtered. Scores of messages have the
+        position of the record they came in, so that a message written twice is no new record.
         """
         self._move_out(decoded, {index for index, reading in readings if reading.needs_repartition})
         _add_repartitioned(decoded, readings, latest_ms)
+        _set_positions(decoded, readings)
         self._count_misplaced(decoded)
 
     def _move_out(self, decoded: DecodedBatch, moved: AbstractSet[int]) -> None:
@@ -79,14 +89,16 @@ class Repartitioner:
         for index, (_, person), fact in decoded.facts:
             if index in moved:
                 persons[index], facts[index] = person, fact
-        for index, (_, person), prepared in decoded.scores:
+        for index, (_, person), prepared, _ in decoded.scores:
             if index in moved:
                 persons[index] = person
                 scores[index].append(prepared.score)
         decoded.facts = [each for each in decoded.facts if each.record_index not in moved]
         decoded.scores = [each for each in decoded.scores if each.record_index not in moved]
         for index, person in persons.items():
-            message = RepartitionMessage(person, facts.get(index), tuple(scores.get(index, ())))
+            found = tuple(scores.get(index, ()))
+            position = decoded.records[index].position if found else None
+            message = RepartitionMessage(person, facts.get(index), found, position)
             self._add_message(decoded, index, message)
 
     def _add_message(
@@ -104,7 +116,7 @@ class Repartitioner:
     def _count_misplaced(self, decoded: DecodedBatch) -> None:
         """Count the score records that have another key than their person's messages."""
         last_index = -1
-        for index, (_, person), _ in decoded.scores:
+        for index, (_, person), _, _ in decoded.scores:
             record = decoded.records[index]
             if index != last_index and record.key != key_of(person, namespaced=self._namespaced):
                 decoded.counts.add(MISPLACED_RECORDS, record.topic)
@@ -125,7 +137,22 @@ def _add_repartitioned(
         decoded.facts.append(PlacedFact(index, key, message.fact))
 
 
+def _set_positions(decoded: DecodedBatch, readings: Sequence[tuple[int, DecodedRecord]]) -> None:
+    """Give the scores of messages the positions of the records that the messages were made of."""
+    positions = {
+        index: reading.repartitioned.position
+        for index, reading in readings
+        if reading.repartitioned is not None and reading.repartitioned.position is not None
+    }
+    if positions:
+        decoded.scores = [
+            score._replace(position=positions.get(score.record_index, score.position))
+            for score in decoded.scores
+        ]
+
+
 _DAY_MS = 86_400_000
+_NO_REJECTS: Final[Mapping[int, Reject]] = {}
 _COMPLETE, _PARTIAL, _OFF = ContextStatus.COMPLETE, ContextStatus.PARTIAL, ContextStatus.OFF
 
 
@@ -146,16 +173,24 @@ class Planner:
         )
         self._repartitioner = Repartitioner(join) if join.repartition_topic is not None else None
 
-    def fetch_schemas(self, records: Sequence[Record]) -> None:
-        """Fetch the writer schemas these records need; raises UnavailableError on an outage."""
-        self._reader.fetch_schemas(records)
+    def fetch_schemas(self, records: Sequence[Record]) -> bool:
+        """Start to fetch the writer schemas these records need; return True once all are there.
 
-    def decode(self, records: Sequence[Record], now_ms: int) -> DecodedBatch:
-        """Decode records and prepare their scores; bad ones are rejected in the result."""
+        Never blocks. Raises UnavailableError on an outage.
+        """
+        return self._reader.fetch_schemas(records)
+
+    def decode(
+        self, records: Sequence[Record], now_ms: int, rejects: Mapping[int, Reject] = _NO_REJECTS
+    ) -> DecodedBatch:
+        """Decode records and prepare their scores; bad ones are rejected in the result.
+
+        `rejects` has the records, by index, that are rejected without being decoded.
+        """
         decoded = DecodedBatch(records, [Outcome.FILTERED] * len(records))
         scores: list[tuple[int, Score]] = []
         events: list[tuple[int, ExperienceEvent]] = []
-        readings = self._read(decoded)
+        readings = self._read(decoded, rejects)
         for index, reading in readings:
             scores += [(index, score) for score in reading.scores]
             if reading.event is not None:
@@ -195,9 +230,16 @@ class Planner:
             # A later score must not look back on one that is not sent: plan again without it.
             invalid |= rejects
 
-    def _read(self, decoded: DecodedBatch) -> list[tuple[int, DecodedRecord]]:
+    def _read(
+        self, decoded: DecodedBatch, rejects: Mapping[int, Reject]
+    ) -> list[tuple[int, DecodedRecord]]:
         read, readings = self._reader.read, []
-        for index, record in enumerate(decoded.records):
+        chosen: Iterable[tuple[int, Record]] = enumerate(decoded.records)
+        if rejects:
+            chosen = [each for each in chosen if each[0] not in rejects]
+        for index, reject in rejects.items():
+            decoded.reject(index, reject)
+        for index, record in chosen:
             try:
                 readings.append((index, read(record)))
             except RejectError as error:
@@ -214,13 +256,14 @@ class Planner:
             except RejectError as error:
                 decoded.reject(index, error.reject)
             else:
-                key = records[index].partition, prepared.person
-                decoded.scores.append(PlacedScore(index, key, prepared))
+                record = records[index]
+                key = record.partition, prepared.person
+                decoded.scores.append(PlacedScore(index, key, prepared, record.position))
         if len({score.record_index for score in decoded.scores}) < len(decoded.scores):
             _drop_repeated(decoded)
 
     def _count_scores(self, decoded: DecodedBatch) -> None:
-        for _, _, prepared in decoded.scores:
+        for _, _, prepared, _ in decoded.scores:
             if prepared.late:
                 decoded.counts.add(LATE_SCORES, prepared.route)
             for namespace in prepared.left_out:
@@ -260,7 +303,7 @@ class Planner:
         novelties = [builder.novelty(each.score) for each in scores]
         sent = []
         for indexed, novelty in zip(scores, novelties, strict=True):
-            record_index, _, prepared = indexed.score
+            record_index, _, prepared, _ = indexed.score
             if novelty is Novelty.SAME:
                 builder.end(record_index, Outcome.DUPLICATE, DUPLICATE_SCORES, prepared.route)
                 continue
@@ -314,7 +357,7 @@ class Planner:
         moves = Counter((route, context.get("bucketMovement")) for route, context in contexts)
         for (route, movement), count in moves.items():
             if movement:
-                builder.counts.add(SCORE_MOVEMENTS, route, movement, count=count)
+                builder.counts.add(SCORE_MOVEMENTS, route, Movement(movement), count=count)
 
 
 def _drop_repeated(decoded: DecodedBatch) -> None:
@@ -322,7 +365,7 @@ def _drop_repeated(decoded: DecodedBatch) -> None:
     first: dict[tuple[int, str], PreparedScore] = {}
     scores: list[PlacedScore] = []
     for score in decoded.scores:
-        index, _, prepared = score
+        index, _, prepared, _ = score
         other = first.setdefault((index, prepared.id), prepared)
         if other is prepared:
             scores.append(score)

@@ -1,7 +1,10 @@
-"""The components in which a replay of dead letters, and a dry run, differ from the processor."""
+"""Components in place of the usual ones: for a replay of dead letters, a dry run, and no join.
+
+None of them writes to Kafka, to AEP or to the disk.
+"""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TextIO
 
@@ -10,7 +13,8 @@ import msgspec
 from processor.components import RecordReader
 from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
 from processor.domain.outcome import Reject
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Position, Record
+from processor.state.person import Person, PersonKey, without_score
 
 
 class DeadLetterPoll(msgspec.Struct, frozen=True):
@@ -19,23 +23,24 @@ class DeadLetterPoll(msgspec.Struct, frozen=True):
     records: Sequence[Record]
     timed_out: frozenset[int] = frozenset()
 
-    def without(self, gone: AbstractSet[Partition]) -> "DeadLetterPoll":
-        """Return the same poll: nothing is revoked from a replay."""
-        del gone
-        return self
+    def without(self, partitions: AbstractSet[Partition]) -> "DeadLetterPoll":
+        """Return the same poll less the records of some partitions."""
+        left = [one for one in self.records if (one.topic, one.partition) not in partitions]
+        return DeadLetterPoll(left)
 
 
 class DeadLetterSource:
     """Polls the original records of dead letters; commits nothing."""
 
     waiting_records = 0
-    commit_overdue: str | None = None
+    is_member = True
+    commit_overdue_reason: str | None = None
 
     def __init__(self, records: Iterable[Record], chunk: int) -> None:
         self._waiting = deque(records)
         self._chunk = chunk
         self.assigned = frozenset(Partition(each.topic, each.partition) for each in self._waiting)
-        self._causes: set[str] = set()
+        self._causes: dict[str, set[Partition]] = {}
         self._unsettled = 0
 
     @property
@@ -48,7 +53,7 @@ class DeadLetterSource:
         listener.assigned(sorted(self.assigned))
 
     def poll(self, seconds: float) -> DeadLetterPoll:
-        """Return the next records, none while paused."""
+        """Return the next records, none while any partition is paused."""
         del seconds
         if self._causes:
             return DeadLetterPoll(())
@@ -56,6 +61,9 @@ class DeadLetterSource:
         chunk = [self._waiting.popleft() for _ in range(count)]
         self._unsettled += len(chunk)
         return DeadLetterPoll(chunk)
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Do nothing: there are no gaps."""
 
     def settle(self, poll: DeadLetterPoll) -> frozenset[Partition]:
         """Count the records of a poll as settled."""
@@ -65,18 +73,25 @@ class DeadLetterSource:
     def commit(self) -> None:
         """Commit nothing."""
 
-    def pause(self, cause: str) -> None:
+    def pause(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
         """Pause for a named cause."""
-        self._causes.add(cause)
+        paused = self.assigned if partitions is None else partitions
+        self._causes.setdefault(cause, set()).update(paused)
 
-    def resume(self, cause: str) -> None:
-        """End a named cause."""
-        self._causes.discard(cause)
+    def resume(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
+        """End a named cause, once for all of its partitions."""
+        resumed = self.assigned if partitions is None else partitions
+        left = self._causes.pop(cause, set()).difference(resumed)
+        if left:
+            self._causes[cause] = left
 
     def close(self, seconds: float) -> bool:
         """Close nothing."""
         del seconds
         return True
+
+    def leave(self, seconds: float) -> None:
+        """Leave nothing."""
 
 
 class RejectedOnlyReader:
@@ -86,9 +101,9 @@ class RejectedOnlyReader:
         self._reader = reader
         self._rejected = rejected
 
-    def fetch_schemas(self, records: Sequence[Record]) -> None:
-        """Fetch the writer schemas; raises UnavailableError."""
-        self._reader.fetch_schemas(records)
+    def fetch_schemas(self, records: Sequence[Record]) -> bool:
+        """Start to fetch the writer schemas; return True once all are there. UnavailableError."""
+        return self._reader.fetch_schemas(records)
 
     def read(self, record: Record) -> DecodedRecord:
         """Return the decoded record with the scores that were rejected."""
@@ -98,7 +113,7 @@ class RejectedOnlyReader:
             return reading
         scores = tuple(score for score in reading.scores if score.model in models)
         rejects = tuple(reject for reject in reading.rejects if reject.model in models)
-        return DecodedRecord(scores, reading.event, rejects, reading.rule)
+        return msgspec.structs.replace(reading, scores=scores, rejects=rejects)
 
 
 class CollectedDeadLetters:
@@ -113,6 +128,9 @@ class CollectedDeadLetters:
     def __init__(self) -> None:
         self.rejects: list[tuple[Record, Reject]] = []
         self.limit = self
+
+    def reset(self) -> None:
+        """Count nothing."""
 
     def check(self, count: int, rejected: Sequence[int]) -> None:
         """Accept any number of rejects."""
@@ -165,7 +183,82 @@ class JsonLinesSink:
     def forget(self, partitions: AbstractSet[Partition]) -> None:
         """Drop nothing: delivered events are written already."""
 
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Refuse nothing: delivered events are written already."""
+
     def close(self, seconds: float) -> None:
         """Flush what was written."""
         del seconds
         self._lines.flush()
+
+
+class Done:
+    """What is returned where there was nothing to wait for."""
+
+    done = True
+
+
+class NoStateStore:
+    """No state: for a processor whose join is off."""
+
+    unavailable_reason: str | None = None
+    restore_unavailable_reason: str | None = None
+    restoring: bool = False
+
+    def ready(self, partition: int) -> bool:
+        """Return True: there is nothing to wait for."""
+        del partition
+        return True
+
+    def assign(self, partitions: Iterable[int]) -> None:
+        """Restore nothing."""
+
+    def revoke(self, partitions: Iterable[int]) -> None:
+        """Drop nothing."""
+
+    def load(self, keys: Iterable[PersonKey]) -> dict[PersonKey, Person]:
+        """Return no person."""
+        del keys
+        return {}
+
+    def stage(self, changes: Mapping[PersonKey, Person]) -> int:
+        """Store nothing."""
+        del changes
+        return 0
+
+    def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
+        """Withdraw nothing."""
+
+    def store(self, ticket: int) -> Done:
+        """Return at once: nothing is to be written."""
+        del ticket
+        return Done()
+
+    def poll(self) -> None:
+        """Return at once."""
+
+    def close(self, seconds: float) -> None:
+        """Return at once."""
+
+
+class InMemoryStateStore(NoStateStore):
+    """The persons that were staged in this process, for dry runs, which write nothing."""
+
+    def __init__(self) -> None:
+        self._persons: dict[PersonKey, Person] = {}
+
+    def load(self, keys: Iterable[PersonKey]) -> dict[PersonKey, Person]:
+        """Return the persons staged so far; others are left out."""
+        return {key: self._persons[key] for key in keys if key in self._persons}
+
+    def stage(self, changes: Mapping[PersonKey, Person]) -> int:
+        """Store changes in memory."""
+        self._persons.update(changes)
+        return 0
+
+    def withdraw(self, ticket: int, refused: Sequence[ScoreEvent]) -> None:
+        """Take refused scores out of the persons."""
+        del ticket
+        for event in refused:
+            key = (event.record.partition, event.person)
+            self._persons[key] = without_score(self._persons[key], event)

@@ -10,11 +10,14 @@ poll. A record's way: `run_once`, `Source.poll`, `Planner.decode`, `StateStore.l
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from processor.backpressure import Backpressure
 from processor.batch import Batch, BatchObserver, Phase
 from processor.components import Components, Poll
+from processor.control.pauses import Pauses
+from processor.control.skips import Skips
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import StopError, UnavailableError
 from processor.domain.outcome import Outcome
@@ -23,45 +26,19 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.planner import Planner
 from processor.settings import Settings
 from processor.state.partitions import StatePartitions
-from processor.telemetry.catalogue import State
-
-
-class Backpressure:
-    """Pauses the source while a component is unavailable or the window is full."""
-
-    def __init__(self, components: Components) -> None:
-        self._components = components
-        self.reasons: Mapping[str, str] = {}
-
-    def update(self, *, registry: str | None, window: str | None) -> None:
-        """Collect the reasons to pause by part, and pause or resume the source for each change.
-
-        `registry` and `window` are the loop's own reasons, None where there is none.
-        """
-        source, sink, dead_letters, state_store, repartition = self._components
-        restoring = "person state is being restored" if state_store.restoring else None
-        found = {
-            "destination": sink.unavailable_reason,
-            "dead_letters": dead_letters.unavailable_reason,
-            "state": state_store.unavailable_reason or restoring,
-            "repartition": repartition.unavailable_reason,
-            "commit": source.commit_overdue,
-            "registry": registry,
-            "window": window,
-        }
-        reasons = {part: reason for part, reason in found.items() if reason}
-        for part in self.reasons.keys() - reasons.keys():
-            source.resume(part)
-        for part in reasons.keys() - self.reasons.keys():
-            source.pause(part)
-        self.reasons = reasons
-
+from processor.telemetry.labels import LoopStage, PauseCause, State
 
 _FULL_WINDOW_SECONDS = 2.0
-"""A full window pauses intake only after so long: pausing throws prefetched records away."""
+"""A full window pauses intake only after this time: pausing throws prefetched records away."""
 _WINDOW_BYTES = 64 << 20
 _PAUSED_POLL_SECONDS = 0.05
+_RESTORING_POLL_SECONDS = 0.01
+"""While a partition is restored, idle others must not slow that down."""
 _FULL_WAIT_SECONDS = 0.002
+_SLOW_REGISTRY_SECONDS = 1.0
+"""Schemas that are being fetched pause intake only after so long."""
+_CONTROL_SECONDS = 0.1
+"""Between looks at the pauses and skips in the control store."""
 _SCHEMA_RETRY = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
 
 
@@ -90,9 +67,13 @@ class Stream:
         self._clock = clock
         self._polls: deque[Poll] = deque()
         self._window: deque[Batch] = deque()
-        self._backpressure = Backpressure(components)
+        self._pauses = Pauses(components.control, clock)
+        self._skips = Skips(components.control, clock)
+        self._control_due = Deadline(clock, 0)
         self._state_partitions = StatePartitions(settings)
+        self._backpressure = Backpressure(components, self._state_partitions)
         self._schema_retry = Retry(_SCHEMA_RETRY, clock)
+        self._schemas_due: Deadline | None = None
         self._schemas_unavailable: str | None = None
         self._full_since: float | None = None
         self._stopping = False
@@ -105,28 +86,27 @@ class Stream:
     def run(self, until: Callable[[], bool] = bool) -> bool:
         """Run until `stop` is called or `until` returns True, then settle, commit and leave.
 
-        Returns whether everything that was consumed is settled.
-        Raises StopError where a limit of the settings is exceeded; batches in progress are settled
-        first. Any other exception is a fault of the program: nothing more is committed.
+        Returns whether everything that was consumed is settled. At a limit of the settings intake
+        is paused, and what is in progress is settled. Any exception is a fault of the program:
+        nothing more is committed.
         """
         self._source.start(self)
-        try:
-            while not self._stopping and not until():
-                self.run_once()
-        except StopError:
-            self._close()
-            raise
+        while not self._stopping and not until():
+            self.run_once()
         return self._close()
 
     def run_once(self) -> None:
-        """Run one turn: poll where there is room, start batches, advance, settle and commit."""
+        """Run one turn: poll unless the window is full, start, advance and settle batches."""
+        self._follow_control()
         self._update_backpressure()
-        with self._timed("poll"):
-            poll = self._poll()
+        with self._timed(LoopStage.POLL):
+            poll = self._poll_or_pause()
         if poll is not None and poll.records:
             self._polls.append(poll)
-        while self._polls and self._can_load(self._polls[0]) and self._fetch_schemas():
-            self._window.append(self._start(self._polls.popleft()))
+        while (loadable := self._take_loadable()) is not None:
+            if not (self._fetch_schemas(loadable) and self._start(loadable)):
+                self._polls.appendleft(loadable)
+                break
         self._advance()
         self._source.commit()
         self._observer.loop_turned(self.unsettled + self._source.waiting_records)
@@ -161,52 +141,119 @@ class Stream:
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Leave the unsettled records of revoked partitions to their new owner."""
         revoked = frozenset(partitions)
-        self._polls = deque(poll.without(revoked) for poll in self._polls)
+        polls = (poll.without(revoked) for poll in self._polls)
+        self._polls = deque(poll for poll in polls if poll.records)
         self._components.sink.forget(revoked)
         for batch in self._window:
             batch.forget(revoked)
         assigned = self._state_partitions.numbers(self._source.assigned)
         self._components.state_store.revoke(self._state_partitions.numbers(partitions) - assigned)
+        self._update_backpressure()
 
     def _poll(self) -> Poll | None:
-        if self._backpressure.reasons:
+        if self._backpressure.all_paused:
             return self._source.poll(_PAUSED_POLL_SECONDS)
         if self._is_full():
             self._clock.wait(_FULL_WAIT_SECONDS)
             return None
-        return self._source.poll(self._settings.kafka.poll_seconds)
+        seconds = self._settings.kafka.poll_seconds
+        restoring = self._components.state_store.restoring
+        return self._source.poll(_RESTORING_POLL_SECONDS if restoring else seconds)
 
-    def _can_load(self, poll: Poll) -> bool:
-        numbers = self._state_partitions.of(poll.records)
-        return all(map(self._components.state_store.ready, numbers))
+    def _poll_or_pause(self) -> Poll | None:
+        """Poll; where records are gone and the settings say stop, pause until it is accepted."""
+        try:
+            return self._poll()
+        except StopError as error:
+            self._pauses.stop(error)
+            return None
 
-    def _fetch_schemas(self) -> bool:
-        """Fetch the writer schemas of the next poll; False where that has to be tried again."""
+    def _follow_control(self) -> None:
+        """Obey what is in the control store: pauses that began or ended, gaps to pass, skips."""
+        self._components.control.poll()
+        if not self._control_due.over():
+            return
+        self._control_due = Deadline(self._clock, _CONTROL_SECONDS)
+        if PauseCause.REJECT_LIMIT in self._pauses.refresh():
+            self._components.dead_letters.limit.reset()
+        gaps = self._pauses.take_accepted_gaps(self._source.assigned)
+        if gaps:
+            self._source.accept_gaps(gaps)
+        new = self._skips.refresh()
+        if new:
+            self._components.sink.skip(new)
+
+    def _take_loadable(self) -> Poll | None:
+        """Remove and return the first poll, or a part of one, whose person state can be loaded.
+
+        What has to wait stays in its place: the order within a partition is kept. None is taken
+        while intake is paused at the limit of rejects.
+        """
+        if PauseCause.REJECT_LIMIT in self._pauses.reasons:
+            return None
+        for index, poll in enumerate(self._polls):
+            numbers = self._state_partitions.of(poll.records)
+            unready = {each for each in numbers if not self._components.state_store.ready(each)}
+            if not unready:
+                del self._polls[index]
+                return poll
+            partitions = {Partition(each.topic, each.partition) for each in poll.records}
+            held = self._state_partitions.with_state(partitions, unready)
+            if held != partitions:
+                self._polls[index] = poll.without(partitions - held)
+                return poll.without(held)
+        return None
+
+    def _fetch_schemas(self, poll: Poll) -> bool:
+        """Return whether the writer schemas of a poll are there; start to fetch them."""
         if not self._schema_retry.due:
             return False
         try:
-            self._planner.fetch_schemas(self._polls[0].records)
+            if not self._planner.fetch_schemas(self._skips.without(poll.records)):
+                self._note_fetching()
+                return False
         except UnavailableError as error:
             self._schema_retry.failed()
             self._schemas_unavailable = error.detail
             return False
         self._schema_retry.succeeded()
-        self._schemas_unavailable = None
+        self._schemas_due = self._schemas_unavailable = None
         return True
 
-    def _start(self, poll: Poll) -> Batch:
-        """Decode and plan a poll, and start its delivery."""
-        with self._timed("decode"):
-            decoded = self._planner.decode(poll.records, self._clock.now_ms())
-        with self._timed("load"):
+    def _note_fetching(self) -> None:
+        """Pause intake where schemas are being fetched for long; another reason stays."""
+        self._schemas_due = self._schemas_due or Deadline(self._clock, _SLOW_REGISTRY_SECONDS)
+        if self._schemas_due.over() and self._schemas_unavailable is None:
+            self._schemas_unavailable = "schemas are still being fetched from the registry"
+
+    def _start(self, poll: Poll) -> bool:
+        """Decode and plan a poll, and start its delivery; False where it has hit a limit."""
+        skipped = self._skips.rejects(poll.records)
+        with self._timed(LoopStage.DECODE):
+            decoded = self._planner.decode(poll.records, self._clock.now_ms(), skipped)
+        with self._timed(LoopStage.LOAD):
             persons = self._components.state_store.load(decoded.keys)
-        with self._timed("plan"):
+        with self._timed(LoopStage.PLAN):
             plan = self._planner.plan(decoded, persons, poll.timed_out)
-        rejected = [i for i, end in enumerate(plan.outcomes) if end is Outcome.DEAD_LETTERED]
-        self._components.dead_letters.limit.check(len(plan.outcomes), rejected)
+        if not self._passes_limit(poll, plan.outcomes):
+            return False
         batch = Batch(poll, plan, self._components)
+        self._window.append(batch)
         self._observer.batch_planned(batch)
-        return batch
+        return True
+
+    def _passes_limit(self, poll: Poll, outcomes: Sequence[Outcome]) -> bool:
+        """Count the rejects of a batch; pause where they are too many and not accepted."""
+        limit = self._components.dead_letters.limit
+        rejected = [i for i, end in enumerate(outcomes) if end is Outcome.DEAD_LETTERED]
+        try:
+            limit.check(len(outcomes), rejected)
+        except StopError as error:
+            if not self._pauses.accepts(poll.records):
+                self._pauses.stop(error, poll.records)
+                return False
+            limit.reset()
+        return True
 
     def _advance(self) -> None:
         """Poll the components, advance every batch, and settle batches from the oldest on."""
@@ -218,14 +265,22 @@ class Stream:
             batch.advance(may_store=may_store)
             may_store = batch.store_started
         while self._window and self._window[0].phase is Phase.SETTLED:
-            batch = self._window.popleft()
+            batch = self._window[0]
             revoked = self._source.settle(batch.poll)
             self._observer.batch_settled(batch, revoked)
-            if not self._stopping:
-                for route, (refused, sent) in batch.refusals.items():
-                    self._components.dead_letters.limit.check_refusals(route, refused, sent)
+            self._skips.settled(batch.poll.records, batch.rejected, revoked)
+            self._window.popleft()  # only now: a fault before it must list the batch
+            self._check_refusals(batch)
+
+    def _check_refusals(self, batch: Batch) -> None:
+        try:
+            for route, (refused, sent) in batch.refusals.items():
+                self._components.dead_letters.limit.check_refusals(route, refused, sent)
+        except StopError as error:
+            self._pauses.stop(error)
 
     def _run_without_intake(self) -> None:
+        self._components.control.poll()
         self._advance()
         self._observer.loop_turned(self.unsettled + self._source.waiting_records)
         self._clock.wait(_FULL_WAIT_SECONDS)
@@ -250,7 +305,8 @@ class Stream:
         waited = 0.0 if since is None else self._clock.monotonic() - since
         window = self._window_reason() if full and waited >= _FULL_WINDOW_SECONDS else None
         self._components.sink.set_window_full(full=self._full_since is not None)
-        self._backpressure.update(registry=self._schemas_unavailable, window=window)
+        registry = self._schemas_unavailable if self._polls else None  # a revoke may empty it
+        self._backpressure.update(registry=registry, window=window, requested=self._pauses.reasons)
         self._observer.status_checked(self._backpressure.reasons, state=self._state())
 
     def _window_reason(self) -> str:
@@ -264,7 +320,9 @@ class Stream:
             return State.STOPPING
         if self._components.state_store.restoring:
             return State.RESTORING
-        return State.READY if self._source.assigned else State.JOINING
+        if self._source.assigned:
+            return State.READY
+        return State.IDLE if self._source.is_member else State.JOINING
 
     def _drain_deadline(self) -> Deadline:
         """Return the time for a drain; a rebalance during a stop and the stop share one."""
@@ -284,7 +342,7 @@ class Stream:
         return confirmed and not self.unsettled
 
     @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
+    def _timed(self, stage: LoopStage) -> Iterator[None]:
         began = self._clock.monotonic()
         yield
         self._observer.stage_took(stage, self._clock.monotonic() - began)

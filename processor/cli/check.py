@@ -16,7 +16,8 @@ from rich.text import Text
 from processor.cli.check_sample import sample_results
 from processor.cli.command import DEFAULT_FILE, Json
 from processor.codec.input_reader import InputReader
-from processor.codec.registry import RegistryClient, schema_source
+from processor.codec.registry import schema_source
+from processor.codec.registry_client import RegistryClient
 from processor.codec.schemas import SchemaFolder
 from processor.domain.check_result import CheckResult, CheckStatus
 from processor.domain.clock import Clock, SystemClock

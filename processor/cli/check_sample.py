@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from processor.cli.command import await_schemas
 from processor.codec.input_reader import InputReader
 from processor.codec.registry import schema_source
 from processor.codec.repartition_message import key_of
@@ -32,7 +33,7 @@ def sample_results(
         return
     reader = InputReader(settings, schema_source(settings.registry, clock))
     try:
-        reader.fetch_schemas(records)
+        await_schemas(reader, records, clock)
     except UnavailableError as error:
         sentence = f"The schemas of the records are not available: {error.detail}"
         yield CheckResult("sample", CheckStatus.SKIP, sentence)

@@ -1,7 +1,7 @@
 """What the commands share: settings from a file, options, errors in plain text, exit codes."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
@@ -13,12 +13,16 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from processor.components import RecordReader
+from processor.domain.clock import Clock
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.outcome import Reason, Stage
+from processor.domain.record import Record
 from processor.settings import Settings
 from processor.settings.load import load_settings
 
 _P = ParamSpec("_P")
+_SCHEMAS_SECONDS = 0.02
 
 
 class ExitCode(IntEnum):
@@ -27,7 +31,6 @@ class ExitCode(IntEnum):
     OK = 0
     PROBLEMS = 1
     WRONG_SETTINGS = 2
-    STOPPED_ITSELF = 3
     UNSETTLED = 4
     PROGRAM_ERROR = 70
     INTERRUPTED = 130
@@ -37,7 +40,6 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "success; `run` was stopped and all its records are settled and committed",
     ExitCode.PROBLEMS: "the command found problems, or something it needs is unavailable",
     ExitCode.WRONG_SETTINGS: "settings or arguments are wrong",
-    ExitCode.STOPPED_ITSELF: "`run` stopped itself: too many rejects, or records deleted unread",
     ExitCode.UNSETTLED: "`run` was stopped before all its records were settled; they are not "
     "committed and will be read again",
     ExitCode.PROGRAM_ERROR: "`run` failed with a program error; nothing more was committed",
@@ -110,6 +112,12 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[_P, int]], Call
         return function
 
     return add
+
+
+def await_schemas(reader: RecordReader, records: Sequence[Record], clock: Clock) -> None:
+    """Wait until the writer schemas of these records are there; raises UnavailableError."""
+    while not reader.fetch_schemas(records):
+        clock.wait(_SCHEMAS_SECONDS)
 
 
 def exit_with(headline: str, error: SettingsError) -> NoReturn:

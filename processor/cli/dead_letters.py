@@ -24,6 +24,7 @@ from processor.cli.command import (
     Since,
     Stages,
     Until,
+    await_schemas,
     command,
     progress_bar,
 )
@@ -133,7 +134,7 @@ def replay_dead_letters(  # noqa: PLR0913  each is an option
     if send:
         configure_logs(settings.telemetry, clock, secrets=secret_texts(settings))
         return _replay(settings, records, reader, Telemetry.create(settings, clock))
-    reader.fetch_schemas(records)
+    await_schemas(reader, records, clock)
     return _report(build_planner(settings, reader), records, clock.now_ms())
 
 

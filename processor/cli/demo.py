@@ -118,7 +118,7 @@ class _Systems:
         while not stopped.wait(_POLL_SECONDS):
             self.check()
             try:
-                if self.metrics().total(READY, reason="ready"):
+                if self.metrics().total(READY, state="ready"):
                     return
             except UnavailableError:
                 if deadline.over():

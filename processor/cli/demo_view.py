@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from processor.domain.outcome import Outcome
 from processor.simulator.environment import slug
 from processor.simulator.history.settings import HistorySettings
 from processor.telemetry.catalogue import (
@@ -23,11 +24,12 @@ from processor.telemetry.scrape import MetricSamples
 
 _BUCKETS = ("low", "medium", "high")
 _OUTCOMES = {
-    "delivered": "score records whose events AEP accepted",
-    "stored": "experience events, stored as context",
-    "duplicate": "delivered before with the same content; not sent again",
-    "filtered": "by a named rule",
-    "dead_lettered": "rejected; the original bytes are in the dead-letter topic",
+    Outcome.DELIVERED: "score records whose events AEP accepted",
+    Outcome.STORED: "experience events, stored as context",
+    Outcome.REPARTITIONED: "experience events, sent to the partition of their person",
+    Outcome.DUPLICATE: "delivered before with the same content; not sent again",
+    Outcome.FILTERED: "by a named rule",
+    Outcome.DEAD_LETTERED: "rejected; the original bytes are in the dead-letter topic",
 }
 
 

@@ -14,7 +14,7 @@ from rich.json import JSON
 from rich.markup import escape
 
 from processor.app import build_enricher, build_reader
-from processor.cli.command import DEFAULT, FromFile, Reveal
+from processor.cli.command import DEFAULT, FromFile, Reveal, await_schemas
 from processor.cli.state import REDACTED, values_in_changelog
 from processor.domain.clock import Clock, SystemClock, rfc3339
 from processor.domain.errors import RejectError, SettingsError, UnavailableError
@@ -111,7 +111,7 @@ class _Explanation:
         size = "no value" if record.value is None else f"{len(record.value):,} bytes"
         self._print(True, "record", f"{record.origin}, {size}, {rfc3339(record.timestamp_ms)}")
         try:
-            self._reader.fetch_schemas([record])
+            await_schemas(self._reader, [record], self._clock)
             decoded = self._reader.read(record)
         except RejectError as error:
             return self._rejected(error.reject)

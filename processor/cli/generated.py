@@ -14,8 +14,7 @@ from typer.core import TyperGroup
 from processor.cli.command import MEANINGS
 from processor.cli.main import app
 from processor.settings.describe import editor_schema, reference
-from processor.telemetry.catalogue import metric_table
-from processor.telemetry.log_codes import log_table
+from processor.telemetry.tables import log_table, metric_table
 
 _END = "<!-- end -->\n"
 _NAME = "customer-ai-events"

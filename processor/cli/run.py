@@ -15,14 +15,15 @@ from processor.app import Processor, Telemetry, build_dry_run, build_processor
 from processor.cli.command import DEFAULT, ExitCode, FromFile
 from processor.cli.signals import StopSignal, stop_signal
 from processor.domain.clock import SystemClock
-from processor.domain.errors import SettingsError, StopError, UnavailableError
+from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.outcome import Reject
 from processor.domain.record import Record
 from processor.domain.retry import Retry, RetryPolicy
 from processor.replay import CollectedDeadLetters
 from processor.settings import Settings, TelemetrySettings
 from processor.settings.secrets import secret_texts
-from processor.telemetry.catalogue import RECORDS_SETTLED, SCORE_RUN_RECORDS, State
+from processor.telemetry.catalogue import RECORDS_SETTLED, SCORE_RUN_RECORDS
+from processor.telemetry.labels import State
 from processor.telemetry.logs import configure_logs
 from processor.telemetry.server import TelemetryServer
 
@@ -144,11 +145,6 @@ def _run(processor: Processor) -> ExitCode:
     """Return the exit code; what is not settled is not committed, however the run ends."""
     try:
         settled = processor.run()
-    except StopError as error:
-        log.error(  # noqa: TRY400  not a program error
-            "The processor stopped itself.", code="processor_stopped_itself", error=str(error)
-        )
-        return ExitCode.STOPPED_ITSELF
     except Exception:
         log.exception(
             "The processor failed; nothing that was in progress is committed.",

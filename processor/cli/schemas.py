@@ -9,7 +9,7 @@ from processor.cli.command import DEFAULT, FromFile, command
 from processor.enrich.event_schema import model_keys, render_field_group
 from processor.settings import Settings
 from processor.settings.describe import editor_schema, reference
-from processor.telemetry.catalogue import metric_table
+from processor.telemetry.tables import metric_table
 
 schema = typer.Typer(no_args_is_help=True, help="Print schemas, topics, settings and metrics.")
 
@@ -65,10 +65,11 @@ def _topics(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
         yield f"`{topic}`", f"experience events, {key}", equal, "the same"
     needs = "`retention.ms` as privacy requires, `max.message.bytes` above that of the inputs"
     yield f"`{settings.dead_letter.topic}`", "dead letters", "any number", needs
+    created = "created by the processor" if join.create_changelog else "to be created"
+    needs = f"`cleanup.policy=compact`, {join.changelog_replication} replicas; {created}"
+    yield f"`{kafka.control_topic}`", "pauses, skips, layout of the topics", "1", needs
     if join.enabled:
-        created = "created by the processor" if join.create_changelog else "to be created"
         equal = "as many as the scores topics" if repartitioned else "as many as the inputs"
-        needs = f"`cleanup.policy=compact`, {join.changelog_replication} replicas; {created}"
         yield f"`{join.changelog_topic}`", "person state", equal, needs
         if repartitioned:
             needs = needs.replace("compact", "delete")

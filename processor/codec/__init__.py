@@ -7,9 +7,3 @@ Scores are read in one of two ways, with the same result; `InputReader` tries th
 - `fast_path.FastScoreReader`: decodes a record by type, where it has the most frequent form;
 - `scores.ScoreReader`: the general way, for every form a record may have, with reject reasons.
 """
-
-from processor.codec.input_reader import InputReader
-from processor.codec.registry import schema_source
-from processor.codec.schemas import SchemaSource
-
-__all__ = ["InputReader", "SchemaSource", "schema_source"]

@@ -2,16 +2,15 @@
 
 import struct
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 import msgspec
-from fastavro import parse_schema, schemaless_reader
-from fastavro.read import SchemaResolutionError
+from fastavro import parse_schema
 from fastavro.schema import SchemaParseException, UnknownType
 
 from processor.codec.avro_compiler import MessageReader, compile_reader
 from processor.codec.avro_limits import AvroCost, UnsafeSchemaError, avro_cost
+from processor.codec.avro_versions import ParsedSchema, completed
 from processor.codec.json_text import nested_deeper
 from processor.domain.errors import RejectError
 from processor.domain.outcome import Reason, Stage
@@ -23,16 +22,12 @@ MAX_VALUES = 5_000_000
 
 
 class AvroSchema(msgspec.Struct, frozen=True):
-    """A writer schema that is safe to decode with, and the reader schema, if it differs.
-
-    Where `reader` is None, `read_as_written` decodes a message without schema resolution.
-    """
+    """A writer schema that is safe to decode with; `name` is its full name, empty without one."""
 
     name: str
-    writer: Any
+    writer: ParsedSchema
     cost: AvroCost
-    read_as_written: MessageReader
-    reader: Any = None
+    read: MessageReader
 
 
 def prepare_schema(text: str | bytes, references: Sequence[str | bytes] = ()) -> AvroSchema:
@@ -44,16 +39,26 @@ def prepare_schema(text: str | bytes, references: Sequence[str | bytes] = ()) ->
     for reference in references:
         _parse(reference, named)
     parsed = _parse(text, named)
-    cost = avro_cost(parsed, named)
     name = parsed["name"] if isinstance(parsed, dict) and "name" in parsed else ""
-    return AvroSchema(name, parsed, cost, compile_reader(parsed, named))
+    return _prepared(name, ParsedSchema(parsed, named), ParsedSchema(parsed, named))
 
 
 def read_as_newest(schema: AvroSchema, newest: AvroSchema | None) -> AvroSchema:
-    """Return the schema with the newest of the same full name as its reader schema."""
-    if newest is None or newest.name != schema.name or newest.writer == schema.writer:
+    """Return the schema with the aliases and defaults of the newest of the same full name.
+
+    What was written stays. Where the two cannot be put together, it is read as it was written.
+    """
+    if newest is None or newest.name != schema.name or newest.writer.schema == schema.writer.schema:
         return schema
-    return msgspec.structs.replace(schema, reader=newest.writer)
+    try:
+        return _prepared(schema.name, schema.writer, completed(schema.writer, newest.writer))
+    except UnsafeSchemaError:
+        return schema
+
+
+def _prepared(name: str, writer: ParsedSchema, read: ParsedSchema) -> AvroSchema:
+    cost = avro_cost(read.schema, read.named)
+    return AvroSchema(name, writer, cost, compile_reader(read.schema, read.named))
 
 
 def decode_avro(payload: bytes, schema: AvroSchema) -> Any:  # noqa: ANN401  any Avro type
@@ -68,24 +73,14 @@ def decode_avro(payload: bytes, schema: AvroSchema) -> Any:  # noqa: ANN401  any
             Stage.DECODE, Reason.TOO_LARGE, "The message can unfold into too many values."
         )
     try:
-        if schema.reader is None:
-            return schema.read_as_written(payload)
-        return _resolved(payload, schema)
+        return schema.read(payload)
     except _UNDECODABLE as error:
         cause = ": bytes are missing or left over" if isinstance(error, EOFError) else ""
         detail = f"The message does not fit its schema{cause}."
         raise RejectError(Stage.DECODE, Reason.MALFORMED, detail) from error
 
 
-def _resolved(payload: bytes, schema: AvroSchema) -> Any:  # noqa: ANN401
-    source = BytesIO(payload)
-    value = schemaless_reader(source, schema.writer, schema.reader)
-    if source.tell() != len(payload):
-        raise EOFError
-    return value
-
-
-# All that fastavro raises for arbitrary bytes; it has no exception of its own for them.
+# All that is raised for arbitrary bytes; there is no exception of its own for them.
 _UNDECODABLE = (
     EOFError,
     IndexError,
@@ -94,7 +89,6 @@ _UNDECODABLE = (
     ValueError,
     OverflowError,
     RecursionError,
-    SchemaResolutionError,
     struct.error,
 )
 

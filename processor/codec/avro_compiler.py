@@ -2,21 +2,22 @@
 
 fastavro interprets the schema again for each value of each message. Here every type becomes a
 function `(message, position) -> (value, next position)` that calls the functions of its parts.
-There is no schema resolution: a message is read as it was written. For valid messages the values
-are fastavro's (a law test compares them); so are the refusals, except that numbers of more than 64
-bits are always refused here.
+A message is read as it was written; `CONSTANT` is the type of fields that are added to it.
+For valid messages the values are fastavro's (a law test compares them); so are the refusals, except
+that numbers of more than 64 bits are always refused here.
 
 In order: primitive types, logical types, the compiler.
 """
 
 import struct
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
 from fastavro.read import LOGICAL_READERS
 
-from processor.codec.avro_limits import UnsafeSchemaError
+from processor.codec.avro_limits import CONSTANT, UnsafeSchemaError
 
 ValueReader: TypeAlias = Callable[[bytes, int], tuple[Any, int]]
 """From a message and a position to the value there and the position after it.
@@ -230,6 +231,8 @@ class _Compiler:
             return _union([self.reader(branch) for branch in schema])
         if isinstance(schema, str):
             return _PRIMITIVES.get(schema) or self._by_name(schema)
+        if schema["type"] == CONSTANT:
+            return _constant(schema["value"])
         read, logical_type = self._stored(schema), schema.get("logicalType")
         convert = LOGICAL_READERS.get(f"{schema['type']}-{logical_type}") if logical_type else None
         return read if convert is None else _logical(read, convert, schema)
@@ -349,6 +352,12 @@ def _enum(symbols: list[str]) -> ValueReader:
         return symbols[index], position
 
     return read_enum
+
+
+def _constant(value: Any) -> ValueReader:  # noqa: ANN401
+    if isinstance(value, (dict, list)):
+        return lambda _, position: (deepcopy(value), position)
+    return lambda _, position: (value, position)
 
 
 def _logical(read: ValueReader, convert: LogicalReader, schema: dict[str, Any]) -> ValueReader:

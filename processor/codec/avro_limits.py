@@ -8,6 +8,8 @@ schema alone, so no record is scanned.
 
 from typing import Any, NamedTuple
 
+CONSTANT = "constant"
+"""A type beside Avro's own: its `value` is in no message, and every message has it."""
 MAX_LEVELS = 64
 _MAX_FREE_VALUES = 20_000
 
@@ -63,6 +65,8 @@ class _CostEstimator:
             return self._by_name(schema, level)
         if isinstance(schema, list):
             return self._union(schema, level)
+        if schema["type"] == CONSTANT:
+            return AvroCost(0, _count(schema["value"]), 1)
         return self._complex(schema, level)
 
     def _complex(self, schema: dict[str, Any], level: int) -> AvroCost:
@@ -126,6 +130,12 @@ def _fixed_size(declared: object) -> int:
     if not isinstance(declared, int) or declared < 0:
         raise UnsafeSchemaError("A fixed type has no sensible size.")
     return declared
+
+
+def _count(value: Any) -> int:  # noqa: ANN401
+    """Return how many values a JSON value has, itself included."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_count, inner))
 
 
 def _plain(width: int) -> AvroCost:

@@ -21,7 +21,7 @@ from processor.domain.outcome import Reason, Stage
 from processor.settings import JoinSettings
 
 _MAX_TEXT = 256
-"""Texts are cut to so many characters: many facts are stored for each person."""
+"""Texts are cut to this many characters: many facts are stored for each person."""
 _MAX_AUDIENCES = 50
 _MAX_AUDIENCE_TEXT = 64
 

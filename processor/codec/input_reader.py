@@ -55,12 +55,14 @@ class InputReader:
         self._inputs = _inputs(settings, schemas)
         self._by_topic: dict[str, _Input] = {}
 
-    def fetch_schemas(self, records: Sequence[Record]) -> None:
-        """Fetch the writer schemas these records need; UnavailableError on an outage."""
+    def fetch_schemas(self, records: Sequence[Record]) -> bool:
+        """Start to fetch the writer schemas these records need; return True once all are there.
+
+        Never waits: call it again while it returns False. UnavailableError on an outage.
+        """
         found = {self._input(record.topic).decoder.schema_id(record.value) for record in records}
         ids = {schema_id for schema_id in found if schema_id is not None}
-        if ids:
-            self._schemas.fetch_schemas(ids)
+        return not ids or self._schemas.fetch_schemas(ids)
 
     def read(self, record: Record) -> DecodedRecord:
         """Return what a record holds; RejectError where all of it is bad."""

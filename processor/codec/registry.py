@@ -1,147 +1,105 @@
 """Schemas by id from a Confluent-compatible schema registry, or from `schemas/`.
 
-Each request is one GET, bounded in time and size, without redirects and without a proxy from the
-environment. Each id is fetched once; an unknown one is asked for again for a while.
+The registry is asked on threads of its own, a few ids at a time, so that nobody waits for it who
+has other work. Each id is fetched once; an unknown one is asked for again for a while.
 """
 
-import base64
 import random
-import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager, suppress
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from socket import SHUT_RDWR, socket
-from threading import Timer
-from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import NamedTuple, TypeVar
 
-import msgspec
+import structlog
 
+from processor.codec.registry_client import PART, RegistryClient
 from processor.codec.schemas import Schema, SchemaFolder, SchemaSource, prepare
 from processor.domain.clock import Clock
-from processor.domain.errors import SettingsError, UnavailableError
+from processor.domain.errors import UnavailableError
 from processor.domain.retry import Retry, RetryPolicy, Uniform
 from processor.domain.schema_files import schemas_folder
 from processor.settings import RegistrySettings
+from processor.telemetry.log_limiter import LogLimiter
 
-PART = "registry"
-_MAX_RESPONSE_BYTES = 4 << 20
-_ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
-_OK, _NOT_FOUND, _UNKNOWN_ID = 200, 404, 40403
-
+_MAX_REQUESTS = 8
+"""Requests under way at once."""
 _MAX_SCHEMAS = 512
-_MAX_REFERENCES = 64
+_MAX_UNKNOWN = 10_000
 _UNKNOWN_ID_RETRY_SECONDS = 1.0
 _UNKNOWN_ID_FORGET_SECONDS = 600.0
-_MAX_GIVEN_UP = 16
-"""Unknown ids given up on, from which on further ones are not waited for."""
+_MAX_AWAITED, _MAX_GIVEN_UP = 64, 16
+"""Unknown ids awaited or given up, from which on further ones are given up at once."""
+
+_T = TypeVar("_T")
+
+log = structlog.get_logger()
 
 
-class RegistryResponse(NamedTuple):
-    """A response of the registry: an HTTP status and the JSON of its body."""
+class _Answer(NamedTuple):
+    """The answer for one id: its schema, None where it is unknown, or why there is none."""
 
-    status: int
-    body: Any
-
-
-class RegistryClient:
-    """Sends requests over HTTP/1.1, each on its own connection: there are few."""
-
-    def __init__(self, settings: RegistrySettings) -> None:
-        address = urlsplit(settings.url or "")
-        if address.scheme not in ("http", "https") or not address.hostname or "@" in address.netloc:
-            raise SettingsError(
-                ["registry.url: write http(s)://host[:port], credentials in their own settings."]
-            )
-        self._address = address
-        self._seconds = settings.timeout_seconds
-        self._headers = {"Accept": _ACCEPT, **_authorization(settings)}
-        self._tls = _tls(settings) if address.scheme == "https" else None
-
-    def get(self, path: str) -> RegistryResponse:
-        """Return the response for a path under the URL; UnavailableError where it is not JSON."""
-        connection = self._connection()
-        try:
-            connection.connect()
-            with _shut_down_after(self._seconds, connection.sock):
-                connection.request(
-                    "GET", self._address.path.rstrip("/") + path, None, self._headers
-                )
-                response = connection.getresponse()
-                text = response.read(_MAX_RESPONSE_BYTES + 1)
-        except (OSError, HTTPException) as error:
-            detail = f"No answer from the schema registry ({type(error).__name__})."
-            raise UnavailableError(PART, detail) from error
-        finally:
-            connection.close()
-        return RegistryResponse(response.status, _json(text, response.status))
-
-    def _connection(self) -> HTTPConnection:
-        host, port = self._address.hostname or "", self._address.port
-        if self._tls is None:
-            return HTTPConnection(host, port, timeout=self._seconds)
-        return HTTPSConnection(host, port, timeout=self._seconds, context=self._tls)
+    schema_id: int
+    found: Schema | Exception | None
 
 
-@contextmanager
-def _shut_down_after(seconds: float, connection: socket) -> Iterator[None]:
-    """Bound the whole request: a socket's own timeout starts again with every byte received."""
+class _Requests:
+    """Asks for ids on a few daemon threads, which end when nothing is left to ask for.
 
-    def shut_down() -> None:
-        with suppress(OSError):
-            connection.shutdown(SHUT_RDWR)
+    One thread uses it. Nothing here waits: a process that ends abandons what is under way.
+    """
 
-    timer = Timer(seconds, shut_down)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
+    def __init__(self, ask: Callable[[int], Schema | None]) -> None:
+        self._ask = ask
+        self._queue: SimpleQueue[int] = SimpleQueue()
+        self._answers: SimpleQueue[_Answer] = SimpleQueue()
+        self._threads: list[Thread] = []
+        self.pending: set[int] = set()
+        """The ids that are asked for, or will be."""
 
+    def start(self, ids: Iterable[int]) -> None:
+        """Ask for these ids, the first one first; those that are pending are not asked twice."""
+        for schema_id in ids:
+            if schema_id not in self.pending:
+                self.pending.add(schema_id)
+                self._queue.put(schema_id)
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        # A thread may be about to end; then the next call starts another one in its place.
+        for _ in range(min(self._queue.qsize(), _MAX_REQUESTS - len(self._threads))):
+            thread = Thread(target=self._run, daemon=True, name="schema-registry")
+            self._threads.append(thread)
+            thread.start()
 
-def _json(text: bytes, status: int) -> Any:  # noqa: ANN401  any JSON
-    if len(text) > _MAX_RESPONSE_BYTES:
-        raise UnavailableError(PART, "The schema registry's answer is too large.")
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UnavailableError(PART, f"The schema registry answered {status}, not JSON.") from error
+    def answers(self) -> list[_Answer]:
+        """Return the answers that came since the last call."""
+        answers = list(_taken(self._answers))
+        self.pending.difference_update(answer.schema_id for answer in answers)
+        return answers
 
+    def abandon(self) -> None:
+        """Ask for nothing more than what is under way."""
+        for schema_id in _taken(self._queue):
+            self.pending.discard(schema_id)
 
-def _authorization(settings: RegistrySettings) -> dict[str, str]:
-    if settings.username is None:
-        return {}
-    password = settings.password.get_secret_value() if settings.password else ""
-    basic = base64.b64encode(f"{settings.username}:{password}".encode()).decode()
-    return {"Authorization": f"Basic {basic}"}
-
-
-def _tls(settings: RegistrySettings) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except OSError as error:
-        raise SettingsError([f"registry.ca_file: {error}."]) from error
-
-
-class _UnknownId(msgspec.Struct):
-    """An id the registry does not have: since when, and whether it is still waited for."""
-
-    since: float
-    retry: Retry
-    is_given_up: bool = False
+    def _run(self) -> None:
+        for schema_id in _taken(self._queue):
+            found: Schema | Exception | None
+            try:
+                found = self._ask(schema_id)
+            except Exception as error:  # noqa: BLE001  raised by the thread that takes the answers
+                found = error
+            self._answers.put(_Answer(schema_id, found))
 
 
 class RegistrySchemas:
     """Fetches the schemas of a registry and caches a bounded number of them.
 
     An id the registry does not know is asked for again, within a second each time, for
-    `unknown_id_seconds`: until then `fetch_schemas` raises, so that its records wait; afterwards
-    `get` returns None, so that they are rejected. Ten minutes after the first request it is asked
-    for anew. While many ids are given up on, new ones are not waited for: a producer that makes up
-    ids must not block the records of others.
+    `unknown_id_seconds`: until then `fetch_schemas` raises, so that its records wait; afterwards it
+    is given up, and `get` returns None, so that they are rejected. Ten minutes later it is asked
+    for anew. While many ids are unknown, new ones are asked for once and not waited for: a producer
+    that makes up ids must not block the records of others. Every id is asked for once at least.
     """
 
     def __init__(
@@ -161,23 +119,34 @@ class RegistrySchemas:
         self._folder = folder
         self._clock = clock
         self._uniform = uniform
+        self._limiter = LogLimiter(clock)
+        self._requests = _Requests(self._ask)
+        self._needed: AbstractSet[int] = frozenset()
         self._schemas: dict[int, Schema] = {}
-        self._unknown: dict[int, _UnknownId] = {}
+        self._awaited: dict[int, Retry] = {}
+        self._given_up: dict[int, float] = {}
+        """When each unknown id was given up, in this order."""
 
-    def fetch_schemas(self, ids: AbstractSet[int]) -> None:
-        """Fetch the ids that are not cached; UnavailableError on an outage or while waiting."""
-        missing = [schema_id for schema_id in ids if schema_id not in self._schemas]
-        if not missing:
-            return
-        self._evict(ids)
-        for schema_id in missing:
-            unknown = self._unknown.get(schema_id)
-            if unknown is None or (not unknown.is_given_up and unknown.retry.due):
-                self._request(schema_id)
-        waiting = [str(schema_id) for schema_id in missing if self._is_awaited(schema_id)]
-        if waiting:
-            detail = f"Not known to the schema registry yet: schema {', '.join(waiting[:10])}."
+    def fetch_schemas(self, ids: AbstractSet[int]) -> bool:
+        """Start to fetch the ids that are not cached; return True once none is missing.
+
+        Call it again until then. UnavailableError on an outage, or while an unknown id is awaited.
+        """
+        if ids <= self._schemas.keys():
+            return True
+        if ids != self._needed:
+            self._begin(ids)
+        self._take_answers()
+        missing = [schema_id for schema_id in sorted(ids) if schema_id not in self._schemas]
+        self._requests.start(filter(self._is_to_be_asked, missing))
+        if not self._requests.pending.isdisjoint(missing):
+            return False
+        awaited = [str(schema_id) for schema_id in missing if schema_id in self._awaited]
+        if awaited:
+            detail = f"Not known to the schema registry yet: schema {', '.join(awaited[:10])}."
             raise UnavailableError(PART, detail)
+        self._needed = frozenset()
+        return True
 
     def get(self, schema_id: int) -> Schema | None:
         """Return the fetched schema of an id, None where the registry does not know it."""
@@ -187,82 +156,73 @@ class RegistrySchemas:
         """Return the schema of a file: a message without a frame has no id."""
         return self._folder.named(name)
 
-    def _evict(self, needed: AbstractSet[int]) -> None:
-        """Remove the oldest schemas beyond the bound, and unknown ids that are to be asked anew."""
+    def _begin(self, ids: AbstractSet[int]) -> None:
+        """Abandon what is not needed any more; forget the oldest, and what is to be asked anew."""
+        self._needed = frozenset(ids)
+        self._requests.abandon()
         surplus = len(self._schemas) - _MAX_SCHEMAS
-        for schema_id in [one for one in self._schemas if one not in needed][: max(0, surplus)]:
+        for schema_id in [one for one in self._schemas if one not in ids][: max(0, surplus)]:
             del self._schemas[schema_id]
         now = self._clock.monotonic()
-        for schema_id, unknown in list(self._unknown.items()):
-            if unknown.is_given_up and now - unknown.since >= _UNKNOWN_ID_FORGET_SECONDS:
-                del self._unknown[schema_id]
+        while self._given_up:
+            schema_id, since = next(iter(self._given_up.items()))
+            if now - since < _UNKNOWN_ID_FORGET_SECONDS and len(self._given_up) <= _MAX_UNKNOWN:
+                break
+            del self._given_up[schema_id]
 
-    def _is_awaited(self, schema_id: int) -> bool:
-        unknown = self._unknown.get(schema_id)
-        return unknown is not None and not unknown.is_given_up
+    def _is_to_be_asked(self, schema_id: int) -> bool:
+        retry = self._awaited.get(schema_id)
+        return schema_id not in self._given_up and (retry is None or retry.due)
 
-    def _request(self, schema_id: int) -> None:
-        schema = self._fetch(schema_id)
-        if schema is not None:
-            self._schemas[schema_id] = schema
-            self._unknown.pop(schema_id, None)
-            return
-        unknown = self._unknown.get(schema_id)
-        if unknown is None:
+    def _take_answers(self) -> None:
+        """Note what was answered; raise what failed, after abandoning the rest."""
+        failed: Exception | None = None
+        for schema_id, found in self._requests.answers():
+            if isinstance(found, Exception):
+                failed = failed or found
+            elif found is None:
+                self._note_unknown(schema_id)
+            else:
+                self._schemas[schema_id] = found
+                self._awaited.pop(schema_id, None)
+        if failed is not None:
+            self._requests.abandon()
+            raise failed
+
+    def _note_unknown(self, schema_id: int) -> None:
+        is_flooded = len(self._given_up) >= _MAX_GIVEN_UP or len(self._awaited) >= _MAX_AWAITED
+        retry = self._awaited.get(schema_id)
+        if retry is None:
             retry = Retry(self._unknown_id_retry, self._clock, uniform=self._uniform)
-            unknown = self._unknown[schema_id] = _UnknownId(self._clock.monotonic(), retry)
-        unknown.retry.failed()
-        given_up = sum(one.is_given_up for one in self._unknown.values())
-        unknown.is_given_up = unknown.retry.exhausted or given_up >= _MAX_GIVEN_UP
+        retry.failed()
+        if not retry.exhausted and (schema_id in self._awaited or not is_flooded):
+            self._awaited[schema_id] = retry
+            return
+        self._awaited.pop(schema_id, None)
+        self._given_up[schema_id] = self._clock.monotonic()
+        suppressed = self._limiter.due("unknown")
+        if suppressed is not None:
+            log.warning(
+                "The schema registry does not know a schema id; its records are dead-lettered.",
+                code="schema_id_unknown",
+                schema_id=schema_id,
+                unknown_ids=len(self._given_up),
+                suppressed=suppressed,
+            )
 
-    def _fetch(self, schema_id: int) -> Schema | None:
-        response = self._client.get(f"/schemas/ids/{schema_id}")
-        if response.status == _NOT_FOUND and _error_code(response) == _UNKNOWN_ID:
+    def _ask(self, schema_id: int) -> Schema | None:
+        found = self._client.schema(schema_id)
+        if found is None:
             return None
-        stored = _stored(response)
-        references: list[str] = []
-        self._collect(stored, references, set())
+        stored, references = found
         return prepare(stored.schema_type, stored.schema, references, self._folder)
 
-    def _collect(
-        self, stored: "_StoredSchema", texts: list[str], fetched: set[tuple[str, int]]
-    ) -> None:
-        """Add the referenced schemas once each, a schema after those it refers to itself."""
-        for reference in stored.references or ():
-            version = (reference.subject, reference.version)
-            if version in fetched or len(fetched) == _MAX_REFERENCES:
-                continue
-            fetched.add(version)
-            path = f"/subjects/{quote(reference.subject, safe='')}/versions/{reference.version}"
-            inner = _stored(self._client.get(path))
-            self._collect(inner, texts, fetched)
-            texts.append(inner.schema)
 
-
-class _Reference(msgspec.Struct, frozen=True, rename="camel"):
-    subject: str
-    version: int
-
-
-class _StoredSchema(msgspec.Struct, frozen=True, rename="camel"):
-    """A schema as the registry returns it (Confluent, Schema Registry API)."""
-
-    schema: str
-    schema_type: str = "AVRO"
-    references: tuple[_Reference, ...] | None = None
-
-
-def _stored(response: RegistryResponse) -> _StoredSchema:
-    if response.status != _OK:
-        raise UnavailableError(PART, f"The schema registry answered {response.status}.")
-    try:
-        return msgspec.convert(response.body, _StoredSchema)
-    except msgspec.ValidationError as error:
-        raise UnavailableError(PART, "The schema registry's answer has no schema in it.") from error
-
-
-def _error_code(response: RegistryResponse) -> Any:  # noqa: ANN401  whatever the registry has there
-    return response.body.get("error_code") if isinstance(response.body, dict) else None
+def _taken(queue: "SimpleQueue[_T]") -> Iterator[_T]:
+    """Take what is in a queue, without waiting."""
+    with suppress(Empty):
+        while True:
+            yield queue.get_nowait()
 
 
 def schema_source(settings: RegistrySettings, clock: Clock) -> SchemaSource:

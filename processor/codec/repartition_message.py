@@ -21,6 +21,8 @@ _decode: Final = msgspec.msgpack.Decoder(RepartitionMessage).decode
 
 def encode(message: RepartitionMessage) -> bytes:
     """Return the value of a message of the repartition topic."""
+    if message.position is None:
+        return _FRAME + _encode((message.person, message.fact, message.scores))
     return _FRAME + _encode(message)
 
 

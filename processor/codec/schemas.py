@@ -38,10 +38,11 @@ Schema: TypeAlias = AvroSchema | JsonSchema | UnusableSchema
 class SchemaSource(Protocol):
     """A source of schemas by id: a registry, or a folder of files."""
 
-    def fetch_schemas(self, ids: AbstractSet[int]) -> None:
-        """Fetch the schemas of these ids, so that `get` returns them.
+    def fetch_schemas(self, ids: AbstractSet[int]) -> bool:
+        """Start to fetch the schemas of these ids; return True once `get` returns them.
 
-        UnavailableError on an outage, and for an id that may become known later.
+        Never waits: call it again while it returns False. UnavailableError on an outage, and for an
+        id that may become known later.
         """
         ...
 
@@ -113,8 +114,10 @@ class SchemaFolder:
             raise SettingsError([f"There is no schema file {path}."])
         return prepare("AVRO", path.read_bytes(), (), self)
 
-    def fetch_schemas(self, ids: AbstractSet[int]) -> None:
-        """Do nothing: all files were read at start."""
+    def fetch_schemas(self, ids: AbstractSet[int]) -> bool:
+        """Return True: all files were read at start."""
+        del ids
+        return True
 
     def get(self, schema_id: int) -> Schema | None:
         """Return the schema of an id in `ids.json`, None where it is not there."""

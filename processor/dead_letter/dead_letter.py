@@ -1,8 +1,8 @@
 """A dead letter: the record as it was read and, in headers, why and where it was rejected.
 
-The record's own key, value and headers are not changed. Our headers follow them as one block that
-begins with `cai-letter`: a client that asks for the last header of a name gets ours, and all
-headers before the last `cai-letter` are the original ones.
+The record's own key, value and headers are not changed. The added headers follow them as one block
+that begins with `cai-letter`: a client that asks for the last header of a name gets an added one,
+and all headers before the last `cai-letter` are the original ones.
 """
 
 import msgspec
@@ -38,7 +38,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 def headers(dead_letter: DeadLetter) -> Headers:
-    """Return the headers to write: the original ones, then ours."""
+    """Return the headers to write: the original ones, then the added ones."""
     record, reject = dead_letter.record, dead_letter.reject
     values = (
         reject.reason,
@@ -53,8 +53,8 @@ def headers(dead_letter: DeadLetter) -> Headers:
         dead_letter.version,
         str(dead_letter.time_ms),
     )
-    ours = ((name, _bytes(value)) for name, value in zip(_NAMES, values, strict=True))
-    return (*record.headers, (_FIRST, _FORMAT), *ours)
+    added = ((name, _bytes(value)) for name, value in zip(_NAMES, values, strict=True))
+    return (*record.headers, (_FIRST, _FORMAT), *added)
 
 
 def read(found: Record) -> DeadLetter | None:
@@ -64,31 +64,31 @@ def read(found: Record) -> DeadLetter | None:
         return None
     # The last one: a dead letter can itself be rejected, when it is replayed.
     start = starts[-1]
-    ours = {name: (value or b"").decode() for name, value in found.headers[start + 1 :]}
+    added = {name: (value or b"").decode() for name, value in found.headers[start + 1 :]}
     try:
-        return _dead_letter(found, found.headers[:start], ours)
+        return _dead_letter(found, found.headers[:start], added)
     except (KeyError, ValueError):
         return None
 
 
-def _dead_letter(found: Record, original: Headers, ours: dict[str, str]) -> DeadLetter:
+def _dead_letter(found: Record, original: Headers, added: dict[str, str]) -> DeadLetter:
     record = Record(
-        topic=ours["cai-topic"],
-        partition=int(ours["cai-partition"]),
-        offset=int(ours["cai-offset"]),
-        timestamp_ms=int(ours["cai-timestamp"]),
+        topic=added["cai-topic"],
+        partition=int(added["cai-partition"]),
+        offset=int(added["cai-offset"]),
+        timestamp_ms=int(added["cai-timestamp"]),
         key=found.key,
         value=found.value,
         headers=original,
     )
     reject = Reject(
-        stage=Stage(ours["cai-stage"]),
-        reason=Reason(ours["cai-reason"]),
-        detail=ours["cai-detail"],
-        pointer=ours["cai-pointer"],
-        model=ours["cai-model"],
+        stage=Stage(added["cai-stage"]),
+        reason=Reason(added["cai-reason"]),
+        detail=added["cai-detail"],
+        pointer=added["cai-pointer"],
+        model=added["cai-model"],
     )
-    return DeadLetter(record, reject, int(ours["cai-time"]), ours["cai-version"])
+    return DeadLetter(record, reject, int(added["cai-time"]), added["cai-version"])
 
 
 def _bytes(text: str) -> bytes:

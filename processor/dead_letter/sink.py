@@ -1,4 +1,4 @@
-"""The dead-letter topic, written, and the limit that stops the processor.
+"""The dead-letter topic, written, and the limit that pauses intake.
 
 The limit keeps a topic of bad records from being emptied into the dead-letter topic.
 """
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 class DeadLetterLimit:
     """Counts rejected records in a row, and their share of the last records.
 
-    The share is judged once a whole window has been seen, so that a bad start alone stops nothing.
+    The share is judged once a whole window has been seen, so that a bad start alone pauses nothing.
     Refusals by the inlet are counted in the share later than their records. They have a count in a
     row of their own, for each route: of batches that were refused as a whole.
     """
@@ -39,8 +39,15 @@ class DeadLetterLimit:
         self._records = 0
         self._rejected = 0
 
+    def reset(self) -> None:
+        """Begin to count anew: an operator resumed intake."""
+        self._in_a_row = 0
+        self._refused_in_a_row.clear()
+        self._window.clear()
+        self._records = self._rejected = 0
+
     def check(self, count: int, rejected: Sequence[int]) -> None:
-        """Count a batch of so many records, with the indexes of the rejected ones, ascending.
+        """Count a batch of `count` records, with the indexes of the rejected ones, ascending.
 
         Raises StopError where a limit is passed.
         """
@@ -48,7 +55,7 @@ class DeadLetterLimit:
         self._count_share(count, len(rejected))
 
     def check_refusals(self, route: str, refused: int, sent: int) -> None:
-        """Count the refusals of an inlet: of so many records sent, it refused so many.
+        """Count the refusals of an inlet: it refused `refused` of `sent` records.
 
         The records themselves were counted by `check`. Raises StopError where a limit is passed.
         """
@@ -58,8 +65,8 @@ class DeadLetterLimit:
         limit = self._settings.stop_after_consecutive
         if limit and row >= limit:
             raise StopError(
-                f"{row} records in a row were refused by the inlet of route {route}: stopping, as "
-                "dead_letter.stop_after_consecutive says."
+                f"{row} records in a row were refused by the inlet of route {route}: intake "
+                "is paused, as dead_letter.stop_after_consecutive says."
             )
         if refused:
             self._count_share(0, refused)
@@ -72,7 +79,7 @@ class DeadLetterLimit:
             previous = index
             if limit and self._in_a_row >= limit:
                 raise StopError(
-                    f"{self._in_a_row} records in a row were rejected: stopping, as "
+                    f"{self._in_a_row} records in a row were rejected: intake is paused, as "
                     "dead_letter.stop_after_consecutive says."
                 )
         if previous != count - 1:  # the batch ends with a good record
@@ -92,15 +99,15 @@ class DeadLetterLimit:
             return
         if self._rejected > settings.stop_ratio * self._records:
             raise StopError(
-                f"{self._rejected} of the last {self._records} records were rejected: stopping, as "
-                "dead_letter.stop_ratio says."
+                f"{self._rejected} of the last {self._records} records were rejected: intake is "
+                "paused, as dead_letter.stop_ratio says."
             )
 
 
 class KafkaDeadLetterSink:
     """The dead-letter topic. What cannot be written now is written later, never lost.
 
-    `limit` stops the processor where too many records are rejected; the loop checks every batch.
+    `limit` pauses intake where too many records are rejected; the loop checks every batch.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, clock: Clock) -> None:
@@ -133,7 +140,7 @@ class KafkaDeadLetterSink:
         self._count(self._producer.poll())
 
     def close(self, seconds: float) -> bool:
-        """Write what is left within so many seconds.
+        """Write what is left within `seconds`.
 
         Returns False where dead letters stay unwritten, and so their records uncommitted.
         """
@@ -154,7 +161,7 @@ class KafkaDeadLetterSink:
 
 
 def _config(settings: Settings) -> ProducerConfig:
-    """Return the producer's configuration; raises SettingsError for what is ours to set."""
+    """Return the producer's configuration; raises SettingsError for reserved properties."""
     kafka, dead_letter = settings.kafka, settings.dead_letter
     return ProducerConfig(
         part="dead_letters",

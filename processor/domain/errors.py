@@ -5,10 +5,14 @@ ProcessorError
 ├─ UnavailableError     the environment is unavailable: pause intake, keep polling, try again
 ├─ InvariantError       the program is wrong: crash, and commit nothing more
 ├─ SettingsError        the settings are wrong: nothing starts
-└─ StopError            a limit of the settings is exceeded: stop in order
+└─ StopError            a limit of the settings is exceeded: pause intake until an operator resumes
 """
 
+from collections.abc import Mapping
+from enum import StrEnum
+
 from processor.domain.outcome import Reason, Reject, Stage
+from processor.domain.record import Partition
 
 
 class ProcessorError(Exception):
@@ -24,7 +28,7 @@ class SettingsError(ProcessorError):
 
 
 class RejectError(ProcessorError):
-    """A record, or one score in it, is bad; `reject` says why."""
+    """A record, or one score in it, is bad; `reject` says why. `outcome.Reason` has all reasons."""
 
     def __init__(
         self, stage: Stage, reason: Reason, detail: str, *, pointer: str = "", model: str = ""
@@ -42,8 +46,24 @@ class UnavailableError(ProcessorError):
         self.detail = detail
 
 
+class StopCause(StrEnum):
+    """Which limit stops intake; also the part under which health and logs name the pause."""
+
+    REJECT_LIMIT = "reject_limit"
+    GAP = "gap"
+
+
 class StopError(ProcessorError):
-    """A limit of the settings is exceeded; an operator has to decide how to go on."""
+    """A limit of the settings is exceeded: intake is paused until an operator resumes it.
+
+    `gaps` has the partitions whose next records Kafka does not have, each with the offset that was
+    wanted, None where there is no commit. They are not read until the gap is accepted.
+    """
+
+    def __init__(self, sentence: str, gaps: Mapping[Partition, int | None] | None = None) -> None:
+        super().__init__(sentence)
+        self.gaps = dict(gaps or {})
+        self.cause = StopCause.GAP if self.gaps else StopCause.REJECT_LIMIT
 
 
 class InvariantError(ProcessorError):

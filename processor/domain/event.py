@@ -5,7 +5,7 @@ from typing import NamedTuple
 import msgspec
 
 from processor.domain.outcome import FilterRule, Reject
-from processor.domain.record import Record
+from processor.domain.record import Record, RecordPosition
 from processor.domain.score import Identity, Score
 
 
@@ -40,13 +40,14 @@ class ExperienceEvent(msgspec.Struct, frozen=True):
 class RepartitionMessage(msgspec.Struct, frozen=True, array_like=True):
     """The facts and scores of a record, on their way to the partition of its person.
 
-    `person` is the key under which state is kept. Positional in Kafka: new fields go last, with
-    a default.
+    `person` is the key under which state is kept; `position` is that of the record, where it has
+    scores. Positional in Kafka: new fields go last, with a default.
     """
 
     person: bytes
     fact: Fact | None = None
     scores: tuple[Score, ...] = ()
+    position: RecordPosition | None = None
 
 
 class DecodedRecord(msgspec.Struct, frozen=True):
@@ -71,7 +72,8 @@ class ScoreEvent(msgspec.Struct, frozen=True):
 
     `id` is its `_id`, `body` the serialised XDM entity (no envelope). `digest` is of the content of
     the score alone, never of its context. `person` is the key of the person's state. `score` is in
-    the body too, and here for metrics.
+    the body too, and here for metrics. `position` is that of `record`, or, where this is a message
+    of the repartition topic, of the record it was made of.
     """
 
     id: str
@@ -83,6 +85,7 @@ class ScoreEvent(msgspec.Struct, frozen=True):
     person: bytes
     record: Record
     score: float = 0.0
+    position: RecordPosition = RecordPosition()
 
 
 class RetriedEvent(NamedTuple):

@@ -76,6 +76,7 @@ class Reason(StrEnum):
     EVENT_TOO_LARGE = "event_too_large"
     REFUSED = "refused"
     UNDELIVERABLE = "undeliverable"
+    SKIPPED = "skipped"
 
 
 class Reject(msgspec.Struct, frozen=True, gc=False):
@@ -105,3 +106,42 @@ class ContextStatus(StrEnum):
     """Every event was read, and the person has none as of the score date."""
     OFF = "off"
     """The join is off: nothing was looked up."""
+
+
+class Cause(StrEnum):
+    """Why an inlet did not accept events, or did not get them; `none` where it did."""
+
+    NONE = "none"
+    REFUSED = "refused"
+    TOO_LARGE = "too_large"
+    AUTH = "auth"
+    TOKEN = "token"  # noqa: S105  a word
+    INLET = "inlet"
+    REDIRECT = "redirect"
+    THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
+    SERVER = "server_error"
+    SHAPE = "shape"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    CONNECT = "connect"
+    DNS = "dns"
+    ADDRESS = "address"
+    TLS = "tls"
+    PROXY = "proxy"
+    STOPPED = "stopped"
+    UNDELIVERABLE = "undeliverable"
+
+
+class Movement(StrEnum):
+    """The move of a score between buckets since the previous one."""
+
+    STAYED_LOW = "stayed low"
+    STAYED_MEDIUM = "stayed medium"
+    STAYED_HIGH = "stayed high"
+    LOW_TO_MEDIUM = "low to medium"
+    LOW_TO_HIGH = "low to high"
+    MEDIUM_TO_LOW = "medium to low"
+    MEDIUM_TO_HIGH = "medium to high"
+    HIGH_TO_LOW = "high to low"
+    HIGH_TO_MEDIUM = "high to medium"

@@ -28,12 +28,16 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     budget_seconds: float | None = None
 
     def ceiling(self, failures: int) -> float:
-        """Return the longest delay after so many earlier failures in a row, the first being 0."""
+        """Return the longest delay after `failures` earlier failures in a row."""
         return min(self.max_seconds, self.first_seconds * 2.0 ** min(failures, _MAX_DOUBLINGS))
 
     def delay(self, failures: int, uniform: Uniform = random.uniform) -> float:
         """Return a delay with full jitter."""
         return uniform(0.0, self.ceiling(failures))
+
+
+NO_DELAY_RETRY = RetryPolicy(first_seconds=0.0, max_seconds=0.0)
+"""For a single attempt: no other one waits for it."""
 
 
 class Retry:

@@ -27,7 +27,7 @@ from processor.state.person import (
 )
 
 MAX_TEXT = 512
-"""Text of a context is cut to so many characters, text of factors only where it must be."""
+"""Text of a context is cut to this many characters, text of factors only where it must be."""
 _MAX_AUDIENCES = 50
 
 _LISTS = frozenset({"productListViews", "productListOpens", "productListRemovals"})

@@ -3,24 +3,28 @@
 prepare: route, check, identify, `_id`    (from the score alone)
 events:  context, build
 encode:  validate, encode
+
+The event has Adobe's layout for the score, `scoreContext` beside it, and nothing empty.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
 from processor.domain.errors import RejectError
 from processor.domain.outcome import ContextStatus, Reason, Reject, Stage
-from processor.domain.score import Identity, Score
-from processor.enrich.context import Lookback, context_status, past_fields
+from processor.domain.score import Factor, Identity, Score
+from processor.enrich.context import MAX_TEXT, Lookback, cached_rfc3339, context_status, past_fields
 from processor.enrich.event_schema import EventSchema
 from processor.enrich.prepared_score import PreparedScore, digest, event_id
 from processor.enrich.primary_identity import PrimaryIdentity, person_key
 from processor.enrich.routing import Router
 from processor.enrich.score_rules import DAY_MS, ScoreRules
-from processor.enrich.xdm import Event, build, normalised, remove_fields
 from processor.settings import Settings
 from processor.state.person import Person
+
+Event: TypeAlias = dict[str, Any]
 
 _NO_STATE = Person()
 _NO_FIELDS: Event = {}
@@ -93,12 +97,12 @@ class Enricher:
         ]
         tenant_key, event_type = self._tenant_key, self._event_type
         events = [
-            build(prepared, context, tenant_key, event_type)
+            _build(prepared, context, tenant_key, event_type)
             for (prepared, _), context in zip(scores, contexts, strict=True)
         ]
         for (prepared, _), event in zip(scores, events, strict=True):
             if prepared.route_model.schema.leave_out:
-                remove_fields(event, prepared.route_model.schema.leave_out)
+                _remove_fields(event, prepared.route_model.schema.leave_out)
         return events
 
     def _context(
@@ -140,10 +144,10 @@ class Enricher:
     def _normalised_body(self, prepared: PreparedScore, event: Event) -> bytes:
         """Normalise the influential factors, as they came with the record, and validate again."""
         fields = event[self._tenant_key]["CustomerAI"][prepared.route_model.model_key]
-        if factors := normalised(fields.pop("influentialFactors", ())):
+        if factors := _normalised_factors(fields.pop("influentialFactors", ())):
             fields["influentialFactors"] = factors
         schema = prepared.route_model.schema
-        violation = schema.violation(remove_fields(event, schema.leave_out))
+        violation = schema.violation(_remove_fields(event, schema.leave_out))
         if violation is not None:
             raise _reject(Reason.SCHEMA_VIOLATION, violation.sentence, prepared, violation.pointer)
         return self._shortened(prepared, event, fields)
@@ -181,3 +185,78 @@ def _no_identity(score: Score) -> RejectError:
     else:
         reason, detail = Reason.NO_IDENTITY, "There is no identity."
     return RejectError(Stage.ENRICH, reason, detail, pointer="/identityMap", model=score.model)
+
+
+def _build(prepared: PreparedScore, context: Event, tenant_key: str, event_type: str) -> Event:
+    """Return the event with `context` as its `scoreContext`; `tenant_key` has its underscore."""
+    score = prepared.score
+    score_date = cached_rfc3339(score.scored_at_ms)
+    fields: Event = {"score": score.score + 0.0, "scoreDate": score_date}
+    if score.probability is not None:
+        fields["probability"] = score.probability + 0.0
+    if score.percentile is not None:
+        fields["percentileScore"] = score.percentile
+    if score.model_type:
+        fields["modelType"] = score.model_type[:MAX_TEXT]
+    if score.factors:
+        fields["influentialFactors"] = score.factors
+    return {
+        "_id": prepared.id,
+        "timestamp": score_date,
+        "eventType": event_type,
+        "producedBy": "system",
+        "identityMap": _identity_map(prepared.identities),
+        tenant_key: {
+            "CustomerAI": {prepared.route_model.model_key: fields},
+            "scoreContext": context,
+        },
+    }
+
+
+def _identity_map(identities: Sequence[Identity]) -> Event:
+    """Return the map with the first identity as the primary one, each identity once."""
+    first = identities[0]
+    namespaces: dict[str, list[Event]] = {first.namespace: [{"id": first.id, "primary": True}]}
+    for one in identities[1:]:
+        listed = namespaces.get(one.namespace)
+        if listed is None:
+            namespaces[one.namespace] = [{"id": one.id}]
+        elif all(other["id"] != one.id for other in listed):
+            listed.append({"id": one.id})
+    return namespaces
+
+
+def _normalised_factors(factors: Iterable[Factor]) -> list[Event]:
+    """Return factors with Adobe's keys only, text cut to size, and nothing empty."""
+    return [fields for factor in factors if (fields := _normalised_factor(factor))]
+
+
+def _normalised_factor(factor: Factor) -> Event:
+    texts = (factor.get("code"), factor.get("value"), factor.get("importance"))
+    parts = zip(("code", "value", "importance"), texts, strict=True)
+    return {key: text[:MAX_TEXT] for key, text in parts if text}
+
+
+def _remove_fields(event: Event, paths: Iterable[Sequence[str]]) -> Event:
+    """Remove the fields at these paths from an event, and what is empty then; return the event."""
+    for path in paths:
+        _remove(event, path)
+    return event
+
+
+def _remove(node: Event, path: Sequence[str]) -> None:
+    name, *rest = path
+    inner = node.get(name)
+    if rest and isinstance(inner, dict):
+        _remove(inner, rest)
+    elif rest and inner is not None:
+        # The list is that of the score, which must not change: its objects are copied.
+        inner = node[name] = [part for item in inner if (part := _without_part(item, rest))]
+    if not rest or inner in ({}, []):
+        node.pop(name, None)
+
+
+def _without_part(item: Event, path: Sequence[str]) -> Event:
+    part = dict(item)
+    _remove(part, path)
+    return part

@@ -33,9 +33,9 @@ from processor.settings import KafkaSettings
 from processor.settings.kafka_client import connection
 from processor.telemetry.log_limiter import client_logger
 
-LAYOUT_QUERY: Final = RetryPolicy(first_seconds=0.5, max_seconds=10.0)
+LAYOUT_RETRY: Final = RetryPolicy(first_seconds=0.5, max_seconds=10.0)
 """Between queries for the layout while no broker answers."""
-TOPIC_VISIBLE: Final = RetryPolicy(first_seconds=0.2, max_seconds=1.0, budget_seconds=10.0)
+TOPIC_VISIBLE_RETRY: Final = RetryPolicy(first_seconds=0.2, max_seconds=1.0, budget_seconds=10.0)
 """Between looks for a topic that the controller has just created."""
 
 _LAYOUT_SECONDS: Final = 1.0
@@ -68,6 +68,10 @@ class OffsetQuery(Protocol):
 
     def done(self) -> bool:
         """Return True once every partition is answered, or has failed."""
+        ...
+
+    def failed(self) -> bool:
+        """Return True where Kafka answered nothing for some partition."""
         ...
 
     def offsets(self) -> dict[Partition, int]:
@@ -117,9 +121,12 @@ class KafkaAdmin:
                 raise UnavailableError("kafka", sentence) from error
         else:
             log.info(
-                "A topic was created.", code="topic_created", topic=topic, partitions=partitions
+                "A topic was created.",
+                code="topic_created",
+                topic=topic,
+                partition_count=partitions,
             )
-        retry = Retry(TOPIC_VISIBLE, self._clock)
+        retry = Retry(TOPIC_VISIBLE_RETRY, self._clock)
         while topic not in (cluster := self.cluster()).layout and not retry.exhausted:
             self._clock.wait(retry.failed())
         return cluster
@@ -134,7 +141,7 @@ class KafkaAdmin:
         return str(found[key].value)
 
     def topic_id(self, topic: str) -> str:
-        """Return the id by which Kafka tells a topic from its namesakes, empty where unknown."""
+        """Return the id that tells a topic from earlier ones of its name, empty where unknown."""
         try:
             found = self._admin.describe_topics(TopicCollection([topic]))
             return str(found[topic].result(_REQUEST_SECONDS).topic_id)
@@ -144,7 +151,7 @@ class KafkaAdmin:
     def allowed_operations(
         self, topics: Iterable[str], seconds: float
     ) -> dict[str, frozenset[str]] | None:
-        """Return what this client may do, as `READ` or `WRITE`; None where the broker is silent."""
+        """Return what this client may do, as `READ`; None where the broker does not report it."""
         try:
             futures = self._admin.describe_topics(
                 TopicCollection(list(topics)),
@@ -186,6 +193,11 @@ class KafkaAdmin:
         earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
         return self._query(partitions, earliest).wait(seconds)
 
+    def idle_member(self, member_id: str) -> "IdleQuery":
+        """Query whether the group has this member and is to assign no partition to it."""
+        described = self._admin.describe_consumer_groups([self._group_id])
+        return IdleQuery(described[self._group_id], member_id)
+
     def _query(self, partitions: Iterable[Partition], spec: OffsetSpec) -> "_RangeQuery":
         self._admin.poll(0)
         wanted = {TopicPartition(*partition): spec for partition in partitions}
@@ -199,6 +211,28 @@ class KafkaAdmin:
         )
 
 
+class IdleQuery:
+    """A query in progress whether a member of the group has no partition, and will get none."""
+
+    def __init__(self, future: "Future[Any]", member_id: str) -> None:
+        self._future = future
+        self._member_id = member_id
+
+    def done(self) -> bool:
+        """Return True once it is answered, or has failed."""
+        return bool(self._future.done())
+
+    def is_idle(self) -> bool:
+        """Return the answer; False where Kafka does not say."""
+        if self._future.exception() is not None:
+            return False
+        for member in self._future.result().members:
+            if member.member_id == self._member_id:
+                target = member.target_assignment
+                return target is not None and not target.topic_partitions
+        return False
+
+
 class TopicLayout:
     """The partition count of every topic, queried when needed and again after `forget`.
 
@@ -207,7 +241,7 @@ class TopicLayout:
 
     def __init__(self, admin: KafkaAdmin, clock: Clock) -> None:
         self.admin = admin
-        self._retry = Retry(LAYOUT_QUERY, clock)
+        self._retry = Retry(LAYOUT_RETRY, clock)
         self._counts: dict[str, int] = {}
 
     def counts(self) -> Mapping[str, int]:
@@ -241,6 +275,10 @@ class _RangeQuery:
         """Return True once every partition is answered, or has failed."""
         return all(future.done() for future in self._futures.values())
 
+    def failed(self) -> bool:
+        """Return True where a partition has no answer."""
+        return self.done() and len(self.offsets()) < len(self._futures)
+
     def offsets(self) -> dict[Partition, int]:
         """Return what is known: 0 for a partition that does not exist, nothing for a failure."""
         known = {partition: _offset(future) for partition, future in self._futures.items()}
@@ -257,9 +295,13 @@ class _CommittedQuery:
         """Return True once it is answered, or has failed."""
         return self._future.done()
 
+    def failed(self) -> bool:
+        """Return True where there is no answer."""
+        return self._future.done() and self._future.exception() is not None
+
     def offsets(self) -> dict[Partition, int]:
         """Return what is known; a partition without a committed offset is left out."""
-        if not self._future.done() or self._future.exception() is not None:
+        if self.failed() or not self._future.done():
             return {}
         found = self._future.result().topic_partitions
         return {Partition(one.topic, one.partition): one.offset for one in found if one.offset >= 0}

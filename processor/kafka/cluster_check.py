@@ -53,6 +53,7 @@ class KafkaCheck:
         yield from self._inputs()
         yield self._copartitioning()
         yield self._changelog()
+        yield self._control()
         yield self._dead_letters()
         yield from self._permissions()
 
@@ -127,6 +128,21 @@ class KafkaCheck:
             return CheckResult(f"topic {topic}", CheckStatus.SKIP, sentence)
         return self._internal(topic)
 
+    def _control(self) -> CheckResult:
+        topic = self._settings.kafka.control_topic
+        name, count = f"topic {topic}", self._counts.get(topic, 0)
+        if count == 1:
+            return CheckResult(name, CheckStatus.OK, "It has 1 partition.")
+        if count == 0 and self._settings.join.create_changelog:
+            sentence = "It does not exist yet and will be created."
+            return CheckResult(name, CheckStatus.OK, sentence)
+        return CheckResult(
+            name,
+            CheckStatus.FAIL,
+            f"It has {_count(count, 'partition')} where it needs 1.",
+            "Create it as `schema topics` has it.",
+        )
+
     def _internal(self, topic: str) -> CheckResult:
         """Check the partition count of a topic that the processor itself writes and reads."""
         name, count = f"topic {topic}", self._counts.get(topic, 0)
@@ -160,7 +176,8 @@ class KafkaCheck:
     def _permissions(self) -> Iterator[CheckResult]:
         """Yield the permissions that are missing; a broker need not report them."""
         join = self._settings.join
-        written = [self._settings.dead_letter.topic, join.repartition_topic]
+        control = self._settings.kafka.control_topic
+        written = [self._settings.dead_letter.topic, control, join.repartition_topic]
         written += [join.changelog_topic] if join.enabled else []
         wanted = [(topic, "READ") for topic in self.layout]
         wanted += [(topic, "WRITE") for topic in written if topic in self._counts]

@@ -7,7 +7,7 @@ polled meanwhile are returned by the next one.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import structlog
 from confluent_kafka import (
@@ -48,7 +48,7 @@ _PREFETCH: Final = {
     "fetch.queue.backoff.ms": 20,
 }
 _COMMITTED_SECONDS: Final = 5.0
-COMMIT_CONFIRMATION: Final = RetryPolicy(first_seconds=0.05, max_seconds=0.2)
+COMMIT_CONFIRMATION_RETRY: Final = RetryPolicy(first_seconds=0.05, max_seconds=0.2)
 """Between the attempts of a commit that must be confirmed before partitions are released."""
 
 log = structlog.get_logger()
@@ -106,13 +106,14 @@ class ClientCallbacks:
 
     def report(self, fault: KafkaFault, where: str) -> None:
         """Count an error of the client, and log it unless it was logged lately."""
-        self._metrics.counter(KAFKA_ERRORS, fault.name, str(fault.fatal).lower()).inc()
+        fatal: Literal["true", "false"] = "true" if fault.fatal else "false"
+        self._metrics.counter(KAFKA_ERRORS, fault.name, fatal).inc()
         suppressed = self._limiter.due(fault.name)
         if suppressed is not None:
             log.warning(
                 "Kafka reported an error.",
                 code="kafka_error",
-                kafka_error=fault.name,
+                kafka_code=fault.name,
                 error=fault.error,
                 fatal=fault.fatal,
                 where=where,
@@ -161,6 +162,11 @@ class KafkaConsumer:
             logger=client_logger("kafka-consumer", clock),
         )
 
+    @property
+    def member_id(self) -> str:
+        """Return the id of this member, empty where it has none yet."""
+        return self._consumer.memberid() or ""
+
     def subscribe(self, topics: list[str], listener: ConsumerListener) -> None:
         """Join the group; from now on `consume` must be called often enough."""
         self._listener = listener
@@ -174,7 +180,9 @@ class KafkaConsumer:
 
         self._consumer.subscribe(
             topics,
-            on_assign=guarded("assign", lambda _, new: listener.partitions_assigned(_plain(new))),
+            on_assign=guarded(
+                "assign", lambda _, new: listener.partitions_assigned(_partitions(new))
+            ),
             on_revoke=guarded("revoke", on_revoke),
             on_lost=guarded("lost", on_lost),
         )
@@ -193,7 +201,7 @@ class KafkaConsumer:
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """Return the group's offsets; those that are missing or unavailable are left out."""
         try:
-            found = self._consumer.committed(_foreign(partitions), _COMMITTED_SECONDS)
+            found = self._consumer.committed(_topic_partitions(partitions), _COMMITTED_SECONDS)
         except KafkaException as error:
             self.report(KafkaFault.of(error.args[0]), "committed")
             return {}
@@ -221,17 +229,17 @@ class KafkaConsumer:
         if self._eager:
             self.assign({**others, **offsets})
             return
-        self._consumer.incremental_unassign(_foreign(offsets))
+        self._consumer.incremental_unassign(_topic_partitions(offsets))
         self.assign(offsets)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Stop fetching these; the client discards what it has prefetched of them."""
-        if paused := _foreign(partitions):
+        if paused := _topic_partitions(partitions):
             self._consumer.pause(paused)
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Fetch these again."""
-        if resumed := _foreign(partitions):
+        if resumed := _topic_partitions(partitions):
             self._consumer.resume(resumed)
 
     def commit(self, offsets: Mapping[Partition, int]) -> bool:
@@ -247,13 +255,13 @@ class KafkaConsumer:
         return True
 
     def commit_confirmed(self, offsets: Mapping[Partition, int], seconds: float) -> bool:
-        """Commit and return whether Kafka confirms it within so many seconds.
+        """Commit and return whether Kafka confirms it within `seconds`.
 
         The client's own synchronous commit has no timeout: it waits for an unavailable
         coordinator as long as a session lasts.
         """
         deadline = Deadline(self._clock, seconds)
-        retry = Retry(COMMIT_CONFIRMATION, self._clock)
+        retry = Retry(COMMIT_CONFIRMATION_RETRY, self._clock)
         while offsets and not deadline.over():
             if self.commit(offsets) and self._stored(offsets, deadline):
                 return True
@@ -277,7 +285,7 @@ class KafkaConsumer:
 
     def _stored(self, offsets: Mapping[Partition, int], deadline: Deadline) -> bool:
         try:
-            found = self._consumer.committed(_foreign(offsets), max(0.01, deadline.left()))
+            found = self._consumer.committed(_topic_partitions(offsets), max(0.01, deadline.left()))
         except KafkaException:
             return False
         return all(one.offset >= offsets[_partition(one)] for one in found)
@@ -295,7 +303,7 @@ class KafkaConsumer:
         self, left: list[TopicPartition], called: Callable[[Sequence[Partition]], None]
     ) -> None:
         try:
-            called(_plain(left))
+            called(_partitions(left))
         finally:
             if self._eager:
                 self._consumer.unassign()
@@ -303,13 +311,13 @@ class KafkaConsumer:
                 self._consumer.incremental_unassign(left)
 
 
-def _partition(foreign: TopicPartition) -> Partition:
-    return Partition(foreign.topic, foreign.partition)
+def _partition(raw: TopicPartition) -> Partition:
+    return Partition(raw.topic, raw.partition)
 
 
-def _plain(foreign: Iterable[TopicPartition]) -> list[Partition]:
-    return [_partition(each) for each in foreign]
+def _partitions(raw: Iterable[TopicPartition]) -> list[Partition]:
+    return [_partition(each) for each in raw]
 
 
-def _foreign(partitions: Iterable[Partition]) -> list[TopicPartition]:
+def _topic_partitions(partitions: Iterable[Partition]) -> list[TopicPartition]:
     return [TopicPartition(*partition) for partition in partitions]

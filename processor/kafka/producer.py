@@ -20,18 +20,18 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.consumer import ClientCallbacks
 from processor.kafka.messages import KafkaFault
 from processor.settings.kafka_client import Property
-from processor.telemetry.catalogue import AttemptResult
+from processor.telemetry.labels import AttemptResult
 from processor.telemetry.log_limiter import LogLimiter, client_logger
 from processor.telemetry.metric_types import CounterMetric
 from processor.telemetry.metrics import Metrics
 
-_RETRY: Final = RetryPolicy(first_seconds=0.5, max_seconds=30.0)
+_WRITE_RETRY: Final = RetryPolicy(first_seconds=0.5, max_seconds=30.0)
 _ACKNOWLEDGEMENT_SECONDS: Final = 10.0
-"""Without an acknowledgement for so long, the topic counts as unavailable."""
+"""Without an acknowledgement for this time, the topic counts as unavailable."""
 _PURGE_SECONDS: Final = 5.0
 _CLOSE_POLL_SECONDS: Final = 0.05
 _MAX_MESSAGE_BYTES: Final = 100 << 20
-"""Only the broker's own limit counts: a dead letter is larger than its record by our headers."""
+"""Only the broker's own limit counts: a dead letter has more headers than its record."""
 _TOO_LARGE_HINT: Final = " (raise the topic's max.message.bytes above that of the inputs)"
 
 log = structlog.get_logger()
@@ -115,7 +115,7 @@ class KafkaProducer:
         self._callbacks = ClientCallbacks(metrics, clock)
         self._report = self._callbacks.guarded(f"{config.part}_delivery", self._on_delivery)
         self._limiter = LogLimiter(clock)
-        self._retry = Retry(_RETRY, clock)
+        self._retry = Retry(_WRITE_RETRY, clock)
         self._unsent: deque[OutgoingMessage] = deque()
         self._in_flight: set[OutgoingMessage] = set()
         self._reports: list[tuple[OutgoingMessage, KafkaError | None]] = []
@@ -155,7 +155,7 @@ class KafkaProducer:
     def poll(self, seconds: float = 0.0) -> list[OutgoingMessage]:
         """Serve reports and send what is unsent; return what was acknowledged.
 
-        Waits at most so long for a report. Raises InvariantError where a callback failed.
+        Waits at most `seconds` for a report. Raises InvariantError where a callback failed.
         """
         try:
             self._producer.poll(seconds)
@@ -173,7 +173,7 @@ class KafkaProducer:
         return acknowledged
 
     def close(self, seconds: float) -> list[OutgoingMessage]:
-        """Write what is unwritten within so many seconds, then give it up; as `poll` else."""
+        """Write what is unwritten within `seconds`, then give it up; as `poll` else."""
         deadline = Deadline(self._clock, seconds)
         self._produce()
         acknowledged = self.poll()
@@ -258,7 +258,7 @@ class KafkaProducer:
                 "A message could not be written and is sent again.",
                 code="kafka_write_failed",
                 topic=self._config.topic,
-                kafka_error=error.name(),
+                kafka_code=error.name(),
                 error=self._error,
                 suppressed=suppressed,
             )

@@ -24,7 +24,7 @@ _SLICE_RECORDS: Final = 5_000
 _SCAN_RECORDS: Final = 1_000
 _SCAN_STEP_SECONDS: Final = 0.5
 _QUERY_SECONDS: Final = 10.0
-_SILENCE_SECONDS: Final = 30.0
+_IDLE_SECONDS: Final = 30.0
 
 
 class PartitionSlice(msgspec.Struct):
@@ -55,7 +55,7 @@ class PartitionReader(Protocol):
         ...
 
     def read(self, seconds: float) -> dict[int, PartitionSlice]:
-        """Return the next slices, waiting at most so long."""
+        """Return the next slices, waiting at most `seconds`."""
         ...
 
     def remaining(self, partition: int, offset: int) -> int:
@@ -115,7 +115,7 @@ class TopicReader:
             self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
 
     def read(self, seconds: float) -> dict[int, PartitionSlice]:
-        """Return the next slices, waiting at most so long.
+        """Return the next slices, waiting at most `seconds`.
 
         An error that the client retries is in `unavailable_reason` until something is read.
         """
@@ -155,22 +155,22 @@ class TopicReader:
             raise UnavailableError(self._part, error.args[0].str()) from error
 
     def scan(
-        self, ranges: Mapping[int, range], silence_seconds: float = _SILENCE_SECONDS
+        self, ranges: Mapping[int, range], idle_seconds: float = _IDLE_SECONDS
     ) -> Iterator[tuple[list[Record], int]]:
         """Yield the records within ranges of offsets, in order per partition, a slice at a time.
 
         With each slice comes how many offsets are left; a slice can be empty. Raises
-        UnavailableError on a permanent error, or where nothing arrives for so many seconds.
+        UnavailableError on a permanent error, or where nothing arrives for `idle_seconds`.
         """
         left = {partition: offsets for partition, offsets in ranges.items() if offsets}
         for partition, offsets in left.items():
             self.begin(partition, offsets.start)
-        silence = Deadline(self._clock, silence_seconds)
+        idle = Deadline(self._clock, idle_seconds)
         while left:
             messages = self._consumer.consume(_SCAN_RECORDS, _SCAN_STEP_SECONDS)
             if messages:
-                silence = Deadline(self._clock, silence_seconds)
-            elif silence.over():
+                idle = Deadline(self._clock, idle_seconds)
+            elif idle.over():
                 reason = self.unavailable_reason or "Kafka does not answer"
                 raise UnavailableError(self._part, reason)
             found = records(messages)

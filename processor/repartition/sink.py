@@ -69,7 +69,7 @@ class KafkaRepartitionSink:
         self._producer.poll()
 
     def close(self, seconds: float) -> bool:
-        """Write what is left within so many seconds.
+        """Write what is left within `seconds`.
 
         Returns False where messages stay unwritten, and so their records uncommitted.
         """

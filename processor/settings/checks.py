@@ -87,7 +87,10 @@ def _topics(settings: Settings) -> Iterator[str]:
 
 
 def _outputs(settings: Settings) -> Iterator[str]:
-    outputs = {"dead_letter.topic": settings.dead_letter.topic}
+    outputs = {
+        "dead_letter.topic": settings.dead_letter.topic,
+        "kafka.control_topic": settings.kafka.control_topic,
+    }
     if settings.join.enabled:
         outputs["join.changelog_topic"] = settings.join.changelog_topic
     if settings.join.repartition_topic is not None:

@@ -77,8 +77,8 @@ class KafkaSettings(Section):
     start: Literal["earliest", "latest"] = "earliest"
     """Where a group without a committed offset starts."""
     on_gap: Literal["stop", "continue"] = "stop"
-    """What to do if Kafka deleted records before they were read. `continue` counts them and goes on
-    with the oldest remaining record."""
+    """What to do if Kafka deleted records before they were read. `stop` pauses all intake until
+    the command `resume`; `continue` counts them and goes on with the oldest remaining record."""
     poll_records: Annotated[int, Field(ge=1, le=20_000)] = 500
     """Maximum number of records in one batch."""
     poll_seconds: Annotated[float, Field(gt=0, le=5)] = 0.1
@@ -97,6 +97,10 @@ class KafkaSettings(Section):
     """The Customer AI scores."""
     events: InputSettings | None = InputSettings(topics=["experience-events"])
     """The experience events; null if there are none to read."""
+    control_topic: Annotated[str, Field(min_length=1)] = "customer-ai-control"
+    """Compacted topic of one partition for what must outlive a process and is not person state:
+    pauses, skips, and the layout of the topics. Groups may share it. It is created as the changelog
+    is (`join.create_changelog`, `join.changelog_replication`), also without the join."""
     client: Client = {}
     """Passed to librdkafka unchanged: `security.protocol`, `sasl.*`, `ssl.*` and so on. With
     `.file` appended to its name, a value is read from that file, as in
@@ -104,15 +108,15 @@ class KafkaSettings(Section):
 
 
 class DeadLetterSettings(Section):
-    """Where rejected records go, and how many of them stop the processor."""
+    """Where rejected records go, and how many of them pause intake until the command `resume`."""
 
     topic: str = "customer-ai-dead-letters"
     """The dead-letter topic. It must exist; it contains personal data, so set its retention."""
     stop_after_consecutive: Annotated[int, Field(ge=0)] = 10_000
-    """Stop if this many records in a row were rejected, or refused by the inlet in requests of
+    """Pause if this many records in a row were rejected, or refused by the inlet in requests of
     which it accepted nothing; 0 = never."""
     stop_ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Stop if more than this share of the last `stop_window` records was rejected or refused;
+    """Pause if more than this share of the last `stop_window` records was rejected or refused;
     0 = never."""
     stop_window: Annotated[int, Field(ge=100)] = 50_000
     """Number of records over which `stop_ratio` is computed."""

@@ -84,8 +84,8 @@ class JoinSettings(Section):
     changelog_replication: Annotated[int, Field(ge=1)] = 3
     """Replication factor of the topics that the processor creates."""
     create_changelog: bool = True
-    """Create the changelog topic, compacted and co-partitioned, if it is missing; also the
-    repartition topic, if `repartition_topic` is set."""
+    """Create the changelog topic, compacted and co-partitioned, if it is missing; also
+    `kafka.control_topic`, and the repartition topic, if `repartition_topic` is set."""
     repartition_topic: str | None = None
     """Set it if experience events have other keys or another partition count than scores: an
     internal topic with as many partitions as the scores topics, which brings the stored part of an
@@ -105,7 +105,7 @@ class JoinSettings(Section):
     """Maximum number of bytes stored per person: one half for facts, the other for delivered
     scores. A fact larger than a sixteenth of it is not stored."""
     max_scores: Annotated[int, Field(ge=2)] = 128
-    """Maximum number of delivered scores stored per person and model, 41 bytes each. Duplicates and
+    """Maximum number of delivered scores stored per person and model, 49 bytes each. Duplicates and
     previous scores are found only among these."""
     max_wait_seconds: Annotated[float, Field(ge=0)] = 300.0
     """How long a score waits for experience events that were in Kafka before the score was read."""

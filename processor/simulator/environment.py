@@ -20,6 +20,7 @@ SCORES_TOPIC = "customer-ai-scores"
 EVENTS_TOPIC = "experience-events"
 DEAD_LETTER_TOPIC = "customer-ai-dead-letters"
 CHANGELOG_TOPIC = "customer-ai-scores-state"
+CONTROL_TOPIC = "customer-ai-control"
 REPARTITION_TOPIC = "customer-ai-scores-facts"
 GROUP_ID = "customer-ai-scores"
 
@@ -83,6 +84,7 @@ class SimulatedEnvironment(Generic[_Sim]):
             EVENTS_TOPIC: others or partitions,
             CHANGELOG_TOPIC: partitions,
             DEAD_LETTER_TOPIC: 1,
+            CONTROL_TOPIC: 1,
         }
         self._repartition = {} if others is None else {"repartition_topic": REPARTITION_TOPIC}
         topics |= dict.fromkeys(self._repartition.values(), partitions)

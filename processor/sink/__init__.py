@@ -4,8 +4,3 @@
 route. When a request is sent and sent again is the worker's `SendPolicy`; rate, concurrency and
 circuit breaker are in `limits.py`; what each status and fault means is the table in `verdict.py`.
 """
-
-from processor.sink.packing import InletDelivery
-from processor.sink.sink import InletSink
-
-__all__ = ["InletDelivery", "InletSink"]

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from processor.domain.clock import Clock
+from processor.domain.outcome import Cause
 from processor.settings import LimitSettings
 from processor.sink.limits import CircuitBreaker, ConcurrencyLimit, Permit, RateLimiter
 from processor.sink.route_metrics import RouteMetrics
-from processor.sink.verdict import Cause
 
 _REASONS: dict[Cause, str] = {
     Cause.AUTH: "the inlet refuses the access token, or requires one",
@@ -41,7 +41,7 @@ class InletLimits:
         self._clock = clock
 
     async def acquire(self, messages: int) -> None:
-        """Wait until one request of so many messages may be sent, and count it in flight."""
+        """Wait until one request of this many messages may be sent, and count it in flight."""
         await self.concurrency.acquire()
         try:
             wait = self.rate.reserve(self._clock.monotonic(), messages)
@@ -84,7 +84,7 @@ class Admission:
         self._breaker.failed(self._permit, self._clock.monotonic(), cause)
 
     def pause(self, cause: Cause, seconds: float | None = None) -> None:
-        """Pause the route at once, for so many seconds or by the breaker's policy."""
+        """Pause the route at once, for `seconds` or by the breaker's policy."""
         self._breaker.pause(self._permit, self._clock.monotonic(), cause, seconds)
 
 
@@ -117,7 +117,7 @@ class AdmissionControl:
 
     @asynccontextmanager
     async def admit(self, messages: int) -> AsyncIterator[Admission]:
-        """Wait until one request of so many messages may be sent; it is in flight inside."""
+        """Wait until one request of this many messages may be sent; it is in flight inside."""
         self.waiting += 1
         try:
             async with self._order:

@@ -20,11 +20,8 @@ from processor.domain.retry import Retry
 from processor.settings import AuthSettings
 from processor.settings.secrets import read_secret
 from processor.sink.transport import Post, Reply, TransportFault
-from processor.telemetry.catalogue import (
-    TOKEN_EXPIRY_TIMESTAMP_SECONDS,
-    TOKEN_REFRESHES,
-    AttemptResult,
-)
+from processor.telemetry.catalogue import TOKEN_EXPIRY_TIMESTAMP_SECONDS, TOKEN_REFRESHES
+from processor.telemetry.labels import AttemptResult
 from processor.telemetry.metrics import Metrics
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}

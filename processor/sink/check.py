@@ -11,7 +11,7 @@ from typing import Final
 from processor.domain.check_result import CheckResult, CheckStatus
 from processor.domain.clock import Clock
 from processor.domain.errors import UnavailableError
-from processor.domain.retry import Retry, RetryPolicy
+from processor.domain.retry import NO_DELAY_RETRY, Retry
 from processor.settings import AepSettings, RouteSettings
 from processor.sink.address import batch_url
 from processor.sink.auth import Auth
@@ -19,7 +19,6 @@ from processor.sink.transport import Reply, Transport, TransportFault
 from processor.telemetry.metrics import Metrics
 
 _NO_MESSAGES: Final = b'{"messages":[]}'
-_ONE_ATTEMPT: Final = RetryPolicy(first_seconds=0.0, max_seconds=0.0)
 _GRANT_FIX: Final = "Look at aep.auth: client id, secret, scopes, and that the credential is alive."
 _ROUTE_FIX: Final = "Copy inlet_url again from the streaming connection of this dataset."
 _AUTH_FIX: Final = "Give the credential the permissions of the sandbox and the source."
@@ -29,7 +28,7 @@ _NETWORK_FIX: Final = "Look at the network, aep.proxy and aep.ca_file."
 def inlet_results(
     aep: AepSettings, routes: Sequence[RouteSettings], clock: Clock, seconds: float
 ) -> list[CheckResult]:
-    """Return the answers of IMS and of each route's inlet, each within so many seconds."""
+    """Return the answers of IMS and of each route's inlet, each within `seconds`."""
     retry = aep.retry.model_copy(
         update={"connect_timeout_seconds": seconds, "request_deadline_seconds": seconds}
     )
@@ -77,7 +76,7 @@ async def _check_token(
     name = "access token"
     if aep.auth is None:
         return {}, CheckResult(name, CheckStatus.SKIP, "aep.auth is not set; none is sent.")
-    retry = Retry(_ONE_ATTEMPT, clock)
+    retry = Retry(NO_DELAY_RETRY, clock)
     auth = Auth(aep.auth, transport.post, retry=retry, clock=clock, metrics=Metrics())
     try:
         token = await auth.bearer()

@@ -9,8 +9,8 @@ import random
 from collections import deque
 from typing import NamedTuple
 
+from processor.domain.outcome import Cause
 from processor.domain.retry import RetryPolicy, Uniform
-from processor.sink.verdict import Cause
 
 _BURST_SECONDS = 0.1
 _WINDOW_SECONDS = 1.0
@@ -61,7 +61,7 @@ class RateLimiter:
         self.messages = TokenBucket(messages_per_second)
 
     def reserve(self, now: float, messages: int) -> float:
-        """Reserve one request of so many messages and return the seconds to wait for it."""
+        """Reserve one request of this many messages and return the seconds to wait for it."""
         return max(self.requests.reserve(now, 1), self.messages.reserve(now, messages))
 
     def tick(self, now: float) -> None:
@@ -138,7 +138,7 @@ class Permit(NamedTuple):
 
 
 class CircuitBreaker:
-    """Opens after so many failures in a row, and then permits one probe at a time.
+    """Opens after `max_failures` in a row, and then permits one probe at a time.
 
     `cause` is None while it is closed. The delays between probes follow `policy`.
     """
@@ -186,7 +186,7 @@ class CircuitBreaker:
             self._open(now, cause, None)
 
     def pause(self, permit: Permit, now: float, cause: Cause, seconds: float | None = None) -> None:
-        """Open at once, for so many seconds or by the policy; an open one is only prolonged."""
+        """Open at once, for `seconds` or by the policy; an open one is only prolonged."""
         if self.cause is None or permit.generation == self._generation:
             self._open(now, cause, seconds)
         elif seconds is not None:

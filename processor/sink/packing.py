@@ -1,16 +1,15 @@
 """Packing: the events of many deliveries become requests, each just small enough to be sent."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from processor.domain.event import RetriedEvent, ScoreEvent
-from processor.domain.outcome import Reject
-from processor.domain.record import Partition
+from processor.domain.outcome import Cause, Reject
+from processor.domain.record import Partition, Position
 from processor.sink.suspect import Failure, Suspect
-from processor.sink.verdict import Cause
 
 
 class InletDelivery:
@@ -26,6 +25,7 @@ class InletDelivery:
     __slots__ = (
         "_finished",
         "_revoked",
+        "_skipped",
         "_unfinished",
         "accepted",
         "in_doubt",
@@ -39,6 +39,7 @@ class InletDelivery:
         self.released: list[ScoreEvent] = []
         self.in_doubt: list[tuple[ScoreEvent, Cause]] = []
         self._revoked: AbstractSet[Partition] = frozenset()
+        self._skipped: Mapping[Position, Reject] = {}
         self._unfinished = len(events)
         self._finished = threading.Event()
         self._finish(0)
@@ -49,7 +50,7 @@ class InletDelivery:
         return self._unfinished == 0
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the delivery is done, at most so many seconds, and return whether it is."""
+        """Wait until the delivery is done, at most `seconds`, and return whether it is."""
         return self._finished.wait(seconds)
 
     def accept(self, events: list[ScoreEvent]) -> None:
@@ -58,7 +59,7 @@ class InletDelivery:
         self._finish(len(events))
 
     def refuse(self, event: ScoreEvent, reject: Reject) -> None:
-        """Record that the inlet refused this one for good (the sink's own call)."""
+        """Record that the inlet refused this one permanently (the sink's own call)."""
         self.refused.append((event, reject))
         self._finish(1)
 
@@ -75,6 +76,14 @@ class InletDelivery:
         """Return whether this event is not to be sent any more (the sink's own call)."""
         record = event.record
         return bool(self._revoked) and (record.topic, record.partition) in self._revoked
+
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Record that no event of these records is to be sent any more (the sink's own call)."""
+        self._skipped = {**self._skipped, **rejects}
+
+    def skipped(self, event: ScoreEvent) -> Reject | None:
+        """Return why this event is skipped, None where it is not (the sink's own call)."""
+        return self._skipped.get(Position.of(event.record)) if self._skipped else None
 
     def release(self, event: ScoreEvent) -> None:
         """Record that this event will not be sent any more (the sink's own call)."""
@@ -121,11 +130,13 @@ class InletRequest(msgspec.Struct, frozen=True):
         )
 
     def without_revoked(self) -> "InletRequest":
-        """Release the events that are not to be sent any more; return a request of the others."""
+        """Release or refuse the events that are not to be sent any more; return the others."""
         remaining: list[int] = []
         for index, (event, delivery) in enumerate(zip(self.events, self.deliveries, strict=True)):
             if delivery.is_revoked(event):
                 delivery.release(event)
+            elif (reject := delivery.skipped(event)) is not None:
+                delivery.refuse(event, msgspec.structs.replace(reject, model=event.model))
             else:
                 remaining.append(index)
         return self.pick(remaining)
@@ -175,14 +186,14 @@ class RequestPacker:
         for event in events:
             size = len(event.body) + self._event_overhead
             if self._bytes + size > self._max_bytes or len(self._events) >= self._max_events:
-                yield from self.close()
+                yield from self.flush()
             if self.opened_at is None:
                 self.opened_at = now
             self._bytes += size
             self._events.append(event)
             self._deliveries.append(delivery)
 
-    def close(self) -> Iterator[InletRequest]:
+    def flush(self) -> Iterator[InletRequest]:
         """Yield the open request, if there is one."""
         if self._events:
             request = InletRequest(self._events, self._deliveries)

@@ -4,7 +4,6 @@ Source of the body: AEP Streaming Ingestion API, `BatchMessage`. `createdAt` is 
 out; `x-adobe-flow-id` is for raw data that a mapping turns into XDM and is not sent with XDM.
 """
 
-import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -12,12 +11,12 @@ import msgspec
 from processor.domain.clock import Clock
 from processor.domain.errors import UnavailableError
 from processor.domain.event import ScoreEvent
+from processor.domain.outcome import Cause
 from processor.settings import AepSettings, RouteSettings
 from processor.sink.auth import Auth, Token
 from processor.sink.packing import InletRequest
 from processor.sink.route_metrics import RouteMetrics
 from processor.sink.transport import InletResponse, Post, Reply, TransportFault
-from processor.sink.verdict import Cause
 
 _OPEN, _CLOSE = b'{"messages":[', b"]}"
 _TOO_LARGE = InletResponse(413)
@@ -99,7 +98,7 @@ class RouteTransport(msgspec.Struct, frozen=True):
         self.metrics.started(len(request), len(body), resent=request.in_doubt)
         try:
             return await self.post(self.url, body, headers)
-        except asyncio.CancelledError:  # the sink closes; whether the inlet took it is unknown
+        except BaseException:  # the sink closes, or has a fault: whether it was taken is unknown
             self.metrics.in_doubt(len(request), Cause.STOPPED)
             request.mark_in_doubt(Cause.STOPPED)
             raise

@@ -3,11 +3,12 @@
 The 207 comes in both shapes Adobe documents:
 `{"responses": [{"xactionId": "...-0"}, {"statusCode": 400, "message": "..."}]}` (Adobe's tutorial),
 or with `status` and an `xactionId` on refused items too (what inlets send). An item without a
-status but with an `xactionId` was accepted.
+status but with an `xactionId` was accepted. AEP's message about a refused event is redacted.
 """
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -15,10 +16,9 @@ from typing import Any
 import msgspec
 
 from processor.domain.event import ScoreEvent
-from processor.domain.outcome import Reason, Reject, Stage
-from processor.sink.redaction import redact
+from processor.domain.outcome import Cause, Reason, Reject, Stage
 from processor.sink.transport import InletResponse, Reply
-from processor.sink.verdict import SHAPE, Action, Cause, Verdict, judge, judge_item
+from processor.sink.verdict import SHAPE, Action, Verdict, judge, judge_item
 
 _JSON = msgspec.json.Decoder()
 _NOT_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -34,7 +34,7 @@ class Assessment(msgspec.Struct, frozen=True):
     retry: dict[Verdict, list[int]] = {}
 
     @property
-    def any_settled(self) -> bool:
+    def any_decided(self) -> bool:
         """Whether any event was accepted or refused."""
         return bool(self.accepted or self.refused)
 
@@ -107,7 +107,7 @@ def _by_item(items: dict[int, ItemStatus], events: list[ScoreEvent]) -> Assessme
 
 
 def _refusal(event: ScoreEvent, cause: Cause, message: Any) -> Reject:  # noqa: ANN401  AEP's text
-    """Make the reject of an event that the inlet refuses for good."""
+    """Make the reject of an event that the inlet refuses permanently."""
     if cause is Cause.TOO_LARGE:
         detail = f"The event of {len(event.body)} bytes does not fit into a request."
         return Reject(Stage.DELIVER, Reason.EVENT_TOO_LARGE, detail, model=event.model)
@@ -172,3 +172,99 @@ def _seconds_until(text: str, now_ms: int) -> float:
         return 0.0
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.timestamp() - now_ms / 1000
+
+
+# AEP's error texts quote the values they complain about. Of a text stay words of a closed
+# vocabulary, names of keys, JSON pointers made of them, and error codes; all else becomes `…`.
+
+_MAX_LENGTH = 400
+_MAX_DEPTH = 8
+_MAX_TEXTS = 8
+_TEXT_KEYS = ("message", "title", "keyword", "pointerToViolation", "schemaLocation", "detail")
+_TOKEN = re.compile(
+    r"DC[A-Z]{2,3}-\d{4}-\d{3}|#?(?:/[\w@.-]*)+|\w+(?:[-@.:]\w+)*|[^\w\s]+|\s+", re.ASCII
+)
+_CODE = re.compile(r"DC[A-Z]{2,3}-\d{4}-\d{3}", re.ASCII)
+_MARKS = frozenset((".", ",", ":", ";", "'", '"', "[", "]", "(", ")", "#", "'.", "],", ");"))
+_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+    a absent additional again all allowed an and any are array as at be between boolean but by can
+    cannot conform contain contains correct could date date-time datetime decimal declared default
+    did does double duplicate either element elements email empty enum equal error errors event
+    exactly exceeded exceeds exclusive expected extraneous fail failed failing failure field fields
+    for format found from given greater has have header id identity in incorrect integer invalid is
+    it items json key keys length less long longer map match matches max maximum maxlength message
+    messages min minimum minlength missing more must mandatory multiple name no not null number
+    object of on one only or org other parse pattern permitted pointer present properties property
+    provide provided range record reference required requires schema schemas schematype shorter
+    should size source string subschema subschemas than that the then there this time timestamp to
+    too try type types unable unexpected union unique unknown unsupported uri uri-reference valid
+    validation validated value values violation violations was were when with within without wrong
+    xdm body datasetid flowid imsorgid schemaref contenttype xdmmeta xdmentity createdat
+    _id _repo eventtype identitymap producedby primary authenticatedstate definitions
+""",
+    )
+)
+
+
+def redact(message: Any, body: bytes) -> tuple[str, str]:  # noqa: ANN401  any JSON
+    """Return of AEP's message a sentence for people and the pointer to the field it is about.
+
+    `body` is the refused event: the names of its keys, never its values, belong to the vocabulary.
+    """
+    known = _WORDS | {key.lower() for key in _keys(_decoded(body))}
+    texts = [text for _, text in _texts(message, _MAX_DEPTH)][:_MAX_TEXTS]
+    pointers = [text for name, text in _texts(message, _MAX_DEPTH) if name == "pointerToViolation"]
+    redacted = (_redacted_text(text[: 4 * _MAX_LENGTH], known) for text in texts)
+    sentence = _collapsed("; ".join(redacted))
+    pointer = _redacted_text(pointers[-1][:_MAX_LENGTH], known).lstrip("#") if pointers else ""
+    return sentence[:_MAX_LENGTH], pointer
+
+
+def _texts(value: Any, depth: int) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+    """Walk AEP's message and yield the names and texts that describe the violation."""
+    if isinstance(value, str):
+        yield "message", value
+    elif isinstance(value, dict) and depth:
+        yield from ((name, value[name]) for name in _TEXT_KEYS if isinstance(value.get(name), str))
+        for inner in value.values():
+            if not isinstance(inner, str):
+                yield from _texts(inner, depth - 1)
+    elif isinstance(value, list) and depth:
+        for inner in value[:_MAX_TEXTS]:
+            yield from _texts(inner, depth - 1)
+
+
+def _redacted_text(text: str, known: frozenset[str]) -> str:
+    return "".join(_redacted(token, known) for token in _TOKEN.findall(text))
+
+
+def _redacted(token: str, known: frozenset[str]) -> str:
+    if token.isspace():
+        return " "
+    if token.lower() in known or _CODE.fullmatch(token):
+        return token
+    if token.lstrip("#").startswith("/"):
+        return "/".join(_redacted_step(step, known) for step in token.split("/"))
+    return token if token in _MARKS else "…"
+
+
+def _redacted_step(step: str, known: frozenset[str]) -> str:
+    index = step.isdigit() and len(step) <= 3  # noqa: PLR2004  an index, never an id
+    return step if index or step in ("", "#") or step.lower() in known else "…"
+
+
+def _collapsed(text: str) -> str:
+    return re.sub(r"…(?:[\s….,:;'\"\[\]()-]*…)+", "…", re.sub(r"\s+", " ", text)).strip()
+
+
+def _keys(value: Any) -> Iterator[str]:  # noqa: ANN401
+    if isinstance(value, dict):
+        yield from value
+        for inner in value.values():
+            yield from _keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _keys(inner)

@@ -6,11 +6,10 @@ from http import HTTPStatus
 
 from processor.domain.clock import Clock
 from processor.domain.event import ScoreEvent
-from processor.domain.outcome import Reject
+from processor.domain.outcome import Cause, Reject
 from processor.domain.record import Record
 from processor.sink.response import Assessment
 from processor.sink.transport import Reply, TransportFault
-from processor.sink.verdict import Cause
 from processor.telemetry.catalogue import (
     CIRCUIT_OPEN,
     DELIVERY_DELAY_SECONDS,
@@ -30,9 +29,8 @@ from processor.telemetry.catalogue import (
     REQUESTS_IN_FLIGHT,
     REQUESTS_IN_FLIGHT_LIMIT,
     RETRIES,
-    ItemResult,
-    Quota,
 )
+from processor.telemetry.labels import ItemResult, Quota, RequestResult
 from processor.telemetry.metrics import Metrics
 
 _KNOWN_STATUSES = frozenset(status.value for status in HTTPStatus)
@@ -71,7 +69,10 @@ class RouteMetrics:
 
     def responded(self, reply: Reply, seconds: float, found: Assessment, limit: int) -> None:
         """Count a reply, the events it leaves to be sent again, and the limit of concurrency."""
-        result = "moved" if found.any_settled else next(iter(found.retry)).action.value
+        if found.any_decided:
+            result = RequestResult.SETTLED
+        else:
+            result = RequestResult(next(iter(found.retry)).action.value)
         self._metrics.counter(REQUESTS, self._route, code_of(reply)).inc()
         self._metrics.histogram(REQUEST_DURATION_SECONDS, self._route, result).observe(seconds)
         self._metrics.gauge(REQUESTS_IN_FLIGHT_LIMIT, self._route).set(limit)
@@ -95,16 +96,16 @@ class RouteMetrics:
     def refused(self, rejects: Sequence[Reject]) -> None:
         """Count refused events by reason."""
         self._metrics.counter(ITEMS, self._route, ItemResult.REFUSED).inc(len(rejects))
-        for reason, count in Counter(reject.reason.value for reject in rejects).items():
+        for reason, count in Counter(reject.reason for reject in rejects).items():
             self._metrics.counter(ITEM_REFUSALS, self._route, reason).inc(count)
 
     def in_doubt(self, items: int, cause: Cause) -> None:
         """Count events that were sent and whose answer is unknown."""
-        self._metrics.counter(ITEMS_IN_DOUBT, self._route, cause.value).inc(items)
+        self._metrics.counter(ITEMS_IN_DOUBT, self._route, cause).inc(items)
 
     def retried(self, cause: Cause) -> None:
         """Count a request that will be sent again."""
-        self._metrics.counter(RETRIES, self._route, cause.value).inc()
+        self._metrics.counter(RETRIES, self._route, cause).inc()
 
     def failing(self, records: Sequence[Record], since: float) -> None:
         """Set the records whose events fail alone, longest first, and since when the first does."""
@@ -120,9 +121,9 @@ class RouteMetrics:
     def paused(self, cause: Cause | None) -> None:
         """Set why the route is paused, or that it is not."""
         if self._paused is not None:
-            self._metrics.gauge(CIRCUIT_OPEN, self._route, self._paused.value).set(0)
+            self._metrics.gauge(CIRCUIT_OPEN, self._route, self._paused).set(0)
         if cause is not None:
-            self._metrics.gauge(CIRCUIT_OPEN, self._route, cause.value).set(1)
+            self._metrics.gauge(CIRCUIT_OPEN, self._route, cause).set(1)
         self._paused = cause
 
     def quota(self, requests: float, messages: float) -> None:

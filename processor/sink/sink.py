@@ -3,14 +3,15 @@
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import InvariantError
 from processor.domain.event import RetriedEvent, ScoreEvent
-from processor.domain.record import Partition
+from processor.domain.outcome import Reject
+from processor.domain.record import Partition, Position
 from processor.domain.retry import Retry, RetryPolicy
 from processor.settings import AepSettings, RetrySettings, RouteSettings
 from processor.sink.address import batch_url, check_addresses
@@ -116,8 +117,18 @@ class InletSink:
         if self._close_deadline is None:
             self._loop.call_soon_threadsafe(self._revoke, frozenset(partitions))
 
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        """Refuse what was handed over of these records, with these rejects; returns at once.
+
+        An event in flight is refused where it would have to be sent again. What was in doubt stays
+        so.
+        """
+        self._raise_crash()
+        if self._close_deadline is None:
+            self._loop.call_soon_threadsafe(self._skip, dict(rejects))
+
     def close(self, seconds: float) -> None:
-        """Send what can be sent in so many seconds, then stop, whatever the inlets do.
+        """Send what can be sent within `seconds`, then stop, whatever the inlets do.
 
         What has no result by then stays so: its delivery is not done, and lists as in doubt what
         was in flight.
@@ -144,6 +155,12 @@ class InletSink:
     def _revoke(self, partitions: AbstractSet[Partition]) -> None:
         for delivery in self._deliveries:
             delivery.revoke(partitions)
+        for worker in self._workers.values():
+            worker.release_revoked()
+
+    def _skip(self, rejects: Mapping[Position, Reject]) -> None:
+        for delivery in self._deliveries:
+            delivery.skip(rejects)
         for worker in self._workers.values():
             worker.release_revoked()
 

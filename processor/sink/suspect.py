@@ -34,8 +34,8 @@ import structlog
 
 from processor.domain.clock import Clock
 from processor.domain.event import RetriedEvent, ScoreEvent
+from processor.domain.outcome import Cause
 from processor.sink.route_metrics import RouteMetrics
-from processor.sink.verdict import Cause
 
 NAMED_ATTEMPTS = 3
 """A suspect is named in the log and the metrics from this attempt on."""

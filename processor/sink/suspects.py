@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from processor.domain.clock import Clock
 from processor.domain.event import RetriedEvent
-from processor.domain.outcome import Reason, Reject, Stage
+from processor.domain.outcome import Cause, Reason, Reject, Stage
 from processor.sink.packing import InletRequest
 from processor.sink.route_metrics import RouteMetrics
 from processor.sink.suspect import (
@@ -21,7 +21,6 @@ from processor.sink.suspect import (
     SuspectReport,
     UndeliverableRule,
 )
-from processor.sink.verdict import Cause
 
 
 class RouteSuspects:

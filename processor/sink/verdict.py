@@ -8,6 +8,7 @@ the events may or may not have been accepted: AEP keeps duplicates, so each such
 from enum import StrEnum
 from typing import NamedTuple
 
+from processor.domain.outcome import Cause
 from processor.sink.transport import Reply, TransportFault
 
 
@@ -26,33 +27,8 @@ class Action(StrEnum):
     """Send it again after a back-off."""
     RENEW = "renew"
     """Get a newer token and send it again, once; after that, pause."""
-    PAUSE = "hold"
+    PAUSE = "pause"
     """Address, settings or credentials are wrong, not the event: pause the route and probe it."""
-
-
-class Cause(StrEnum):
-    """Why, as metrics and log lines name it."""
-
-    NONE = "none"
-    REFUSED = "refused"
-    TOO_LARGE = "too_large"
-    AUTH = "auth"
-    TOKEN = "token"  # noqa: S105  a word
-    INLET = "inlet"
-    REDIRECT = "redirect"
-    THROTTLED = "throttled"
-    UNAVAILABLE = "unavailable"
-    SERVER = "server_error"
-    SHAPE = "shape"
-    TIMEOUT = "timeout"
-    RESET = "reset"
-    CONNECT = "connect"
-    DNS = "dns"
-    ADDRESS = "address"
-    TLS = "tls"
-    PROXY = "proxy"
-    STOPPED = "stopped"
-    UNDELIVERABLE = "undeliverable"
 
 
 class Verdict(NamedTuple):

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from processor.domain.clock import Clock
 from processor.domain.errors import InvariantError, UnavailableError
 from processor.domain.event import ScoreEvent
+from processor.domain.outcome import Cause
 from processor.domain.retry import RetryPolicy, spread
 from processor.sink.admission import Admission, AdmissionControl
 from processor.sink.packing import InletDelivery, InletRequest, RequestPacker
@@ -27,7 +28,7 @@ from processor.sink.route_metrics import RouteMetrics
 from processor.sink.suspect import NEVER_SENT, Failure
 from processor.sink.suspects import RouteSuspects
 from processor.sink.transport import InletResponse
-from processor.sink.verdict import Action, Cause, Verdict
+from processor.sink.verdict import Action, Verdict
 
 _MIN_TIMER_SECONDS = 0.005
 
@@ -61,7 +62,7 @@ class _Attempt(msgspec.Struct, frozen=True):
 
 
 class RouteWorker:
-    """Drives each event of one route until it is accepted, refused for good, or released.
+    """Drives each event of one route until it is accepted, refused permanently, or released.
 
     A request closes when it is full, or when it has lingered and none before it still waits for
     admission: while the inlet is behind, requests grow rather than queue. `sending` has the tasks
@@ -116,7 +117,7 @@ class RouteWorker:
 
     def flush(self) -> None:
         """Send what is packed without lingering."""
-        for request in self._packer.close():
+        for request in self._packer.flush():
             self._dispatch(request)
 
     def tick(self) -> None:
@@ -207,7 +208,7 @@ class RouteWorker:
         exchange = await self._transport.send(request)
         assessment = assess(exchange.reply, request.events)
         attempt = _Attempt(admission, exchange, assessment, len(request), self.suspects.failure())
-        self._settle(request, attempt)
+        self._report_decided(request, attempt)
         again: list[InletRequest] = []
         delay = 0.0
         for verdict, indexes in assessment.retry.items():
@@ -217,7 +218,7 @@ class RouteWorker:
         del self._in_flight[id(request)]
         return again, delay
 
-    def _settle(self, request: InletRequest, attempt: _Attempt) -> None:
+    def _report_decided(self, request: InletRequest, attempt: _Attempt) -> None:
         """Report a response, and what was accepted and refused to each delivery.
 
         Accepted events of one delivery in a row are reported at once.
@@ -225,10 +226,10 @@ class RouteWorker:
         exchange, found = attempt.exchange, attempt.assessment
         if exchange.seconds is not None:
             retried = any(verdict.action is Action.RETRY for verdict in found.retry)
-            ok = found.any_settled or not retried
+            ok = found.any_decided or not retried
             limit = attempt.admission.responded(exchange.seconds, ok=ok)
             self._metrics.responded(exchange.reply, exchange.seconds, found, limit)
-            if found.any_settled:
+            if found.any_decided:
                 attempt.admission.succeeded()
         events, deliveries = request.events, request.deliveries
         if found.accepted:
@@ -287,7 +288,7 @@ class RouteWorker:
         if asked is not None:
             attempt.admission.pause(cause, spread(asked))
             return [part], 0.0
-        if not attempt.assessment.any_settled:
+        if not attempt.assessment.any_decided:
             attempt.admission.failed(cause)
         return self._delayed(attempt, part)
 
@@ -358,4 +359,4 @@ def _is_of_the_event(attempt: _Attempt, part: InletRequest, verdict: Verdict) ->
     """
     if part.suspect is not None and verdict.cause not in NEVER_SENT:
         return part.suspect.others_work
-    return attempt.assessment.any_settled and verdict.action not in (Action.RETRY, Action.SPLIT)
+    return attempt.assessment.any_decided and verdict.action not in (Action.RETRY, Action.SPLIT)

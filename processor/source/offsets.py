@@ -27,20 +27,19 @@ from processor.telemetry.catalogue import (
     RECORDS_CONSUMED,
     RECORDS_RELEASED,
     RETENTION_OVERRUN_RECORDS,
-    AttemptResult,
-    ReleaseCause,
 )
+from processor.telemetry.labels import AttemptResult, ReleaseCause
 from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
 
-OFFSET_RESET: Final = RetryPolicy(first_seconds=0.2, max_seconds=5.0)
+OFFSET_RESET_RETRY: Final = RetryPolicy(first_seconds=0.2, max_seconds=5.0)
 """Between queries for the beginning or end of partitions without a valid offset."""
 
 _RESET_QUERY_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 86_400.0
 """Kafka deletes offsets that were not committed for `offsets.retention.minutes` (7 days)."""
 _COMMIT_RESULT_SECONDS: Final = 60.0
-"""A commit without a result for so long no longer blocks the next one."""
+"""A commit without a result after this time no longer blocks the next one."""
 
 log = structlog.get_logger()
 
@@ -97,7 +96,8 @@ class PollTracker:
                 "Kafka skipped offsets. Unless the topic is compacted or written in transactions, "
                 "records were lost.",
                 code="offset_gap",
-                partition=f"{partition.topic}/{partition.number}",
+                topic=partition.topic,
+                partition=partition.number,
                 near=near,
                 skipped=skipped,
                 suppressed=suppressed,
@@ -219,8 +219,10 @@ class StartOffsets:
         self._admin = admin
         self._metrics = metrics
         self._clock = clock
-        self._retry = Retry(OFFSET_RESET, clock)
+        self._retry = Retry(OFFSET_RESET_RETRY, clock)
         self._invalid: dict[Partition, int | None] = {}
+        self._stopped: dict[Partition, int | None] = {}
+        self._accepted: set[Partition] = set()
 
     def assign(self, partitions: Sequence[Partition], tracker: OffsetTracker) -> None:
         """Begin at the group's committed offsets; what has none is reported as invalid."""
@@ -233,12 +235,26 @@ class StartOffsets:
         """Note a partition without a valid offset; `wanted` is one that Kafka does not have."""
         self._invalid[partition] = wanted
 
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Read on in partitions that a StopError named, from their oldest record."""
+        for partition in partitions:
+            if partition in self._stopped:
+                self._invalid[partition] = self._stopped.pop(partition)
+                self._accepted.add(partition)
+
     def reset_invalid(self, tracker: OffsetTracker) -> bool:
         """Reset partitions without a valid offset, as far as Kafka answers; True where any was.
 
-        Raises StopError where records were deleted and `kafka.on_gap` is `stop`.
+        Raises StopError where records were deleted and `kafka.on_gap` is `stop`: those partitions
+        wait until their gap is accepted.
         """
-        self._invalid = {each: at for each, at in self._invalid.items() if each in tracker}
+        self._accepted &= tracker.partitions.keys()
+        self._stopped = {each: at for each, at in self._stopped.items() if each in tracker}
+        self._invalid = {
+            each: at
+            for each, at in self._invalid.items()
+            if each in tracker and each not in self._stopped
+        }
         if not self._invalid or not self._retry.due:
             return False
         wanted = {each: at for each, at in self._invalid.items() if at is not None}
@@ -266,7 +282,8 @@ class StartOffsets:
 
     def _after_deletion(self, wanted: Mapping[Partition, int]) -> dict[Partition, int]:
         oldest = self._admin.starts_within(wanted, _RESET_QUERY_SECONDS)
-        for partition, start in oldest.items():
+        new = {each: start for each, start in oldest.items() if each not in self._accepted}
+        for partition, start in new.items():
             missing = max(0, start - wanted[partition])
             self._metrics.counter(RETENTION_OVERRUN_RECORDS, partition.topic).inc(missing)
             log.error(
@@ -278,12 +295,15 @@ class StartOffsets:
                 oldest=start,
                 on_gap=self._kafka.on_gap,
             )
-        if oldest and self._kafka.on_gap == "stop":
-            names = ", ".join(partition_names(oldest))
+        if new and self._kafka.on_gap == "stop":
+            gaps = {each: self._invalid.pop(each) for each in new}
+            self._stopped |= gaps
             raise StopError(
-                f"Kafka has deleted records of {names} that were not read yet. To go on with the "
-                "oldest that are left, set kafka.on_gap to continue."
+                f"Kafka has deleted records of {', '.join(partition_names(gaps))} that were not "
+                "read yet, and kafka.on_gap is stop.",
+                gaps,
             )
+        self._accepted -= oldest.keys()
         return oldest
 
 
@@ -302,7 +322,8 @@ def release_partitions(
     """End the epochs of these partitions, and report every record that may be read again.
 
     Unsettled ones are counted as released. Settled ones whose commit Kafka did not confirm are
-    logged: those with stored state are merged when they are read again, the others sent twice.
+    logged: when they are read again, those with stored state are recognised as duplicates, the
+    others are sent twice.
     """
     for partition in partitions:
         offsets = tracker.partitions.get(partition)
@@ -317,7 +338,7 @@ def _log_unconfirmed(partition: Partition, offsets: PartitionOffsets, cause: str
         log.warning(
             "The commit of settled records was not confirmed; they may be read again.",
             code="commit_unconfirmed",
-            records=f"{partition.topic}/{partition.number}/{first}-{end - 1}",
+            ranges=f"{partition.topic}/{partition.number}/{first}-{end - 1}",
             cause=cause,
             always=True,
         )

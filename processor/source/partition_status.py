@@ -69,6 +69,11 @@ class PauseCauses:
             return partitions
         return partitions.intersection(*[set().union(*self._for_some.values())])
 
+    def paused_by_others(self, cause: str) -> set[Partition]:
+        """Return the single partitions that are paused for a cause other than this one."""
+        others = (paused for one, paused in self._for_some.items() if one != cause)
+        return set().union(*others)
+
     def by_cause(self, assigned: Iterable[Partition]) -> Counter[str]:
         """Return how many assigned partitions each cause pauses."""
         partitions = set(assigned)

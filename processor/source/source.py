@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from processor.domain.clock import Clock, Deadline
-from processor.domain.errors import InvariantError
+from processor.domain.errors import InvariantError, StopError
 from processor.domain.record import AssignmentListener, Partition, Record
 from processor.kafka.admin import KafkaAdmin, TopicLayout
 from processor.kafka.consumer import KafkaConsumer, consumer_properties, is_eager
@@ -25,6 +25,7 @@ from processor.kafka.messages import (
 from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
 from processor.kafka.topics import Topics
 from processor.settings import JoinSettings, KafkaSettings
+from processor.source.membership import Membership
 from processor.source.offsets import (
     NoOffsetCommitter,
     OffsetCommitter,
@@ -35,7 +36,8 @@ from processor.source.offsets import (
 )
 from processor.source.partition_status import PartitionGauges, PauseCauses, PlacementCheck
 from processor.source.waiting import EventWait, PartitionRecords, ReadyRecords, WaitingScores
-from processor.telemetry.catalogue import REBALANCES, RebalanceKind, ReleaseCause, WaitResult
+from processor.telemetry.catalogue import REBALANCES
+from processor.telemetry.labels import RebalanceKind, ReleaseCause, WaitResult
 from processor.telemetry.metrics import Metrics
 
 _WAITING_SCORES: Final = "waiting_scores"
@@ -109,6 +111,7 @@ class KafkaSource:
         eager = is_eager(kafka, together=together)
         self._consumer = KafkaConsumer(properties, metrics, clock, eager=eager)
         admin = KafkaAdmin(kafka, "offsets", clock)
+        self._membership = Membership(kafka, self._consumer, admin, clock, eager=eager)
         self._layout = TopicLayout(admin, clock)
         placement = PlacementCheck(kafka, self._layout, metrics, clock)
         self._polls = PollTracker(
@@ -121,12 +124,9 @@ class KafkaSource:
             self._committer = OffsetCommitter(
                 kafka, self._tracker, self._consumer, metrics=metrics, clock=clock
             )
-        self._wait: EventWait | None = None
-        if joined is not None:
-            scores = WaitingScores(joined.max_wait_seconds, kafka.max_uncommitted_records)
-            self._wait = EventWait(scores, self._topics, self._layout, metrics=metrics, clock=clock)
+        self._wait = self._event_wait(joined) if joined else None
         self._listener: AssignmentListener | None = None
-        self._closing = False
+        self._closing = self._left = False
 
     @property
     def assigned(self) -> frozenset[Partition]:
@@ -134,12 +134,17 @@ class KafkaSource:
         return frozenset(self._tracker)
 
     @property
+    def is_member(self) -> bool:
+        """Return True while this is a member of the group, also one without partitions."""
+        return self._membership.is_member
+
+    @property
     def waiting_records(self) -> int:
         """Return how many score records wait for earlier events and were not returned yet."""
         return self._wait.waiting_records if self._wait else 0
 
     @property
-    def commit_overdue(self) -> str | None:
+    def commit_overdue_reason(self) -> str | None:
         """Return why sending must stop: settled records were not committed for too long."""
         return self._committer.overdue_reason
 
@@ -149,25 +154,31 @@ class KafkaSource:
         self._consumer.subscribe(self._topics.subscription, self)
 
     def poll(self, seconds: float) -> KafkaPoll:
-        """Return the next records, waiting at most so long; none while paused.
+        """Return the next records, waiting at most `seconds`; none while paused.
 
-        Raises StopError where records were deleted before they were read and the settings say
-        stop, InvariantError where the client is dead, and whatever a listener raised.
+        Raises StopError, before it reads anything, where records were deleted before they were read
+        and the settings say stop; InvariantError where the client is dead, and whatever a listener
+        raised.
         """
+        if self._starts.reset_invalid(self._tracker):
+            self._paused.clear()
+            self._apply_pauses()
         messages = self._consumer.consume(self._kafka.poll_records, seconds)
         new = records(messages)
         tracked = [self._polls.track(run) for run in runs_by_partition(new)]
         if len(new) < len(messages):
             for error in poll_errors(messages):
                 self._on_poll_error(error)
-        if self._starts.reset_invalid(self._tracker):
-            self._paused.clear()
-            self._apply_pauses()
-        # An error or a reset may have ended an epoch whose records were just tracked.
+        # An error may have ended an epoch whose records were just tracked.
         current = [each for each in tracked if each and self._tracker.is_current(each.tracked)]
         ready = self._take_ready(current)
         self._gauges.refresh(self._tracker, self._pauses)
+        self._membership.refresh()
         return KafkaPoll.of(ready)
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Read on in partitions that a StopError named, from their oldest record."""
+        self._starts.accept_gaps(partitions)
 
     def settle(self, poll: KafkaPoll) -> frozenset[Partition]:
         """Mark a poll as settled; returns the partitions that are no longer assigned.
@@ -194,22 +205,30 @@ class KafkaSource:
         self._apply_pauses()
 
     def close(self, seconds: float) -> bool:
-        """Commit and leave the group, within so many seconds in any case.
+        """Commit and leave the group, within `seconds` in any case.
 
         Returns whether Kafka confirmed the commit.
         """
         self._closing = True
         deadline = Deadline(self._clock, seconds)
         confirmed = self._committer.commit_confirmed(self._tracker, seconds / 2)
-        self._release(list(self._tracker), ReleaseCause.SHUTDOWN)
-        self._consumer.close(deadline.left())
+        self.leave(deadline.left())
         return confirmed
+
+    def leave(self, seconds: float) -> None:
+        """Leave the group without a commit; does nothing once it was left."""
+        self._closing = True
+        if not self._left:
+            self._left = True
+            self._release(list(self._tracker), ReleaseCause.SHUTDOWN)
+            self._consumer.close(seconds)
 
     # Called by the consumer, inside `poll`.
 
     def partitions_assigned(self, partitions: Sequence[Partition]) -> None:
         """Begin an epoch of each partition and read on where the group has committed."""
         self._metrics.counter(REBALANCES, RebalanceKind.ASSIGNED).inc()
+        self._membership.assigned()
         self._starts.assign(partitions, self._tracker)
         # librdkafka remembers a pause from an earlier assignment of the same partition.
         self._consumer.resume(set(partitions) - self._pauses.paused(self._tracker))
@@ -234,9 +253,11 @@ class KafkaSource:
         try:
             if self._listener is not None:
                 self._listener.drain(partitions)
-        finally:
-            self._committer.commit_confirmed(partitions, _REVOKE_COMMIT_SECONDS)
-            self._end_assignment(partitions, ReleaseCause.REVOKED)
+        except StopError:
+            self._commit_and_end(partitions)
+            raise
+        # After any other exception, a fault of the program, nothing more is committed.
+        self._commit_and_end(partitions)
 
     def partitions_lost(self, partitions: Sequence[Partition]) -> None:
         """Release the partitions without a commit: another member may have read further."""
@@ -246,6 +267,15 @@ class KafkaSource:
     def commit_completed(self, offsets: Mapping[Partition, int], fault: KafkaFault | None) -> None:
         """Note the result of a commit."""
         self._committer.completed(offsets, fault)
+
+    def _event_wait(self, join: JoinSettings) -> EventWait:
+        return EventWait(
+            WaitingScores(join.max_wait_seconds, self._kafka.max_uncommitted_records),
+            self._topics,
+            self._layout,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
 
     def _on_poll_error(self, error: PollError) -> None:
         partition, fault = error.partition, error.fault
@@ -257,14 +287,19 @@ class KafkaSource:
             return
         self._consumer.report(fault, f"{partition.topic}/{partition.number}")
         if fault.fatal:
-            raise InvariantError(f"The Kafka client failed for good: {fault.error}")
+            raise InvariantError(f"The Kafka client failed permanently: {fault.error}")
         if fault.kind is ErrorKind.POLL_TOO_LATE:
             self._end_assignment(list(self._tracker), ReleaseCause.LOST)
 
     def _take_ready(self, polled: Sequence[PartitionRecords]) -> list[ReadyRecords]:
         if self._wait is None:
             return [ReadyRecords(each, WaitResult.NONE, 0.0) for each in polled]
-        ready = self._wait.take_ready(polled, self._tracker, paused=bool(self._pauses.for_all))
+        ready = self._wait.take_ready(
+            polled,
+            self._tracker,
+            paused=bool(self._pauses.for_all),
+            held=self._pauses.paused_by_others(_WAITING_SCORES),
+        )
         self._pauses.resume(_WAITING_SCORES)
         self._pauses.pause(_WAITING_SCORES, self._wait.full(self._tracker))
         self._apply_pauses()
@@ -277,7 +312,12 @@ class KafkaSource:
             self._consumer.resume((self._paused - paused) & self.assigned)
             self._paused = paused
 
+    def _commit_and_end(self, partitions: Sequence[Partition]) -> None:
+        self._committer.commit_confirmed(partitions, _REVOKE_COMMIT_SECONDS)
+        self._end_assignment(partitions, ReleaseCause.REVOKED)
+
     def _end_assignment(self, partitions: Sequence[Partition], cause: ReleaseCause) -> None:
+        self._membership.ended(cause)
         ended = [partition for partition in partitions if partition in self._tracker]
         self._release(ended, cause)
         if ended:

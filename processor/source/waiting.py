@@ -7,6 +7,7 @@ before it are (`RepartitionProgress`).
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from math import inf
 from typing import Final, NamedTuple, Protocol
 
@@ -19,15 +20,18 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.admin import OffsetQuery, TopicLayout
 from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
 from processor.kafka.topics import Topics
-from processor.telemetry.catalogue import SCORE_WAIT_SECONDS, SCORE_WAITS, WaitResult
+from processor.telemetry.catalogue import SCORE_WAIT_SECONDS, SCORE_WAITS
+from processor.telemetry.labels import WaitResult
 from processor.telemetry.metrics import Metrics
 
-END_OFFSETS_QUERY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
+END_OFFSETS_RETRY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
 """Between queries for the ends of event partitions while Kafka does not answer."""
+COMMITTED_OFFSETS_RETRY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
+"""Between queries for committed offsets that have no answer."""
 
 _END_OFFSETS_SECONDS: Final = 0.2
 _PROGRESS_SECONDS: Final = 0.1
-"""Between looks at what other members have committed."""
+"""Between queries for what other members have committed, while Kafka answers."""
 
 log = structlog.get_logger()
 
@@ -95,20 +99,31 @@ class WaitingScores:
                 if waiting.ends is None and waiting.since <= until:
                     waiting.ends = ends.get(partition.number)
 
-    def take_ready(self, read: Mapping[Partition, int], now: float) -> list[ReadyRecords]:
-        """Remove and return the scores that need not wait, given up to where events are read."""
+    def take_ready(
+        self,
+        read: Mapping[Partition, int],
+        now: float,
+        held: AbstractSet[Partition] = frozenset(),
+    ) -> list[ReadyRecords]:
+        """Remove and return the scores that need not wait, given up to where events are read.
+
+        None of partitions that are `held`.
+        """
         ready = []
-        for queue in self._queues.values():
+        for partition, queue in self._queues.items():
+            if partition in held:
+                continue
             while queue and (result := self._result(queue[0], read, now)) is not None:
                 waiting = queue.popleft()
                 ready.append(ReadyRecords(waiting.polled, result, now - waiting.since))
         return ready
 
-    def extend(self, seconds: float) -> None:
-        """Extend all waits: events could not be read for so long because intake was paused."""
-        for queue in self._queues.values():
-            for waiting in queue:
-                waiting.since += seconds
+    def extend(self, seconds: float, partitions: AbstractSet[Partition] | None = None) -> None:
+        """Extend all waits, or those of some partitions: intake was paused for so long."""
+        for partition, queue in self._queues.items():
+            if partitions is None or partition in partitions:
+                for waiting in queue:
+                    waiting.since += seconds
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """Drop the scores of partitions that are no longer assigned."""
@@ -164,11 +179,12 @@ class RepartitionProgress:
         self._clock = clock
         self._complete_until = -inf
         self._round_began = 0.0
-        self._retry = Retry(END_OFFSETS_QUERY, clock)
+        self._retry = Retry(END_OFFSETS_RETRY, clock)
         self._ends: OffsetQuery | None = None
         self._committed: OffsetQuery | None = None
         self._remaining: dict[Partition, int] | None = None
-        self._next_look = Deadline(clock, 0)
+        self._committed_retry = Retry(COMMITTED_OFFSETS_RETRY, clock)
+        self._committed_due = Deadline(clock, 0)
 
     def complete_until(self, layout: Mapping[str, int], tracker: OffsetTracker) -> float:
         """Return a monotonic time: all events in Kafka by then are repartitioned.
@@ -187,6 +203,7 @@ class RepartitionProgress:
         """Begin a new round, as after a rebalance."""
         self._ends = self._committed = self._remaining = None
         self._retry.succeeded()
+        self._committed_retry.succeeded()
 
     def _begin_round(self, layout: Mapping[str, int]) -> None:
         """Query where the events end; a round needs the ends of all partitions."""
@@ -207,12 +224,16 @@ class RepartitionProgress:
         self._remove_passed(tracker.settled_offsets())
         if self._committed is not None and self._committed.done():
             self._remove_passed(self._committed.offsets())
+            if self._committed.failed():
+                self._committed_retry.failed()
+            else:
+                self._committed_retry.succeeded()
             self._committed = None
         if not self._remaining:
             self._complete_until, self._remaining = self._round_began, None
             self._committed = None
-        elif self._committed is None and self._next_look.over():
-            self._next_look = Deadline(self._clock, _PROGRESS_SECONDS)
+        elif self._committed is None and self._committed_due.over() and self._committed_retry.due:
+            self._committed_due = Deadline(self._clock, _PROGRESS_SECONDS)
             self._committed = self._offsets.committed(self._remaining)
 
     def _remove_passed(self, offsets: Mapping[Partition, int]) -> None:
@@ -240,7 +261,7 @@ class EventWait:
         self._layout = layout
         self._metrics = metrics
         self._clock = clock
-        self._retry = Retry(END_OFFSETS_QUERY, clock)
+        self._retry = Retry(END_OFFSETS_RETRY, clock)
         self._checked_layout: Mapping[str, int] = {}
         self._last_call = clock.monotonic()
 
@@ -250,11 +271,17 @@ class EventWait:
         return self._scores.count
 
     def take_ready(
-        self, polled: Sequence[PartitionRecords], tracker: OffsetTracker, *, paused: bool
+        self,
+        polled: Sequence[PartitionRecords],
+        tracker: OffsetTracker,
+        *,
+        paused: bool,
+        held: AbstractSet[Partition] = frozenset(),
     ) -> list[ReadyRecords]:
         """Add what was polled and return what need not wait.
 
-        While all partitions are `paused` no score is ready, and the time does not count.
+        While all partitions are `paused`, or a score's own partition is `held`, no score is ready,
+        and the time does not count.
         """
         now = self._clock.monotonic()
         since_last_call, self._last_call = now - self._last_call, now
@@ -269,8 +296,9 @@ class EventWait:
         if paused:
             self._scores.extend(since_last_call)
             return ready
+        self._scores.extend(since_last_call, held)
         self._query_ends(tracker)
-        waited = self._scores.take_ready(tracker.read_offsets(), now)
+        waited = self._scores.take_ready(tracker.read_offsets(), now, held)
         for each in waited:
             self._metrics.counter(SCORE_WAITS, each.result).inc(len(each.polled.records))
             if each.result is not WaitResult.NONE:

@@ -82,7 +82,7 @@ class ChangelogWriter:
         )
 
     def poll(self, seconds: float = 0.0) -> None:
-        """Serve reports and retries; waits for reports at most so long."""
+        """Serve reports and retries; waits for reports at most `seconds`."""
         self._note(self._producer.poll(seconds))
 
     def take_acked(self) -> dict[int, AckedOffsets]:
@@ -91,7 +91,7 @@ class ChangelogWriter:
         return acked
 
     def close(self, seconds: float) -> None:
-        """Wait at most so long for the write in progress, then give it up."""
+        """Wait at most `seconds` for the write in progress, then give it up."""
         self._note(self._producer.close(seconds))
 
     def _note(self, written: Iterable[OutgoingMessage]) -> None:

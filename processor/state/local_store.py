@@ -26,6 +26,7 @@ from processor.state.format.store import (
     ORIGIN,
     ChangelogPosition,
     Origin,
+    StoreNote,
     database_name,
     store_key,
 )
@@ -42,12 +43,6 @@ _PAGE_BYTES: Final = 4_096
 _FILE: Final = "data.mdb"
 
 log = structlog.get_logger()
-
-
-class _Note(msgspec.Struct, frozen=True):
-    boot: str
-    closed: bool
-    unproven_starts: int = msgspec.field(default=0, name="barren_starts")
 
 
 class StoreFolder:
@@ -78,12 +73,12 @@ class StoreFolder:
         intact = before is not None and (before.closed or before.boot == boot != "")
         unproven = before.unproven_starts if before is not None and intact else 0
         trusted = intact and unproven < _MAX_UNPROVEN_STARTS
-        self._write(_Note(boot, closed=False, unproven_starts=unproven + 1 if trusted else 1))
+        self._write(StoreNote(boot, closed=False, unproven_starts=unproven + 1 if trusted else 1))
         return trusted
 
     def prove(self) -> None:
         """Note that the store of this start was read and written."""
-        self._write(_Note(_boot_id(), closed=False))
+        self._write(StoreNote(_boot_id(), closed=False))
 
     def invalidate(self) -> None:
         """Note that the store is broken: the next start makes a new one."""
@@ -97,16 +92,16 @@ class StoreFolder:
     def release(self, *, closed: bool) -> None:
         """Unlock the folder; `closed` says that all of the store is on disk."""
         if closed:
-            self._write(_Note(_boot_id(), closed=True))
+            self._write(StoreNote(_boot_id(), closed=True))
         os.close(self._lock)
 
-    def _read(self) -> _Note | None:
+    def _read(self) -> StoreNote | None:
         try:
-            return msgspec.json.decode(self._note.read_bytes(), type=_Note)
+            return msgspec.json.decode(self._note.read_bytes(), type=StoreNote)
         except (OSError, msgspec.MsgspecError):
             return None
 
-    def _write(self, note: _Note) -> None:
+    def _write(self, note: StoreNote) -> None:
         fresh = self._note.with_suffix(".new")
         try:
             with fresh.open("wb") as file:
@@ -238,8 +233,8 @@ class LocalStore:
                 self._open(origin)
 
     def _open(self, origin: Origin) -> None:
-        # With `writemap`, writing a page for which the disk is too full kills the process (SIGBUS):
-        # hence `_reserve`.
+        # With `writemap`, writing a page for which the disk is too full kills the process (SIGBUS),
+        # so `_reserve` allocates the space first.
         self._env = lmdb.open(
             str(self._folder.path),
             map_size=self._max_bytes,

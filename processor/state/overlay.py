@@ -56,7 +56,8 @@ class Overlay:
 
     def withdraw(self, ticket: int, event: ScoreEvent) -> None:
         """Take a score out of a ticket's changes and of all staged since."""
-        self._change((event.record.partition, event.person), partial(_without, event), ticket)
+        key = (event.record.partition, event.person)
+        self._change(key, partial(without_score, event=event), ticket)
 
     def merge(self, key: PersonKey, other: Person, limits: PersonLimits) -> None:
         """Merge what another writer wrote into each version of a person."""
@@ -86,13 +87,3 @@ def _replace(persons: dict[PersonKey, Person], key: PersonKey, person: Person | 
         del persons[key]
     else:
         persons[key] = person
-
-
-def _without(event: ScoreEvent, person: Person) -> Person:
-    return without_score(
-        person,
-        event.model,
-        scored_at_ms=event.scored_at_ms,
-        event_id=event.id,
-        digest=event.digest,
-    )

@@ -1,11 +1,34 @@
-"""The partitions whose state this replica has, and which partition numbers have state at all."""
+"""The topics and partitions of person state: which there are, and which this replica has.
 
-from collections.abc import Iterable, Mapping, Sequence
+The processor's own topics, the changelog and the repartition topic, are created where they are
+missing, and checked where they are not.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple
 
 import msgspec
 
+from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.record import Partition, Record
-from processor.settings import Settings
+from processor.kafka.admin import Cluster, KafkaAdmin
+from processor.kafka.internal_topic import (
+    COMPACTED,
+    DAY_MS,
+    InternalTopic,
+    check_compaction,
+    create_missing,
+)
+from processor.settings import JoinSettings, KafkaSettings, Settings
+from processor.settings.kafka import matches_topic
+
+_REPARTITION: Final = {
+    "cleanup.policy": "delete",
+    # Messages must outlast the longest outage of the processor.
+    "retention.ms": str(7 * DAY_MS),
+    "segment.bytes": str(128 << 20),
+}
 
 
 class AssignedPartition(msgspec.Struct):
@@ -86,6 +109,16 @@ class StatePartitions:
             if self._all_topics or not self._is_stateless(topic)
         }
 
+    def with_state(
+        self, partitions: Iterable[Partition], numbers: AbstractSet[int]
+    ) -> frozenset[Partition]:
+        """Return those of the partitions that have state and one of these numbers."""
+        return frozenset(
+            partition
+            for partition in partitions
+            if partition.number in numbers and self.numbers([partition])
+        )
+
     def of(self, records: Sequence[Record]) -> set[int]:
         """Return the partition numbers that have the state for these records."""
         if self._all_topics:
@@ -99,3 +132,71 @@ class StatePartitions:
             events = kafka.events is not None and kafka.events.takes(topic)
             stateless = self._stateless[topic] = events and not kafka.scores.takes(topic)
         return stateless
+
+
+class Layout(NamedTuple):
+    """The changelog topic as it is. `topic_id` is empty where the broker has none."""
+
+    partitions: int
+    cluster: str
+    topic_id: str
+
+
+def prepare(admin: KafkaAdmin, kafka: KafkaSettings, join: JoinSettings) -> Layout:
+    """Return the layout of a changelog topic that exists and is as it must be.
+
+    Where no controller answers, as in the embedded broker, the topic is taken as it is. Raises
+    SettingsError where the topics cannot be used as they are, and UnavailableError where that
+    cannot be found out now.
+    """
+    cluster = admin.cluster()
+    partitions = _input_partitions(cluster, kafka, repartitioned=join.repartition_topic is not None)
+    topics = list(_internal_topics(join, partitions))
+    for topic in topics:
+        cluster = create_missing(admin, cluster, topic, create=join.create_changelog)
+        _check_count(cluster, topic)
+    topic_id = ""
+    if cluster.has_controller:
+        check_compaction(admin, topics[0], loss="the state of persons")
+        topic_id = admin.topic_id(join.changelog_topic)
+    return Layout(partitions, cluster.id, topic_id)
+
+
+def _internal_topics(join: JoinSettings, partitions: int) -> Iterator[InternalTopic]:
+    """Yield the changelog topic, and the repartition topic where there is one."""
+    sizes = (partitions, join.changelog_replication)
+    yield InternalTopic("join.changelog_topic", join.changelog_topic, *sizes, COMPACTED)
+    if join.repartition_topic is not None:
+        yield InternalTopic("join.repartition_topic", join.repartition_topic, *sizes, _REPARTITION)
+
+
+def _check_count(cluster: Cluster, topic: InternalTopic) -> None:
+    found = cluster.layout[topic.name]
+    if found != topic.partitions:
+        raise SettingsError(
+            [
+                (
+                    f"{topic.key}: {topic.name} has {found} partitions, "
+                    f"the input topics have {topic.partitions}; they must have equally many."
+                )
+            ]
+        )
+
+
+def _input_partitions(cluster: Cluster, kafka: KafkaSettings, *, repartitioned: bool) -> int:
+    """Return the partition count of the topics whose partition numbers have state."""
+    events = kafka.events.topics if kafka.events and not repartitioned else []
+    names = [*kafka.scores.topics, *events]
+    counts = {
+        topic: count
+        for topic, count in cluster.layout.items()
+        if any(matches_topic(name, topic) for name in names) and count
+    }
+    if not counts:
+        raise UnavailableError("kafka", f"none of the input topics exists: {', '.join(names)}")
+    if len(set(counts.values())) > 1:
+        found_counts = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
+        raise SettingsError(
+            [f"kafka: a join needs input topics with equally many partitions, but {found_counts}."]
+        )
+    return next(iter(counts.values()))

@@ -13,8 +13,10 @@ from heapq import nlargest
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
-from processor.domain.event import Fact
+from processor.domain.event import Fact, ScoreEvent
+from processor.domain.record import RecordPosition
 from processor.settings import JoinSettings
 from processor.state.format.fact import (
     EARLIEST_MS,
@@ -75,11 +77,12 @@ class PersonLimits(msgspec.Struct, frozen=True, gc=False):
 class Person(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Recent facts, ascending and unique by time and id, and the scores delivered by model.
 
-    Positional in bytes: new fields go last, with a default. `facts` are encoded
-    (`state.format.fact`), `scores` are histories (`state.format.score_history`), which no caller
-    changes in place. `cut` is the sort key of the newest fact dropped for space: facts up to it are
-    not accepted any more. It is empty where none was dropped within `PersonLimits.keep_ms`.
-    `weight` is the size of all facts in bytes.
+    Positional in bytes: new fields go last, with a default, and `merge` has to merge them.
+
+    `facts` are encoded (`state.format.fact`), `scores` are histories
+    (`state.format.score_history`), which no caller changes in place. `cut` is the sort key of the
+    newest fact dropped for space: facts up to it are not accepted any more. It is empty where none
+    was dropped within `PersonLimits.keep_ms`. `weight` is the size of all facts in bytes.
     """
 
     facts: tuple[bytes, ...] = ()
@@ -113,18 +116,25 @@ def with_score(
     longer = add(history, encode_entry(delivered), limits.scores)
     if longer == history:
         return person
-    return _with_scores(person, _bounded_scores({**person.scores, model: longer}, limits))
+    return replace(person, scores=_bounded_scores({**person.scores, model: longer}, limits))
 
 
-def without_score(
-    person: Person, model: str, *, scored_at_ms: int, event_id: str, digest: bytes
-) -> Person:
-    """Return a person for whom this content of a score is not marked as delivered."""
-    left = remove(person.scores.get(model, b""), scored_at_ms, event_id, digest)
-    scores = {name: history for name, history in person.scores.items() if name != model}
+def without_score(person: Person, event: ScoreEvent) -> Person:
+    """Return a person for whom the score of this event is not marked as delivered.
+
+    The same content of another record stays.
+    """
+    left = remove(
+        person.scores.get(event.model, b""),
+        event.scored_at_ms,
+        event.id,
+        event.digest,
+        event.position,
+    )
+    scores = {name: history for name, history in person.scores.items() if name != event.model}
     if left:
-        scores[model] = left
-    return _with_scores(person, scores)
+        scores[event.model] = left
+    return replace(person, scores=scores)
 
 
 def merge(one: Person, other: Person, limits: PersonLimits) -> Person:
@@ -135,7 +145,7 @@ def merge(one: Person, other: Person, limits: PersonLimits) -> Person:
     }
     cut = max(one.cut, other.cut)
     facts = _union(one, other, cut)
-    both = Person((), _bounded_scores(scores, limits), cut)
+    both = replace(one, scores=_bounded_scores(scores, limits), cut=cut)
     return _bounded(both, facts, sum(map(len, facts)), limits)
 
 
@@ -161,12 +171,20 @@ def previous_score(person: Person, model: str, before_ms: int) -> PreviousScore 
     return previous_in(person.scores.get(model, b""), before_ms)
 
 
-def novelty(
-    person: Person, model: str, *, scored_at_ms: int, event_id: str, digest: bytes
+def novelty(  # noqa: PLR0913  a score by model, date, id, content and record
+    person: Person,
+    model: str,
+    *,
+    scored_at_ms: int,
+    event_id: str,
+    digest: bytes,
+    position: RecordPosition,
 ) -> Novelty:
-    """Return whether this score was delivered before, and with this content."""
+    """Return whether this score was delivered before, or adds nothing to what was."""
     history = person.scores.get(model)
-    return novelty_in(history, scored_at_ms, event_id, digest) if history else Novelty.NEW
+    if not history:
+        return Novelty.NEW
+    return novelty_in(history, scored_at_ms, event_id, digest, position)
 
 
 def scores_since(person: Person, time_ms: int) -> int:
@@ -223,17 +241,14 @@ def _bounded(person: Person, facts: list[bytes], weight: int, limits: PersonLimi
         drop += 1
     if cut and time_of_sort_key(cut) < oldest_ms:
         cut = b""
-    return Person(tuple(facts[drop:] if drop else facts), person.scores, cut, weight)
+    left = tuple(facts[drop:] if drop else facts)
+    return replace(person, facts=left, cut=cut, weight=weight)
 
 
 def _without_texts(fact: Fact) -> Fact:
     """Return a fact that is too large, reduced to its time, a short id and whether it succeeded."""
     short_id = blake2b(fact.id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return Fact(fact.time_ms, short_id, success=fact.success)
-
-
-def _with_scores(person: Person, scores: dict[str, bytes]) -> Person:
-    return Person(person.facts, scores, person.cut, person.weight)
 
 
 def _bounded_scores(scores: dict[str, bytes], limits: PersonLimits) -> dict[str, bytes]:

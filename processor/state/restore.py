@@ -103,7 +103,7 @@ class Restore:
             self._metrics.forget(STATE_RESTORE_REMAINING_RECORDS, str(partition))
 
     def step(self, seconds: float) -> list[RestoredPartition]:
-        """Store what is read within so many seconds; return the partitions that are restored.
+        """Store what is read within `seconds`; return the partitions that are restored.
 
         Raises UnavailableError where the store cannot be written; the next step continues there.
         """
@@ -171,7 +171,7 @@ class Restore:
             log.info(
                 "State is being restored.",
                 code="state_restoring",
-                partitions=len(self._restoring),
+                partition_count=len(self._restoring),
                 records=self._records,
                 remaining=remaining,
                 eta_seconds=round(remaining * seconds / self._records) if self._records else None,

@@ -23,6 +23,7 @@ from processor.domain.errors import InvariantError, UnavailableError
 from processor.domain.event import ScoreEvent
 from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.admin import KafkaAdmin
+from processor.kafka.internal_topic import TOMBSTONE_DAYS
 from processor.kafka.topic_reader import TopicReader
 from processor.settings import JoinSettings, KafkaSettings
 from processor.settings.kafka_client import Property, connection
@@ -31,15 +32,16 @@ from processor.state.format.person import decode
 from processor.state.format.store import ChangelogPosition, Origin
 from processor.state.local_store import LocalStore, StoreFolder
 from processor.state.overlay import Overlay
-from processor.state.partitions import AssignedPartitions
+from processor.state.partitions import AssignedPartitions, prepare
 from processor.state.person import Person, PersonKey, PersonLimits
 from processor.state.restore import Restore, RestoredPartition
-from processor.state.topics import TOMBSTONE_DAYS, prepare
 from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, STATE_BYTES, STATE_ENTRIES
 from processor.telemetry.metrics import Metrics
 
 _RESTORE_SECONDS: Final = 0.1
-_RETRY: Final = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
+_RESTORE_BESIDE_SECONDS: Final = 0.01
+"""While other partitions are ready, whose records must not wait for the restore."""
+_STORE_RETRY: Final = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
 _CLOSE_POLL_SECONDS: Final = 0.05
 _MEASURE_SECONDS: Final = 10.0
 _STALE_MS: Final = (TOMBSTONE_DAYS - 1) * 86_400_000
@@ -73,13 +75,22 @@ class ChangelogStateStore:
         self._to_restore: list[int] = []
         self._catching_up: set[int] = set()
         self._error: str | None = None
-        self._retry = Retry(_RETRY, clock)
+        self._retry = Retry(_STORE_RETRY, clock)
         self._measure_due = Deadline(clock, 0)
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Return why nothing can be stored or restored now; None while it can."""
-        return self._error or self._changelog.unavailable_reason or self._restore.unavailable_reason
+        """Return why nothing can be stored now; None while it can.
+
+        Nothing is stored while another writer's records are being read, either.
+        """
+        caught_up = self.restore_unavailable_reason if self._catching_up else None
+        return self._error or self._changelog.unavailable_reason or caught_up
+
+    @property
+    def restore_unavailable_reason(self) -> str | None:
+        """Return why the partitions that are not ready are not restored now."""
+        return self._restore.unavailable_reason
 
     @property
     def restoring(self) -> bool:
@@ -163,7 +174,7 @@ class ChangelogStateStore:
         return write
 
     def poll(self) -> None:
-        """Serve reports and retries, and restore for a tenth of a second where that is due."""
+        """Serve reports and retries, and restore for a moment where that is due."""
         self._changelog.poll()
         if self._retry.due:
             self._advance()
@@ -171,7 +182,7 @@ class ChangelogStateStore:
             self._measure()
 
     def close(self, seconds: float) -> None:
-        """Write what is to be stored, within so many seconds; close the local store in order."""
+        """Write what is to be stored, within `seconds`; close the local store in order."""
         deadline = Deadline(self._clock, seconds)
         self._restore.close()
         with suppress(UnavailableError):
@@ -203,7 +214,9 @@ class ChangelogStateStore:
             for partition in self._writer.finish_write():
                 self._catch_up(partition)
             if self._restore.busy:
-                for restored in self._restore.step(_RESTORE_SECONDS):
+                others = bool(self._assigned.ready())
+                seconds = _RESTORE_BESIDE_SECONDS if others else _RESTORE_SECONDS
+                for restored in self._restore.step(seconds):
                     self._finish_restore(restored)
             self._start_write()
         except UnavailableError as error:
@@ -228,9 +241,9 @@ class ChangelogStateStore:
             self._to_restore.pop()  # only now: `begin` raises where the disk fails
 
     def _catch_up(self, partition: int) -> None:
-        """Read the records between our own, before anything else is written or loaded."""
+        """Read the unexpected records, before anything else is written or loaded."""
         log.warning(
-            "The changelog has records between ours: another writer's, or ours a second time.",
+            "The changelog has unexpected records: another replica's, or this one's written twice.",
             code="changelog_disturbed",
             partition=partition,
         )

@@ -3,9 +3,31 @@
 The table in `deploy/observability/README.md` is generated from it.
 """
 
-from enum import StrEnum
+from typing import Literal
 
-from processor.domain.outcome import ContextStatus, FilterRule, Outcome, Reason, Stage
+from processor.domain.errors import StopCause
+from processor.domain.outcome import (
+    Cause,
+    ContextStatus,
+    FilterRule,
+    Movement,
+    Outcome,
+    Reason,
+    Stage,
+)
+from processor.telemetry.labels import (
+    AttemptResult,
+    CorrectionResult,
+    ItemResult,
+    LoopStage,
+    PauseCause,
+    Quota,
+    RebalanceKind,
+    ReleaseCause,
+    RequestResult,
+    State,
+    WaitResult,
+)
 from processor.telemetry.metric_types import (
     AnyMetric,
     CounterMetric,
@@ -16,88 +38,17 @@ from processor.telemetry.metric_types import (
     labels,
 )
 
-
-class State(StrEnum):
-    """The state of a replica."""
-
-    STARTING = "starting"
-    JOINING = "joining"
-    """No partition is assigned yet."""
-    RESTORING = "restoring"
-    """Person state is being restored from the changelog."""
-    PAUSED = "paused"
-    """Dead letters, person state or repartitioned facts cannot be written, so intake is paused."""
-    STOPPING = "stopping"
-    READY = "ready"
-
-
-class AttemptResult(StrEnum):
-    """The result of an attempt to write, to commit or to get a token."""
-
-    OK = "ok"
-    FAILED = "failed"
-
-
-class ReleaseCause(StrEnum):
-    """Why records were released unsettled."""
-
-    REVOKED = "revoked"
-    LOST = "lost"
-    SHUTDOWN = "shutdown"
-    REWOUND = "rewound"
-
-
-class RebalanceKind(StrEnum):
-    """The kind of a change of the assignment."""
-
-    ASSIGNED = "assigned"
-    REVOKED = "revoked"
-    LOST = "lost"
-
-
-class WaitResult(StrEnum):
-    """How the wait of a score for earlier experience events ended."""
-
-    NONE = "none"
-    """There was nothing to wait for."""
-    OK = "ok"
-    """The events were read."""
-    TIMEOUT = "timeout"
-    """They were not read in time: the context is partial."""
-
-
-class ItemResult(StrEnum):
-    """The inlet's result for one event."""
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    RETRYABLE = "retryable"
-    UNKNOWN = "unknown"
-
-
-class CorrectionResult(StrEnum):
-    """Whether a correction was sent, by `join.corrections`."""
-
-    SENT = "sent"
-    SUPPRESSED = "suppressed"
-
-
-class Quota(StrEnum):
-    """The two rate limits of an inlet."""
-
-    REQUESTS = "requests"
-    MESSAGES = "messages"
-
-
 DELAY_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 21600, 86400)
-_REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_WAIT_SECONDS = (0.1, 0.5, 1, 5, 30, 60, 300, 900)
+_REQUEST_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _REQUEST_BYTES = (1e3, 1e4, 5e4, 1e5, 2.5e5, 5e5, 7.5e5, 9e5, 1e6)
-_REQUEST_ITEMS = (1, 10, 50, 100, 250, 500, 750, 1000, 2000, 5000)
+_REQUEST_ITEMS = (1, 10, 50, 100, 250, 500, 1000, 5000)
 _AGE_SECONDS = (60, 3600, 21600, 86400, 2 * 86400, 7 * 86400, 30 * 86400, 90 * 86400, 365 * 86400)
 
 _TOPIC = Label[str]("topic")
 _PARTITION = Label[str]("partition")
 _ROUTE = Label[str]("route")
+_CAUSE = Label("cause", Cause)
 _ATTEMPT = Label("result", AttemptResult)
 
 # Conservation: consumed = settled + released + unsettled, per process life.
@@ -155,7 +106,9 @@ LOOP_TURN_TIMESTAMP_SECONDS = GaugeMetric(
     "loop_turn_timestamp_seconds", "Time of the last turn of the main loop.", labels()
 )
 STAGE_BUSY_SECONDS = CounterMetric(
-    "stage_busy_seconds", "Time spent in the main loop, by stage.", labels(Label[str]("stage"))
+    "stage_busy_seconds",
+    "Time spent in the main loop, by stage.",
+    labels(Label("stage", LoopStage)),
 )
 
 # Kafka.
@@ -175,13 +128,28 @@ LAST_COMMIT_TIMESTAMP_SECONDS = GaugeMetric(
 KAFKA_ERRORS = CounterMetric(
     "kafka_errors",
     "Errors reported by the Kafka client.",
-    labels(Label[str]("code"), Label[str]("fatal")),
+    labels(Label[str]("code"), Label[Literal["true", "false"]]("fatal", ("true", "false"))),
 )
 CALLBACK_ERRORS = CounterMetric(
     "callback_errors", "Exceptions caught inside client callbacks.", labels(Label[str]("callback"))
 )
 PAUSED_PARTITIONS = GaugeMetric(
     "paused_partitions", "Partitions paused, by cause.", labels(Label[str]("cause"))
+)
+PAUSED_SINCE_TIMESTAMP_SECONDS = GaugeMetric(
+    "paused_since_timestamp_seconds",
+    "Since when intake is paused for this cause; 0 while it is not.",
+    labels(Label("cause", PauseCause)),
+)
+PAUSED_SECONDS = CounterMetric(
+    "paused_seconds",
+    "Time during which intake was paused, of any partition, by cause.",
+    labels(Label("cause", PauseCause)),
+)
+PAUSED_AT_LIMIT = GaugeMetric(
+    "paused_at_limit",
+    "1 while intake is paused at a limit until an operator resumes it.",
+    labels(Label("cause", StopCause)),
 )
 SCORE_WAITS = CounterMetric(
     "score_waits",
@@ -192,7 +160,7 @@ SCORE_WAIT_SECONDS = HistogramMetric(
     "score_wait_seconds",
     "Time that scores waited for earlier experience events.",
     labels(),
-    DELAY_BUCKETS,
+    _WAIT_SECONDS,
 )
 
 # Destination.
@@ -204,8 +172,9 @@ REQUESTS = CounterMetric(
 REQUEST_DURATION_SECONDS = HistogramMetric(
     "request_duration_seconds",
     "Time from a request to its response.",
-    labels(_ROUTE, Label[str]("result")),
+    labels(_ROUTE, Label("result", RequestResult)),
     _REQUEST_SECONDS,
+    sparse=True,
 )
 REQUEST_BYTES = HistogramMetric(
     "request_bytes", "Size of a request body.", labels(_ROUTE), _REQUEST_BYTES
@@ -217,9 +186,12 @@ ITEMS = CounterMetric(
     "items", "Events by the inlet's result for them.", labels(_ROUTE, Label("result", ItemResult))
 )
 ITEM_REFUSALS = CounterMetric(
-    "item_refusals", "Events refused for good.", labels(_ROUTE, Label[str]("reason"))
+    "item_refusals",
+    "Events that were refused.",
+    labels(_ROUTE, Label("reason", Reason)),
+    sparse=True,
 )
-RETRIES = CounterMetric("retries", "Requests sent again.", labels(_ROUTE, Label[str]("cause")))
+RETRIES = CounterMetric("retries", "Requests sent again.", labels(_ROUTE, _CAUSE), sparse=True)
 REQUESTS_IN_FLIGHT = GaugeMetric("requests_in_flight", "Requests in flight.", labels(_ROUTE))
 REQUESTS_IN_FLIGHT_LIMIT = GaugeMetric(
     "requests_in_flight_limit", "The adaptive limit of requests in flight.", labels(_ROUTE)
@@ -227,7 +199,8 @@ REQUESTS_IN_FLIGHT_LIMIT = GaugeMetric(
 CIRCUIT_OPEN = GaugeMetric(
     "circuit_open",
     "1 while the circuit breaker of an inlet is open.",
-    labels(_ROUTE, Label[str]("reason")),
+    labels(_ROUTE, _CAUSE),
+    sparse=True,
 )
 QUOTA_USED_RATIO = GaugeMetric(
     "quota_used_ratio",
@@ -235,7 +208,10 @@ QUOTA_USED_RATIO = GaugeMetric(
     labels(_ROUTE, Label("quota", Quota)),
 )
 ITEMS_IN_DOUBT = CounterMetric(
-    "items_in_doubt", "Events sent whose response is unknown.", labels(_ROUTE, Label[str]("cause"))
+    "items_in_doubt",
+    "Events sent whose response is unknown.",
+    labels(_ROUTE, _CAUSE),
+    sparse=True,
 )
 ITEMS_RESENT = CounterMetric(
     "items_resent", "Events sent again after an unknown response.", labels(_ROUTE)
@@ -316,8 +292,11 @@ CHANGELOG_WRITES = CounterMetric(
 REPARTITION_WRITES = CounterMetric(
     "repartition_writes", "Facts written to the repartition topic.", labels(_ATTEMPT)
 )
+CONTROL_WRITES = CounterMetric(
+    "control_writes", "Facts written to the control topic.", labels(_ATTEMPT)
+)
 CHANGELOG_DISTURBANCES = CounterMetric(
-    "changelog_disturbances", "Foreign writes found in a changelog partition.", labels()
+    "changelog_disturbances", "Writes by others found in a changelog partition.", labels()
 )
 
 # Scoring runs.
@@ -336,7 +315,7 @@ SCORE_VALUE = HistogramMetric(
 SCORE_MOVEMENTS = CounterMetric(
     "score_movements",
     "Moves between buckets since the previous score.",
-    labels(_ROUTE, Label[str]("movement")),
+    labels(_ROUTE, Label("movement", Movement)),
 )
 
 # Process.
@@ -347,8 +326,8 @@ BUILD_INFO = GaugeMetric(
 )
 READY = GaugeMetric(
     "ready",
-    "1 for the current state of the replica; `ready` means ready.",
-    labels(Label("reason", State)),
+    "1 for the current state of the replica; in `ready` and `idle` it is ready.",
+    labels(Label("state", State)),
 )
 ROUTE_INFO = GaugeMetric(
     "route_info",
@@ -360,17 +339,3 @@ CATALOGUE: tuple[AnyMetric, ...] = tuple(
     each for each in list(globals().values()) if isinstance(each, Metric)
 )
 """All metrics, in the order of their declarations."""
-
-
-def metric_table() -> str:
-    """Render the catalogue as a Markdown table, in the order of the declarations."""
-    head = "| Metric | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n"
-    return head + "".join(
-        f"| `{metric.exposed_name}` | {metric.kind} | "
-        f"{'; '.join(map(_label, metric.labels))} | {metric.meaning} |\n"
-        for metric in CATALOGUE
-    )
-
-
-def _label(label: Label[str]) -> str:
-    return f"{label.name}: {', '.join(label.values)}" if label.values else label.name

@@ -18,15 +18,18 @@ class LogLimiter:
         self._last: dict[str, float] = {}
         self._suppressed: dict[str, int] = {}
 
-    def due(self, key: str) -> int | None:
-        """Return how many lines of a key were suppressed since the last; None to suppress it."""
+    def due(self, key: str, suppressed: int = 0) -> int | None:
+        """Return how many lines of a key were suppressed since the last; None to suppress it.
+
+        The line stands for itself and `suppressed` others that an earlier limiter suppressed.
+        """
         now = self._clock.monotonic()
         last = self._last.get(key)
         if last is not None and now - last < self._seconds:
-            self._suppressed[key] = self._suppressed.get(key, 0) + 1
+            self._suppressed[key] = self._suppressed.get(key, 0) + 1 + suppressed
             return None
         self._last[key] = now
-        return self._suppressed.pop(key, 0)
+        return self._suppressed.pop(key, 0) + suppressed
 
 
 def client_logger(part: str, clock: Clock) -> logging.Logger:

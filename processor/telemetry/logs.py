@@ -30,6 +30,7 @@ SENSITIVE = frozenset(
         "body",
         "client_secret",
         "credentials",
+        "dead_letter",
         "document",
         "email",
         "entity",
@@ -38,7 +39,6 @@ SENSITIVE = frozenset(
         "identity",
         "identity_map",
         "key",
-        "letter",
         "password",
         "payload",
         "person",
@@ -113,7 +113,10 @@ def frames(error: BaseException) -> list[str]:
 
 
 _Line = MutableMapping[str, Any]
-_KEY_FIELDS = ("kind", "route", "topic", "part", "cause", "reason", "facility")
+_KEY_FIELDS = (
+    "kind", "route", "topic", "partition", "part", "phase", "cause", "kafka_code", "facility"
+)  # fmt: skip
+"""Fields that tell one line from another of the same code; `kind` is not written."""
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -148,18 +151,21 @@ def configure_logs(
 
 
 class _Limit:
-    """Lets a line through once in ten seconds, with the number of suppressed ones since."""
+    """Lets a line through once in ten seconds, with the number of suppressed ones since.
+
+    Lines are the same where their code (without one, the sentence) and `_KEY_FIELDS` are.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._limiter = LogLimiter(clock)
 
     def __call__(self, _logger: object, _method: str, line: _Line) -> _Line:
-        key = "|".join(str(line.get(field, "")) for field in ("event", *_KEY_FIELDS))
-        if line.pop("kind", None) is not None:
-            key = key.partition("|")[2]
-        if line.pop("always", False) or line["level"] == "critical":
-            return line
-        suppressed = self._limiter.due(key)
+        head = str(line.get("code", line["event"]))
+        key = "|".join((head, *(str(line.get(field, "")) for field in _KEY_FIELDS)))
+        line.pop("kind", None)
+        suppressed: int | None = line.pop("suppressed", 0)
+        if not line.pop("always", False) and line["level"] != "critical":
+            suppressed = self._limiter.due(key, suppressed or 0)
         if suppressed is None:
             raise structlog.DropEvent
         return {**line, "suppressed": suppressed} if suppressed else line
@@ -198,14 +204,15 @@ class _LibraryHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sentence = record.getMessage()
+            message = record.getMessage()
         except (TypeError, ValueError):
-            sentence = str(record.msg)
+            message = str(record.msg)
         structlog.get_logger().log(
             record.levelno,
-            sentence,
+            "A library has logged a message.",
             code="library_message",
             logger=record.name,
+            message=message,
             kind=f"{record.name}|{record.msg}",
             exc_info=record.exc_info,
         )

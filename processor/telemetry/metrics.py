@@ -1,4 +1,7 @@
-"""The metrics of one process, and a histogram that observes a whole batch at once."""
+"""The metrics of one process, and a histogram that observes a whole batch at once.
+
+Each metric is declared as a constant in `telemetry/catalogue.py`.
+"""
 
 import platform
 from bisect import bisect_right

@@ -1,12 +1,13 @@
 """The telemetry server: metrics for Prometheus, probes for Kubernetes, a status page for people.
 
-It only reads, binds to loopback by default, serves few clients at a time, and drops slow ones.
+It only reads, binds to loopback by default, and drops slow clients: silent ones first, so that
+probes are answered however many of them there are.
 Nothing can be controlled here: control takes rights on Kafka or on the machine.
 """
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from prometheus_client.exposition import choose_encoder
 
+from processor.domain.clock import Clock, Deadline, SystemClock
 from processor.domain.outcome import Outcome
 from processor.telemetry.catalogue import (
     ITEMS,
@@ -26,9 +28,9 @@ from processor.telemetry.catalogue import (
     RECORDS_UNSETTLED,
     REQUESTS,
     UNACCOUNTED_RECORDS,
-    ItemResult,
 )
 from processor.telemetry.health import Health, ProbeResult
+from processor.telemetry.labels import ItemResult
 from processor.telemetry.metric_types import AnyMetric
 from processor.telemetry.metrics import Metrics
 
@@ -55,7 +57,7 @@ _PAGE = Template("""\
 </style>
 <h1 class="$class_name">$state</h1>
 <p>$reason $live</p>
-<table>
+$paused<table>
 $rows</table>
 <nav>
   <a href="/metrics">Metrics</a><a href="/livez">Liveness</a><a href="/readyz">Readiness</a>
@@ -63,13 +65,12 @@ $rows</table>
 </html>
 """)
 
-_ROWS: tuple[tuple[str, AnyMetric, dict[str, str]], ...] = (
+_ROWS: tuple[tuple[str, AnyMetric, Mapping[str, str]], ...] = (
     ("Records consumed", RECORDS_CONSUMED, {}),
-    ("delivered", RECORDS_SETTLED, {"outcome": Outcome.DELIVERED}),
-    ("stored", RECORDS_SETTLED, {"outcome": Outcome.STORED}),
-    ("duplicate", RECORDS_SETTLED, {"outcome": Outcome.DUPLICATE}),
-    ("filtered", RECORDS_SETTLED, {"outcome": Outcome.FILTERED}),
-    ("dead-lettered", RECORDS_SETTLED, {"outcome": Outcome.DEAD_LETTERED}),
+    *(
+        (outcome.replace("_", "-"), RECORDS_SETTLED, {"outcome": outcome})
+        for outcome in reversed(Outcome)
+    ),
     ("released", RECORDS_RELEASED, {}),
     ("in progress", RECORDS_UNSETTLED, {}),
     ("unaccounted for", UNACCOUNTED_RECORDS, {}),
@@ -81,21 +82,36 @@ _ROWS: tuple[tuple[str, AnyMetric, dict[str, str]], ...] = (
 
 def page(metrics: Metrics, live: ProbeResult, ready: ProbeResult) -> str:
     """Render the status page; every text in it is escaped."""
+    paused = "".join(
+        f"<li><b>{escape(pause.cause)}</b> since {escape(pause.since)}, {pause.partitions} "
+        f"partitions: {escape(pause.reason)}</li>\n"
+        for pause in ready.paused
+    )
     rows = "".join(
         f"<tr><td>{escape(title)}</td><td>{metrics.total(metric, **labels):,.0f}</td></tr>\n"
         for title, metric, labels in _ROWS
     )
     return _PAGE.substitute(
-        class_name="yes" if live.ok and ready.ok else "no",
-        state=escape(ready.state.capitalize() if live.ok else "Stalled"),
+        class_name="yes" if live.ok and ready.ok and not ready.paused else "no",
+        state=escape(_heading(live, ready)),
+        paused=f"<p>Paused:</p>\n<ul>\n{paused}</ul>\n" if paused else "",
         reason=escape(ready.reason),
         live=escape(live.reason),
         rows=rows,
     )
 
 
-_MAX_CLIENTS = 16
-_CLIENT_SECONDS = 10.0
+def _heading(live: ProbeResult, ready: ProbeResult) -> str:
+    if not live.ok:
+        return "Stalled"
+    paused = ready.ok and ready.paused
+    return f"{ready.state.capitalize()}, intake paused" if paused else ready.state.capitalize()
+
+
+_MAX_CLIENTS = 64
+_REQUEST_SECONDS = 2.0
+"""For sending a request, which any client does at once."""
+_RESPONSE_SECONDS = 10.0
 
 
 class _Response(NamedTuple):
@@ -107,7 +123,7 @@ class _Response(NamedTuple):
 class TelemetryServer:
     """Serves `/`, `/metrics`, `/livez` and `/readyz` from threads of its own.
 
-    A client has `client_seconds` for all of its request and response.
+    A client has two seconds for its request and `response_seconds` for the response.
     """
 
     def __init__(
@@ -117,11 +133,11 @@ class TelemetryServer:
         metrics: Metrics,
         health: Health,
         *,
-        client_seconds: float = _CLIENT_SECONDS,
+        response_seconds: float = _RESPONSE_SECONDS,
     ) -> None:
         self._metrics = metrics
         self._health = health
-        self._server = _Server((host, port), self._respond, client_seconds)
+        self._server = _Server((host, port), self._respond, response_seconds)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="telemetry"
         )
@@ -158,39 +174,88 @@ class TelemetryServer:
 
 def _probe(result: ProbeResult) -> _Response:
     status = HTTPStatus.OK if result.ok else HTTPStatus.SERVICE_UNAVAILABLE
-    body = json.dumps(result._asdict()).encode()
+    paused = [pause._asdict() for pause in result.paused]
+    body = json.dumps({**result._asdict(), "paused": paused}).encode()
     return _Response(status, "application/json", body + b"\n")
+
+
+class _Connection:
+    """One client: until when it may take, and whether it has sent its request."""
+
+    __slots__ = ("deadline", "requested", "socket")
+
+    def __init__(self, client: socket, deadline: Deadline) -> None:
+        self.socket = client
+        self.deadline = deadline
+        self.requested = False
+
+
+class _Connections:
+    """The open connections, oldest first. Where there are too many, the most idle one is cut.
+
+    So a new client, a probe above all, is always served, however many others are silent.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._open: dict[int, _Connection] = {}
+        self._lock = threading.Lock()
+
+    def add(self, client: socket) -> None:
+        """Add a connection; it has `_REQUEST_SECONDS` to send its request."""
+        with self._lock:
+            if len(self._open) >= _MAX_CLIENTS:
+                silent = (key for key, each in self._open.items() if not each.requested)
+                _cut(self._open.pop(next(silent, next(iter(self._open)))).socket)
+            deadline = Deadline(self._clock, _REQUEST_SECONDS)
+            self._open[id(client)] = _Connection(client, deadline)
+
+    def requested(self, client: socket, seconds: float) -> None:
+        """Note that a client has sent its request, and has so many seconds for the response."""
+        with self._lock:
+            if (connection := self._open.get(id(client))) is not None:
+                connection.requested = True
+                connection.deadline = Deadline(self._clock, seconds)
+
+    def remove(self, client: socket) -> None:
+        """Remove a connection that is closed."""
+        with self._lock:
+            connection = self._open.get(id(client))
+            if connection is not None and connection.socket is client:
+                del self._open[id(client)]
+
+    def cut_late(self) -> None:
+        """Cut the connections whose time is over; a byte now and then gains a client nothing."""
+        with self._lock:
+            for key in [key for key, each in self._open.items() if each.deadline.over()]:
+                _cut(self._open.pop(key).socket)
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
     def __init__(
         self, address: tuple[str, int], respond: Callable[[str, str], _Response], seconds: float
     ) -> None:
         self.address_family = AF_INET6 if ":" in address[0] else AF_INET
         self.respond = respond
-        self._seconds = seconds
-        self._free = threading.BoundedSemaphore(_MAX_CLIENTS)
+        self.seconds = seconds
+        self.connections = _Connections(SystemClock())
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        self.connections.add(request)
+        super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        # A client that sends a byte now and then never runs into the timeout of the socket.
-        timer = threading.Timer(self._seconds, _cut, (request,))
-        timer.daemon = True
-        timer.start()
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            timer.cancel()
-            self._free.release()
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
+        self.connections.remove(request)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Called by the server's loop, ten times a second at least."""
+        self.connections.cut_late()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         """Log nothing about clients that closed the connection."""
@@ -213,6 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing about requests: probes come every few seconds."""
 
     def _send(self, *, with_body: bool) -> None:
+        self.server.connections.requested(self.connection, self.server.seconds)
         path = self.path.partition("?")[0]
         response = self.server.respond(path, self.headers.get("Accept", ""))
         self.send_response(response.status)

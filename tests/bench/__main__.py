@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: all races, printed as tables; `--write` puts them into README.md."""
+"""`python -m tests.bench`: all measurements as tables; `--write` puts them into README.md."""
 
 import argparse
 import sys
@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from processor.domain.clock import SystemClock
-from tests.bench import load, paced, race, report
-from tests.bench.contestants import Contestant, Task, contestants, prepare
+from tests.bench import load, measurement, paced, report
+from tests.bench.environment import Sink, broker
+from tests.bench.measurement import Limits
 from tests.bench.paced import Pace
-from tests.bench.race import Race
-from tests.bench.stage import Sink, broker
+from tests.bench.systems import System, Task, prepare, systems
 from tests.support import java
 from tests.support.framed import SCORE_ROW, framed_avro
 from tests.support.registry import FakeRegistry
-
-__all__: list[str] = []
 
 _PARTITIONS_REAL = 8
 _PARTITIONS_EMBEDDED = 64  # each keeps 5 MiB only
 _DEAD_LETTERS = "customer-ai-dead-letters"
 
 
-class _Heat(NamedTuple):
+class _Case(NamedTuple):
     """One table: what is read, how the inlet answers, and the pace where it is a steady stream."""
 
     key: str
@@ -37,23 +35,23 @@ class _Heat(NamedTuple):
     pace: Pace | None = None
 
 
-_HEATS = (
-    _Heat("json", "JSON in, no join", "bench-json"),
-    _Heat("avro", "Avro in, no join", "bench-avro", avro=True),
-    _Heat("slow", "JSON in, the inlet answers after 50 ms", "bench-json", delay=0.05),
-    _Heat(
+_CASES = (
+    _Case("json", "JSON in, no join", "bench-json"),
+    _Case("avro", "Avro in, no join", "bench-avro", avro=True),
+    _Case("slow", "JSON in, the inlet answers after 50 ms", "bench-json", delay=0.05),
+    _Case(
         "join",
         "JSON in, with the join (of three records two are events, one is a score)",
         "bench-join-scores",
         "bench-join-events",
     ),
-    _Heat(
+    _Case(
         "rate",
         "One inlet at its full rate: 10,000 scores a second, no join",
         "bench-rate",
         pace=Pace(10_000),
     ),
-    _Heat(
+    _Case(
         "delay",
         "Delivery delay: 2,000 scores a second, the inlet answers after 50 ms, no join",
         "bench-delay",
@@ -72,9 +70,9 @@ def _main() -> int:
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         _filled(Path(folder), asked) as bootstrap,
     ):
-        for heat in _HEATS:
-            if not asked.only or heat.key in asked.only:
-                tables.append(_table(heat, bootstrap, Path(folder), asked))
+        for case in _CASES:
+            if not asked.only or case.key in asked.only:
+                tables.append(_table(case, bootstrap, Path(folder), asked))
                 sys.stdout.write(tables[-1])
                 sys.stdout.flush()
     if asked.write:
@@ -85,7 +83,7 @@ def _main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--records", type=int, default=300_000, help="score records a topic holds")
-    parser.add_argument("--only", nargs="*", choices=[heat.key for heat in _HEATS], default=[])
+    parser.add_argument("--only", nargs="*", choices=[case.key for case in _CASES], default=[])
     parser.add_argument("--embedded", action="store_true", help="the embedded broker, not Kafka")
     parser.add_argument("--no-peers", action="store_true", help="run the processor alone")
     parser.add_argument("--write", action="store_true", help="rewrite the figures in README.md")
@@ -94,14 +92,14 @@ def _arguments() -> argparse.Namespace:
 
 @contextmanager
 def _filled(folder: Path, asked: argparse.Namespace) -> Iterator[str]:
-    """Run a broker whose topics hold what the races read; yield its address."""
+    """Run a broker whose topics hold what the measurements read; yield its address."""
     embedded = asked.embedded or java.why_missing() is not None
     count = _PARTITIONS_EMBEDDED if embedded else _PARTITIONS_REAL
-    names = {name for heat in _HEATS for name in (heat.scores, heat.events) if name}
+    names = {name for case in _CASES for name in (case.scores, case.events) if name}
     topics = dict.fromkeys([*names, _DEAD_LETTERS], count)
     with broker(folder, topics, embedded=embedded) as bootstrap:
         now_ms, records = SystemClock().now_ms(), asked.records
-        keys = set(asked.only) or {heat.key for heat in _HEATS}
+        keys = set(asked.only) or {case.key for case in _CASES}
         if keys & {"json", "slow"}:
             load.fill(bootstrap, load.scores("bench-json", records, now_ms), load.encode_json)
         if "avro" in keys:
@@ -112,40 +110,40 @@ def _filled(folder: Path, asked: argparse.Namespace) -> Iterator[str]:
         yield bootstrap
 
 
-def _table(heat: _Heat, bootstrap: str, folder: Path, asked: argparse.Namespace) -> str:
-    """Run one heat and return its table."""
-    sink = Sink(heat.delay, timed=heat.pace is not None)
+def _table(case: _Case, bootstrap: str, folder: Path, asked: argparse.Namespace) -> str:
+    """Run one case and return its table."""
+    sink = Sink(case.delay, timed=case.pace is not None)
     try:
-        with FakeRegistry() if heat.avro else nullcontext() as registry:
+        with FakeRegistry() if case.avro else nullcontext() as registry:
             if registry:
-                registry.register(f"{heat.scores}-value", SCORE_ROW)
+                registry.register(f"{case.scores}-value", SCORE_ROW)
             address = registry.url if registry else None
             runs = [
-                (one, Task(bootstrap, heat.scores, heat.events, sink.url, place, address))
-                for one in _entered(heat, asked)
-                for place in [folder / f"{heat.key}-{one.name.split()[-1].lower()}"]
+                (one, Task(bootstrap, case.scores, case.events, sink.url, place, address))
+                for one in _entered(case, asked)
+                for place in [folder / f"{case.key}-{one.name.split()[-1].lower()}"]
             ]
-            if heat.pace:
-                steady = [paced.run(one, task, sink, heat.pace) for one, task in runs]
-                return report.paced_table(heat.title, steady)
-            limits = _race(heat, asked.records)
+            if case.pace:
+                steady = [paced.run(one, task, sink, case.pace) for one, task in runs]
+                return report.paced_table(case.title, steady)
+            limits = _limits(case, asked.records)
             return report.table(
-                heat.title, [race.run(one, task, sink, limits) for one, task in runs]
+                case.title, [measurement.run(one, task, sink, limits) for one, task in runs]
             )
     finally:
         sink.close()
 
 
-def _entered(heat: _Heat, asked: argparse.Namespace) -> list[Contestant]:
+def _entered(case: _Case, asked: argparse.Namespace) -> list[System]:
     """Return who takes part: steady streams are the processor's alone."""
-    everybody = contestants()
-    if asked.no_peers or heat.pace:
-        return everybody[:1]
-    return [one for one in everybody if one.joins or not heat.events]
+    every_system = systems()
+    if asked.no_peers or case.pace:
+        return every_system[:1]
+    return [one for one in every_system if one.joins or not case.events]
 
 
-def _race(heat: _Heat, records: int) -> Race:
-    return Race(records // 2, records_per_event=3) if heat.events else Race(records)
+def _limits(case: _Case, records: int) -> Limits:
+    return Limits(records // 2, records_per_event=3) if case.events else Limits(records)
 
 
 if __name__ == "__main__":

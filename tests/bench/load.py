@@ -1,4 +1,4 @@
-"""What the contestants read: believable records, in their topics before the clock starts."""
+"""What the systems read: believable records, in their topics before the clock starts."""
 
 from collections.abc import Callable, Iterator
 from random import Random
@@ -8,8 +8,6 @@ import msgspec
 from confluent_kafka import Producer
 
 from processor.domain.clock import rfc3339
-
-__all__ = ["MODEL", "Row", "encode_json", "fill", "fresh", "joined", "scores"]
 
 MODEL = "PropensityToBuy"
 _FACTORS = (

@@ -15,11 +15,9 @@ from confluent_kafka import Producer
 
 from processor.domain.clock import SystemClock
 from tests.bench import load, meter
-from tests.bench.contestants import Contestant, Task
-from tests.bench.stage import Sink
+from tests.bench.environment import Sink
+from tests.bench.systems import System, Task
 from tests.support.waiting import until
-
-__all__ = ["Pace", "Paced", "run"]
 
 _TICK_SECONDS = 0.01
 _WARM_SECONDS = 4
@@ -43,10 +41,10 @@ class Paced(NamedTuple):
     p99: float
 
 
-def run(contestant: Contestant, task: Task, sink: Sink, pace: Pace) -> Paced:
-    """Run a contestant against a steady stream and kill it; the sink must be a timed one."""
+def run(system: System, task: Task, sink: Sink, pace: Pace) -> Paced:
+    """Run a system against a steady stream and kill it; the sink must be a timed one."""
     task.folder.mkdir(parents=True, exist_ok=True)
-    arguments, env = contestant.command(task)
+    arguments, env = system.command(task)
     with (task.folder / "log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603  commands of our own making
             arguments, env={**os.environ, **env}, stdout=log, stderr=log, start_new_session=True
@@ -57,7 +55,7 @@ def run(contestant: Contestant, task: Task, sink: Sink, pace: Pace) -> Paced:
         stream.start()
         until(lambda: sink.seen()["events"] > 0, seconds=60, what="the first event")
         over.wait(_WARM_SECONDS)
-        return _measured(contestant.name, process.pid, sink, pace)
+        return _measured(system.name, process.pid, sink, pace)
     finally:
         over.set()
         stream.join(30)
@@ -68,7 +66,7 @@ def run(contestant: Contestant, task: Task, sink: Sink, pace: Pace) -> Paced:
 
 def _measured(name: str, pid: int, sink: Sink, pace: Pace) -> Paced:
     clock, pause = SystemClock(), Event()
-    sink.forget()
+    sink.reset()
     used, begun = meter.read(pid).cpu_seconds, clock.monotonic()
     pause.wait(pace.seconds)
     cpu, elapsed = meter.read(pid).cpu_seconds - used, clock.monotonic() - begun

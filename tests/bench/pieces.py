@@ -22,8 +22,6 @@ from tests.support.framed import SCORE_ROW, framed_avro
 from tests.support.recipe import recipe
 from tests.support.registry import FakeRegistry
 
-__all__: list[str] = []
-
 _COUNT = 2_000
 _ROUNDS = 5
 _SCORES, _EVENTS = "pieces-scores", "pieces-events"
@@ -43,7 +41,7 @@ def _main() -> None:
         reader.fetch_schemas(avro)
         known = planner.plan(planner.decode(events, now_ms), {}).changes
         persons = list(known.values())
-        wires = [encode(person) for person in persons]
+        values = [encode(person) for person in persons]
 
         def planned(
             records: Sequence[Record], known: Mapping[PersonKey, Person]
@@ -57,7 +55,7 @@ def _main() -> None:
         _show("JSON score to event, joined", planned(scores, known))
         _show("experience event into state", planned(events, known))
         _show("person to bytes", lambda: list(map(encode, persons)), len(persons))
-        _show("bytes to person", lambda: list(map(decode, wires)), len(wires))
+        _show("bytes to person", lambda: list(map(decode, values)), len(values))
 
 
 def _show(piece: str, work: Callable[[], object], count: int = _COUNT) -> None:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from processor.domain.clock import SystemClock, rfc3339
+from tests.bench.measurement import Result
 from tests.bench.paced import Paced
-from tests.bench.race import Result
-
-__all__ = ["paced_table", "table", "write"]
 
 _README = Path(__file__).with_name("README.md")
 _BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -60,5 +58,5 @@ def _circumstances() -> str:
     cores = len(os.sched_getaffinity(0))
     return (
         f"Measured on {today}: {cores} cores ({platform.machine()}), Python "
-        f"{platform.python_version()}; broker, sink and contestant share the cores."
+        f"{platform.python_version()}; broker, sink and system share the cores."
     )

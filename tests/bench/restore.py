@@ -23,8 +23,6 @@ from processor.telemetry.metrics import Metrics
 from tests.bench import meter
 from tests.support.kafka_cluster import RealKafka
 
-__all__: list[str] = []
-
 _PARTITIONS = 8
 _SCORES, _CHANGELOG = "customer-ai-scores", "customer-ai-scores-state"
 _DAY_MS = 86_400_000
@@ -42,27 +40,27 @@ def _main() -> None:
         try:
             kafka.start()
             kafka.create_topics({_SCORES: _PARTITIONS})
-            _race(kafka.bootstrap, folder / "state", persons, clock)
+            _measure(kafka.bootstrap, folder / "state", persons, clock)
         finally:
             kafka.kill()
 
 
-def _race(bootstrap: str, folder: Path, persons: int, clock: Clock) -> None:
+def _measure(bootstrap: str, folder: Path, persons: int, clock: Clock) -> None:
     join = JoinSettings(directory=str(folder), changelog_replication=1)
     kafka = KafkaSettings(bootstrap_servers=bootstrap, events=None)
     open_state_store(join, kafka, Metrics(), clock).close(10)  # makes the topic
-    octets = _fill(bootstrap, _wires(persons, clock.now_ms(), PersonLimits.of(join)))
-    _say(f"{persons:,} persons in the changelog, {octets / persons:.0f} bytes each")
-    for told in ("a new owner, empty disk", "a restart on the same disk"):
+    octets = _fill(bootstrap, _values(persons, clock.now_ms(), PersonLimits.of(join)))
+    _print(f"{persons:,} persons in the changelog, {octets / persons:.0f} bytes each")
+    for situation in ("a new owner, empty disk", "a restart on the same disk"):
         before, began = meter.read_self(), clock.monotonic()
         state_store = open_state_store(join, kafka, Metrics(), clock)
         _restore(state_store, clock)
         seconds, after = clock.monotonic() - began, meter.read_self()
         cpu = after.cpu_seconds - before.cpu_seconds
-        _say(f"{told}: {seconds:.1f} s, {cpu:.1f} s of CPU, {after.rss_mb:.0f} MiB resident")
+        _print(f"{situation}: {seconds:.1f} s, {cpu:.1f} s of CPU, {after.rss_mb:.0f} MiB resident")
         state_store.close(10)
     disk = sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
-    _say(f"on disk: {disk / persons:.0f} bytes per person")
+    _print(f"on disk: {disk / persons:.0f} bytes per person")
 
 
 def _restore(state_store: ChangelogStateStore, clock: Clock) -> None:
@@ -73,8 +71,8 @@ def _restore(state_store: ChangelogStateStore, clock: Clock) -> None:
         clock.wait(0.001)
 
 
-def _wires(persons: int, now_ms: int, limits: PersonLimits) -> Iterator[tuple[bytes, bytes]]:
-    """Yield keys and wires; the values differ as those of people do, the shapes repeat."""
+def _values(persons: int, now_ms: int, limits: PersonLimits) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the key and the value of each person; a thousand different values repeat."""
     shapes = [_person(number, now_ms, limits) for number in range(1_000)]
     for number in range(persons):
         yield b"ECID|%038d" % number, encode(shapes[number % len(shapes)])
@@ -95,16 +93,16 @@ def _person(number: int, now_ms: int, limits: PersonLimits) -> Person:
     return person
 
 
-def _fill(bootstrap: str, wires: Iterator[tuple[bytes, bytes]]) -> int:
+def _fill(bootstrap: str, values: Iterator[tuple[bytes, bytes]]) -> int:
     producer = Producer(
         {"bootstrap.servers": bootstrap, "linger.ms": 50, "compression.type": "lz4"}
     )
     octets = 0
-    for number, (key, wire) in enumerate(wires):
-        octets += len(wire)
+    for number, (key, value) in enumerate(values):
+        octets += len(value)
         while True:
             try:
-                producer.produce(_CHANGELOG, wire, key, partition=number % _PARTITIONS)
+                producer.produce(_CHANGELOG, value, key, partition=number % _PARTITIONS)
                 break
             except BufferError:
                 producer.poll(0.1)
@@ -113,7 +111,7 @@ def _fill(bootstrap: str, wires: Iterator[tuple[bytes, bytes]]) -> int:
     return octets
 
 
-def _say(sentence: str) -> None:
+def _print(sentence: str) -> None:
     sys.stdout.write(sentence + "\n")
     sys.stdout.flush()
 

@@ -2,8 +2,8 @@
 
     python -m tests.bench.sink_server PORT DELAY_SECONDS
 
-It is no simulator: nothing is validated, so that it costs a contestant as little as can be. `GET /`
-tells what it has seen, as JSON; `DELETE /` makes it forget.
+It is no simulator: nothing is validated, so that it costs a system as little as can be. `GET /`
+returns what it has seen, as JSON; `DELETE /` resets that.
 """
 
 import asyncio
@@ -14,8 +14,6 @@ from collections import deque
 from datetime import datetime
 
 from processor.domain.clock import SystemClock
-
-__all__: list[str] = []
 
 _STAMP = re.compile(rb'"timestamp": ?"([^"]+)"')
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -42,7 +40,7 @@ class _Seen:
         for stamp in _STAMP.findall(body):
             self.delays.append(now - datetime.fromisoformat(stamp.decode()).timestamp())
 
-    def told(self) -> bytes:
+    def state(self) -> bytes:
         return json.dumps(
             {
                 "events": self.events,
@@ -85,7 +83,7 @@ class _Inlet(asyncio.Protocol):
 
     def _serve(self, start: bytes, body: bytes) -> None:
         if start.startswith(b"GET"):
-            self._answer(b"200 OK", self._seen[0].told())
+            self._answer(b"200 OK", self._seen[0].state())
         elif start.startswith(b"DELETE"):
             self._seen[0] = _Seen()
             self._answer(b"200 OK", b"{}")

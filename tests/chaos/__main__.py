@@ -8,8 +8,6 @@ from pathlib import Path
 from tests.chaos import campaign
 from tests.chaos.campaign import Plan
 
-__all__: list[str] = []
-
 
 def _main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)

@@ -15,7 +15,7 @@ from uuid import uuid4
 from processor.domain.clock import Deadline, SystemClock
 from processor.simulator.aep.faults import FaultAction, ScriptedFault
 from processor.simulator.broker import EmbeddedBroker
-from tests.chaos.nemesis import Nemesis
+from tests.chaos.fault_injector import FaultInjector
 from tests.chaos.watch import CommitWatch
 from tests.support import java
 from tests.support.job import Job, Topics, new_simulator
@@ -24,8 +24,6 @@ from tests.support.kafka_cluster import RealKafka
 from tests.support.recipe import COHORT, TENANT
 from tests.support.reference import expected
 from tests.support.workload import Row, history
-
-__all__ = ["CampaignResult", "Plan", "broker", "run"]
 
 _PARTITIONS = 6
 _UNCOMMITTED = 1_000
@@ -127,10 +125,10 @@ def _run(plan: Plan, job: Job, kafka: RealKafka | None) -> CampaignResult:
     job.aep.faults.add(_SLOW)
     for replica in replicas:
         replica.start()
-    nemesis, watch = Nemesis(plan.seed, replicas, job.aep, kafka), CommitWatch(job)
+    injector, watch = FaultInjector(plan.seed, replicas, job.aep, kafka), CommitWatch(job)
     watch.start()
-    _feed(plan, nemesis, job.feed_events, events)
-    _feed(plan, nemesis, job.feed_scores, rows)
+    _feed(plan, injector, job.feed_events, events)
+    _feed(plan, injector, job.feed_scores, rows)
     job.aep.faults.clear()
     job.wait_accepted(len(events_due), _SETTLE_SECONDS)
     job.wait_caught_up(_SETTLE_SECONDS)
@@ -140,15 +138,18 @@ def _run(plan: Plan, job: Job, kafka: RealKafka | None) -> CampaignResult:
         len(rows),
         len(events_due),
         judge(events_due, job.accepted()),
-        nemesis.faults,
-        _bound(nemesis.faults, plan) + len(job.aep.accepted_events.in_doubt()),
+        injector.faults,
+        _bound(injector.faults, plan) + len(job.aep.accepted_events.in_doubt()),
         watch.overshoots,
         watch.looks,
     )
 
 
 def _feed(
-    plan: Plan, nemesis: Nemesis, feed: Callable[[Sequence[Row]], object], rows: Sequence[Row]
+    plan: Plan,
+    injector: FaultInjector,
+    feed: Callable[[Sequence[Row]], object],
+    rows: Sequence[Row],
 ) -> None:
     """Feed rows slice by slice over half of the campaign's time, with faults all the time."""
     pause, step = Event(), -(-len(rows) // _SLICES)
@@ -157,8 +158,8 @@ def _feed(
         feed(rows[start : start + step])
         left = plan.seconds / 2 * max(0, len(rows) - start - step) / len(rows)
         while deadline.left() > left:
-            nemesis.cause_fault()
-            pause.wait(min(nemesis.pause(), deadline.left()))
+            injector.cause_fault()
+            pause.wait(min(injector.pause(), deadline.left()))
 
 
 def _input(plan: Plan) -> tuple[list[Row], list[Row]]:

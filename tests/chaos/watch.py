@@ -9,8 +9,6 @@ from tests.support.job import Job
 from tests.support.recipe import TENANT
 from tests.support.reference import names_of
 
-__all__ = ["CommitWatch"]
-
 _EVERY_SECONDS = 0.3
 
 

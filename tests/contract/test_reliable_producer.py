@@ -23,8 +23,8 @@ from processor.telemetry.catalogue import (
     DEAD_LETTER_WRITES,
     KAFKA_ERRORS,
     REPARTITION_WRITES,
-    AttemptResult,
 )
+from processor.telemetry.labels import AttemptResult
 from processor.telemetry.metric_types import CounterMetric, Labels
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock

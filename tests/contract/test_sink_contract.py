@@ -11,7 +11,7 @@ from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Reason, Stage
 from processor.domain.record import Partition
 from processor.settings import AepSettings, RouteSettings
-from processor.sink import InletSink
+from processor.sink.sink import InletSink
 from processor.telemetry.metrics import Metrics
 from tests.support.fakes import FakeSink
 from tests.support.inlet import FakeInlet, accepts, answers, hangs, resets

@@ -164,13 +164,14 @@ def test_partitions_are_assigned_inside_a_poll_and_before_their_records(group: G
     listener = RecordingListener()
     member = group.member(listener)
     assert listener.calls == []
-    assert member.assigned == frozenset()
+    assert (member.assigned, member.is_member) == (frozenset(), False)
 
     polled_records(member, 1)
 
     ((name, partitions),) = listener.calls
     assert name == "assigned"
     assert {P0, P1} <= set(partitions) == set(member.assigned)
+    assert member.is_member
 
 
 def test_nothing_is_polled_while_paused_for_any_cause_and_all_of_it_afterwards(
@@ -199,7 +200,7 @@ def test_empty_poll_returns_in_time(group: Group) -> None:
     assert not member.poll(0.05).records
 
     assert not deadline.over()
-    assert (member.waiting_records, member.commit_overdue) == (0, None)
+    assert (member.waiting_records, member.commit_overdue_reason) == (0, None)
 
 
 def test_settled_and_committed_records_are_not_read_again(group: Group) -> None:
@@ -236,6 +237,33 @@ def test_unsettled_records_are_read_again(group: Group) -> None:
     assert first.close(5)
 
     assert values_of(polled_records(group.member(RecordingListener()), 2)) == [b"a0", b"a1"]
+
+
+def test_leaving_commits_nothing_and_is_done_once(group: Group) -> None:
+    group.feed(0, b"a0", b"a1")
+    first = group.member(RecordingListener())
+    for polled in polled_records(first, 2):
+        first.settle(polled)
+
+    first.leave(5)
+    first.leave(5)
+
+    assert first.assigned == frozenset()
+    assert values_of(polled_records(group.member(RecordingListener()), 2)) == [b"a0", b"a1"]
+
+
+def test_a_paused_partition_keeps_its_records_and_the_others_are_polled(group: Group) -> None:
+    member = group.member(RecordingListener())
+    polled_until(member, lambda _: member.assigned)
+    member.pause("restoring", [P0])
+    group.feed(0, b"a0")
+    group.feed(1, b"b0")
+
+    assert values_of(polled_records(member, 1)) == [b"b0"]
+    assert nothing_is_polled(member)
+    member.resume("restoring", [P0])
+
+    assert values_of(polled_records(member, 1)) == [b"a0"]
 
 
 def test_nothing_behind_an_unsettled_poll_is_committed(group: Group) -> None:

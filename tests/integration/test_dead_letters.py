@@ -14,7 +14,8 @@ from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Record
 from processor.settings import Settings
 from processor.simulator.broker import Api, EmbeddedBroker
-from processor.telemetry.catalogue import DEAD_LETTER_WRITES, DEAD_LETTERS, AttemptResult
+from processor.telemetry.catalogue import DEAD_LETTER_WRITES, DEAD_LETTERS
+from processor.telemetry.labels import AttemptResult
 from processor.telemetry.metrics import Metrics
 from tests.support.kafka_io import produce, read_all
 from tests.support.settings import settings_with

@@ -38,7 +38,7 @@ PARTITIONS, EVENT_PARTITIONS, CUSTOMERS, RUNS = 3, 5, 40, 3
 
 @contextmanager
 def running(processor: Processor) -> Iterator[Processor]:
-    """Run a house on a thread; it must end in order."""
+    """Run a processor on a thread; it must end in order."""
     ends: list[bool] = []
     thread = threading.Thread(target=lambda: ends.append(processor.run()))
     thread.start()
@@ -50,9 +50,11 @@ def running(processor: Processor) -> Iterator[Processor]:
         assert ends == [True]
 
 
-def shared(houses: Sequence[Processor]) -> bool:
-    """Return whether every house has partitions of scores and of experience events."""
-    topics = [{partition.topic for partition in each.components.source.assigned} for each in houses]
+def shared(processors: Sequence[Processor]) -> bool:
+    """Return whether every processor has partitions of scores and of experience events."""
+    topics = [
+        {partition.topic for partition in each.components.source.assigned} for each in processors
+    ]
     return all({SCORES_TOPIC, EVENTS_TOPIC} <= each for each in topics)
 
 
@@ -74,14 +76,14 @@ def played(
     """Return the events accepted, by `_id`, and the watches of the replicas."""
     size = EnvironmentSettings(partitions=PARTITIONS, event_partitions=event_partitions)
     with SimulatedEnvironment(AepSimulator(), size) as environment, ExitStack() as stack:
-        watches, houses = [], []
+        watches, processors = [], []
         for number in range(replicas):
             tree = environment.settings(folder / str(number))
             tree["kafka"] |= {"group_protocol": "consumer", "commit_seconds": 0.1}
             settings = Settings.model_validate(tree)
             watches.append(Telemetry.create(settings, SystemClock()))
-            houses.append(stack.enter_context(running(build_processor(settings, watches[-1]))))
-        until(lambda: shared(houses), seconds=20, what="all have partitions of every topic")
+            processors.append(stack.enter_context(running(build_processor(settings, watches[-1]))))
+        until(lambda: shared(processors), seconds=20, what="all have partitions of every topic")
         feed = environment.feed()
         for _, some in groupby(records, key=lambda sent: sent.topic):
             feed.send(some)
@@ -126,11 +128,11 @@ def test_contexts_are_those_of_events_keyed_alike(
         telemetry.metrics.value(RECORDS_SETTLED, EVENTS_TOPIC, Outcome.REPARTITIONED)
         for telemetry in watches
     )
-    remembered = sum(
+    stored = sum(
         telemetry.metrics.value(RECORDS_SETTLED, REPARTITION_TOPIC, Outcome.STORED)
         for telemetry in watches
     )
-    assert repartitioned == remembered == sum(sent.topic == EVENTS_TOPIC for sent in records)
+    assert repartitioned == stored == sum(sent.topic == EVENTS_TOPIC for sent in records)
     assert sum(telemetry.metrics.total(MISPLACED_RECORDS) for telemetry in watches) == 0
     assert all(
         telemetry.metrics.value(RECORDS_SETTLED, EVENTS_TOPIC, Outcome.REPARTITIONED)
@@ -138,7 +140,7 @@ def test_contexts_are_those_of_events_keyed_alike(
     )
 
 
-def test_a_dry_run_has_the_contexts_of_what_was_forwarded(
+def test_a_dry_run_has_the_contexts_of_repartitioned_events(
     records: list[InputRecord], tmp_path: Path
 ) -> None:
     lines = io.StringIO()

@@ -46,6 +46,7 @@ def test_scores_events_and_changelog_have_equal_partition_counts() -> None:
         "experience-events": 7,
         "customer-ai-scores-state": 7,
         "customer-ai-dead-letters": 1,
+        "customer-ai-control": 1,
     }
 
 

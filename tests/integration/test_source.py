@@ -19,10 +19,8 @@ from processor.telemetry.catalogue import (
     REBALANCES,
     RECORDS_RELEASED,
     RETENTION_OVERRUN_RECORDS,
-    AttemptResult,
-    RebalanceKind,
-    ReleaseCause,
 )
+from processor.telemetry.labels import AttemptResult, RebalanceKind, ReleaseCause
 from tests.support.kafka_io import (
     EVENTS,
     SCORES,
@@ -195,16 +193,26 @@ def delete_unread_records(broker: EmbeddedBroker) -> None:
     broker.delete_records(SCORES, 0, 9)
 
 
-def test_records_deleted_before_they_were_read_stop_the_processor(broker: EmbeddedBroker) -> None:
+def test_records_deleted_before_they_were_read_are_named_once_and_read_on_when_accepted(
+    broker: EmbeddedBroker,
+) -> None:
     delete_unread_records(broker)
+    produce(broker, SCORES, [b"other"], partition=1)
     replica = SourceReplica(broker).start()
 
-    with pytest.raises(StopError, match=r"customer-ai-scores/0.*on_gap"):
-        replica.read(1)
+    with pytest.raises(StopError, match=r"customer-ai-scores/0.*on_gap") as raised:
+        replica.read(2)
+    replica.turn_until(lambda: b"other" in replica.values, "the other partition goes on")
+    assert raised.value.gaps == {P0: 4}
+    assert replica.metrics.value(RETENTION_OVERRUN_RECORDS, SCORES) == 5
+    assert committed(broker, GROUP, P0) == [4]
 
+    replica.source.accept_gaps([P0])
+    replica.read(4)
+    assert replica.values == [b"other", *numbered(9, 12)]
     assert replica.metrics.value(RETENTION_OVERRUN_RECORDS, SCORES) == 5
     assert replica.source.close(5)
-    assert committed(broker, GROUP, P0) == [4]
+    assert committed(broker, GROUP, P0) == [12]
 
 
 def test_records_deleted_before_they_were_read_are_counted_and_skipped(
@@ -266,7 +274,7 @@ def test_failed_commit_is_retried(broker: EmbeddedBroker) -> None:
     replica.turn_until(lambda: committed(broker, GROUP, P0) == [3], "the commit")
 
     assert replica.metrics.value(COMMITS, AttemptResult.FAILED) >= 1
-    assert replica.source.commit_overdue is None
+    assert replica.source.commit_overdue_reason is None
     assert replica.source.close(5)
 
 
@@ -276,9 +284,9 @@ def test_commits_that_never_succeed_are_overdue(broker: EmbeddedBroker) -> None:
     replica.turn_until(lambda: replica.source.assigned, "an assignment")
     broker.fail_requests(Api.OFFSET_COMMIT, *[KafkaError.INVALID_COMMIT_OFFSET_SIZE] * 1000)
 
-    replica.turn_until(lambda: replica.source.commit_overdue, "the overdue commit")
+    replica.turn_until(lambda: replica.source.commit_overdue_reason, "the overdue commit")
     broker.heal_requests(Api.OFFSET_COMMIT)
-    replica.turn_until(lambda: replica.source.commit_overdue is None, "the confirmed commit")
+    replica.turn_until(lambda: replica.source.commit_overdue_reason is None, "the confirmed commit")
 
     assert replica.source.close(5)
 

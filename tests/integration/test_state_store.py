@@ -18,7 +18,8 @@ from processor.simulator.broker import Api, EmbeddedBroker, Request
 from processor.state.format.person import encode
 from processor.state.person import Person, merge
 from processor.state.state_store import ChangelogStateStore, open_state_store
-from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, CHANGELOG_WRITES, AttemptResult
+from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, CHANGELOG_WRITES
+from processor.telemetry.labels import AttemptResult
 from processor.telemetry.metrics import Metrics
 from tests.support.failing_state_store import PERSON
 from tests.support.paths import ROOT

@@ -5,7 +5,8 @@ import pytest
 from processor.domain.record import Partition
 from processor.settings import JoinSettings
 from processor.simulator.broker import EmbeddedBroker
-from processor.telemetry.catalogue import SCORE_WAITS, WaitResult
+from processor.telemetry.catalogue import SCORE_WAITS
+from processor.telemetry.labels import WaitResult
 from tests.support.kafka_io import EVENTS, SCORES, SourceReplica, produce
 
 

@@ -19,7 +19,7 @@ from tests.support.job import Job
 from tests.support.judge import judge
 from tests.support.recipe import MODELS, TENANT
 from tests.support.reference import expected
-from tests.support.registry import FakeRegistry
+from tests.support.registry import FakeRegistry, fetch_all
 
 _MONEY = '{"type": "record", "name": "Money", "fields": [{"name": "cents", "type": "long"}]}'
 _ORDER = '{"type": "record", "name": "Order", "fields": [{"name": "total", "type": "Money"}]}'
@@ -44,7 +44,7 @@ def test_registered_schema_is_fetched(either: Registry) -> None:
     number = _register(either, "learned-value", {"schema": SCORE_ROW})
     schemas = _schemas(either)
 
-    schemas.fetch_schemas({number})
+    fetch_all(schemas, {number})
 
     assert schemas.get(number) is not None
 
@@ -55,17 +55,17 @@ def test_references_are_resolved(either: Registry) -> None:
     number = _register(either, "order-value", {"schema": _ORDER, "references": [reference]})
     schemas = _schemas(either)
 
-    schemas.fetch_schemas({number})
+    fetch_all(schemas, {number})
 
     assert schemas.get(number) is not None
 
 
 def test_unknown_id_is_retried_and_then_rejected(either: Registry) -> None:
     with pytest.raises(UnavailableError, match=str(_NO_SUCH_ID)):
-        _schemas(either, unknown_id_seconds=30).fetch_schemas({_NO_SUCH_ID})
+        fetch_all(_schemas(either, unknown_id_seconds=30), {_NO_SUCH_ID})
 
     impatient = _schemas(either, unknown_id_seconds=0)
-    impatient.fetch_schemas({_NO_SUCH_ID})
+    fetch_all(impatient, {_NO_SUCH_ID})
     assert impatient.get(_NO_SUCH_ID) is None
 
 
@@ -74,13 +74,13 @@ def test_failing_registry_is_an_outage_and_gets_the_credentials() -> None:
         number = fake.register("s", SCORE_ROW)
         fake.credentials = ("reader", "opens-it")
         with pytest.raises(UnavailableError):
-            _schemas(fake).fetch_schemas({number})
+            fetch_all(_schemas(fake), {number})
         known = _schemas(fake, username="reader", password="opens-it")
         fake.status = 503
         with pytest.raises(UnavailableError):
-            known.fetch_schemas({number})
+            fetch_all(known, {number})
         fake.status = None
-        known.fetch_schemas({number})
+        fetch_all(known, {number})
         assert known.get(number) is not None
 
 
@@ -104,7 +104,28 @@ def test_framed_avro_is_delivered_and_an_unknown_schema_is_dead_lettered(
     assert [dead_letter.value() for dead_letter in one.dead_letters()] == [stray]
 
 
-def _row(person: int) -> dict[str, object]:
+def test_shipped_schema_under_an_own_tenant_is_delivered(
+    job: Callable[..., Job], registry: Registry
+) -> None:
+    one = job(registry={"url": registry.url}, event={"tenant": "initech"})
+    file = schemas_folder() / "avro" / "customer-ai-score-profile.v1.avsc"
+    schema = file.read_text().replace('"_acme"', '"_initech"')
+    number = _register(registry, f"{one.topics.scores}-value", {"schema": schema})
+    rows = [_row(person, "initech") for person in range(100)]
+    one.feed_raw(*[("k", framed_avro(number, schema)(row)) for row in rows])
+    texts = [json.dumps(row).encode() for row in rows]
+    wanted = expected([], texts, tenant="initech", cohort=("none",))
+
+    one.replica().start()
+    one.wait_accepted(len(wanted))
+    one.wait_caught_up()
+
+    judgement = judge(wanted, one.accepted())
+    assert judgement.clean, judgement
+    assert one.dead_letters() == []
+
+
+def _row(person: int, tenant: str = TENANT) -> dict[str, object]:
     at = datetime.now(UTC) - timedelta(days=2)  # noqa: TID251  a date for input
     model = {
         "score": float(person % 101),
@@ -115,7 +136,7 @@ def _row(person: int) -> dict[str, object]:
         "influentialFactors": [{"code": "visits", "value": "3", "importance": "low"}],
     }
     identity = {"ECID": [{"id": f"{person + 1:038d}", "primary": True}]}
-    return {"identityMap": identity, f"_{TENANT}": {"CustomerAI": {MODELS[0]: model}}}
+    return {"identityMap": identity, f"_{tenant}": {"CustomerAI": {MODELS[0]: model}}}
 
 
 def _schemas(registry: Registry, **more: object) -> RegistrySchemas:

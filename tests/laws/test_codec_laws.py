@@ -12,10 +12,10 @@ from fastavro import parse_schema, schemaless_writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.codec import InputReader
 from processor.codec.avro import decode_avro, prepare_schema, read_as_newest
 from processor.codec.avro_limits import UnsafeSchemaError
 from processor.codec.dates import Dates
+from processor.codec.input_reader import InputReader
 from processor.domain.errors import RejectError
 from processor.domain.outcome import Reject
 from tests.support.paths import ROOT

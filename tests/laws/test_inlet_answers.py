@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from processor.domain.outcome import Cause
 from processor.sink.response import assess, read_items
 from processor.sink.suspect import Evidence, Failure, Suspect, UndeliverableRule
 from processor.sink.transport import InletResponse
-from processor.sink.verdict import Action, Cause
+from processor.sink.verdict import Action
 from tests.support.score_events import score_event, score_events
 
 _ANYTHING = st.recursive(

@@ -12,6 +12,7 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from processor.domain.record import Record
+from processor.state.format.score_history import split
 from processor.state.person import Person, PersonKey
 from tests.support.stream_run import EVENTS, SCORES, StreamRun, event_record, score_record
 
@@ -121,7 +122,22 @@ def test_the_same_records_give_the_same_state_in_any_order_any_number_of_times(
     plain = _play(_numbered(records), [], [])
     other = _play(_numbered(shuffled), cuts, crashes)
 
-    assert other.persons == plain.persons
+    assert _without_positions(other.persons) == _without_positions(plain.persons)
+
+
+def _without_positions(persons: dict[PersonKey, Person]) -> dict[PersonKey, object]:
+    """Return persons without the positions of score records, which differ with the order."""
+    return {
+        key: (
+            person.facts,
+            person.cut,
+            {
+                model: [entry[:8] + entry[24:] for entry in split(history)]
+                for model, history in person.scores.items()
+            },
+        )
+        for key, person in persons.items()
+    }
 
 
 @given(

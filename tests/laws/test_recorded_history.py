@@ -31,12 +31,12 @@ def parting(old: object, new: object) -> str:
 def first_difference(was: list[Json], now: list[Json]) -> str:
     """Return where two lists of items part, with the fields that differ; nothing if they agree."""
     nothing: Json = {}
-    for place, (old, new) in enumerate(zip_longest(was, now, fillvalue=nothing)):
+    for index, (old, new) in enumerate(zip_longest(was, now, fillvalue=nothing)):
         if old != new:
             fields = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-            told = [f"{field}: {parting(old.get(field), new.get(field))}" for field in fields]
-            name = f"item {place} ({old.get('kind') or new.get('kind')}, {old.get('record', '')})"
-            return "\n".join([name, *told])
+            changes = [f"{field}: {parting(old.get(field), new.get(field))}" for field in fields]
+            name = f"item {index} ({old.get('kind') or new.get('kind')}, {old.get('record', '')})"
+            return "\n".join([name, *changes])
     return ""
 
 
@@ -65,10 +65,10 @@ def test_a_run_gives_the_recorded_counts(name: str, tmp_path: Path) -> None:
 
 def test_recorded_state_is_read_and_written_again_as_the_same_bytes() -> None:
     stored = [item for item in expected("joined") if item["kind"] == "stored"]
-    wires = [raw(item["value"]) for item in stored if item["database"] != "meta"]
+    values = [raw(item["value"]) for item in stored if item["database"] != "meta"]
 
-    assert len(wires) > 50
-    assert [wire for wire in wires if wire is None or rewritten(wire) != wire] == []
+    assert len(values) > 50
+    assert [value for value in values if value is None or rewritten(value) != value] == []
 
 
 def test_a_difference_names_the_item_and_the_field() -> None:

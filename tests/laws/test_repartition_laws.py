@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from processor.codec.repartition_message import decode, encode
 from processor.domain.event import Fact, RepartitionMessage
-from processor.domain.record import Partition, Record
+from processor.domain.record import Partition, Record, RecordPosition
 from processor.domain.score import Factor, Identity, Score
 from tests.support.stream_run import (
     EVENTS,
@@ -58,6 +58,7 @@ messages = st.builds(
     person=st.binary(max_size=20).map(lambda name: b"ECID|" + name),
     fact=st.none() | facts,
     scores=st.lists(scores, max_size=2).map(tuple),
+    position=st.none() | st.builds(RecordPosition, st.integers(-1, 2**53), st.integers(0, 2**63)),
 )
 
 

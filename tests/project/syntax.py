@@ -8,8 +8,6 @@ from pathlib import Path
 
 import yaml
 
-__all__ = ["problems"]
-
 
 def problems(path: Path) -> Iterator[str]:
     """Yield what is wrong with a text file: its format, its last line, blanks at a line's end."""

@@ -12,8 +12,7 @@ from tests.support.paths import ROOT
 from tests.support.tree import files, modules
 
 CODE_DOCUMENTS = [ROOT / "CONTRIBUTING.md", ROOT / "processor/README.md"]
-HISTORICAL = {"CHANGELOG.md", "NAMES.md"}
-DOCUMENTS = [path for path in files() if path.suffix == ".md" and path.name not in HISTORICAL]
+DOCUMENTS = [path for path in files() if path.suffix == ".md" and path.name != "CHANGELOG.md"]
 SECTIONS = ("kafka", "registry", "reading", "identity", "event", "join", "aep", "dead_letter",
             "telemetry", "stop")  # fmt: skip
 

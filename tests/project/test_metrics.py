@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from processor.domain.outcome import Outcome
+from processor.domain.outcome import Cause, Outcome, Reason
 from processor.settings import RouteSettings
 from processor.telemetry.catalogue import (
     CATALOGUE,
@@ -26,10 +26,9 @@ from processor.telemetry.catalogue import (
     REQUEST_DURATION_SECONDS,
     REQUESTS,
     RETRIES,
-    SCORE_MOVEMENTS,
     UNACCOUNTED_RECORDS,
-    ReleaseCause,
 )
+from processor.telemetry.labels import ReleaseCause, RequestResult
 from processor.telemetry.metric_types import AnyMetric, Kind
 from processor.telemetry.metrics import Metrics
 from tests.support.settings import MINIMAL
@@ -38,21 +37,21 @@ from tests.support.tree import modules
 ROUTES = tuple(f"route-{n}" for n in range(4))
 UNITS = re.compile(r"(_seconds|_bytes|_ratio|_records|_info)$|^records_")
 UNITLESS_GAUGES = {
-    "assigned_partitions", "circuit_open", "paused_partitions", "ready", "requests_in_flight",
+    "assigned_partitions", "circuit_open", "paused_at_limit",
+    "paused_partitions", "ready", "requests_in_flight",
     "requests_in_flight_limit", "state_entries",
 }  # fmt: skip
 UNITLESS_HISTOGRAMS = {"request_items", "score_value"}
-CAUSES = tuple(f"cause-{n}" for n in range(17))
+CAUSES = tuple(cause for cause in Cause if cause not in {Cause.NONE, Cause.STOPPED})
 OPEN: dict[AnyMetric, tuple[tuple[str, ...], ...]] = {
     DEAD_LETTERS: tuple(label.values for label in DEAD_LETTERS.labels),
     REQUESTS: (ROUTES, ("202", "207", "400", "401", "413", "429", "500", "503", "timeout")),
-    REQUEST_DURATION_SECONDS: (ROUTES, ("moved", "split", "retry", "hold")),
+    REQUEST_DURATION_SECONDS: (ROUTES, tuple(RequestResult)),
     RETRIES: (ROUTES, CAUSES),
     ITEMS_IN_DOUBT: (ROUTES, CAUSES[:6]),
     CIRCUIT_OPEN: (ROUTES, CAUSES),
-    ITEM_REFUSALS: (ROUTES, ("refused", "event_too_large", "undeliverable")),
+    ITEM_REFUSALS: (ROUTES, (Reason.REFUSED, Reason.EVENT_TOO_LARGE)),
     FAILING_RECORD_INFO: (ROUTES, ("customer-ai-scores/0/7",)),
-    SCORE_MOVEMENTS: (ROUTES, tuple(f"{a}-{b}" for a in "lmh" for b in "lmh")),
     KAFKA_ERRORS: (("_TRANSPORT", "_ALL_BROKERS_DOWN", "_MAX_POLL_EXCEEDED"), ("true", "false")),
 }
 """Series that only a run shows, all at once: a day on which everything fails."""

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple, TypeAlias
 from processor.simulator.aep.organisation import Dataset
 from processor.simulator.aep.simulator import AepSimulator
 
-__all__ = ["CLOSED", "AepCaller", "AepResponse", "Json", "message", "row", "with_dataset"]
-
 Json: TypeAlias = Any
 
 CLOSED: dict[str, Any] = {

@@ -9,8 +9,6 @@ from processor.domain.clock import SystemClock
 from tests.support import java
 from tests.support.waiting import until
 
-__all__ = ["RealRegistry"]
-
 _JAR = "registry/apicurio-registry-app-2.6.13.Final-runner.jar"
 _JVM = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _START_SECONDS = 60

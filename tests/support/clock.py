@@ -1,7 +1,5 @@
 """A clock that tests set by hand."""
 
-__all__ = ["ManualClock"]
-
 
 class ManualClock:
     """Wall and monotonic time, moved together by `advance` and apart by assignment."""

@@ -17,23 +17,6 @@ from processor.state.format.score_history import DeliveredScore
 from processor.state.person import Person, PersonLimits, with_fact, with_score
 from tests.support.settings import settings_with
 
-__all__ = [
-    "AT_MS",
-    "DAY_MS",
-    "ECID",
-    "MODEL_KEY",
-    "NOW_MS",
-    "RECORD",
-    "body_of",
-    "context_in",
-    "delivered",
-    "enricher_with",
-    "fact",
-    "model_in",
-    "person_of",
-    "score_of",
-]
-
 DAY_MS = 86_400_000
 AT_MS = 1_785_715_200_000
 """2026-08-03T00:00:00Z, the date of the scoring run."""

@@ -12,8 +12,6 @@ from pathlib import Path
 from processor.state.state_store import ChangelogStateStore
 from tests.support.state import open_store, person_with, restored, store_and_wait
 
-__all__ = ["PERSON"]
-
 PERSON = (2, b"ECID|ann")
 
 

@@ -5,24 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from processor.components import RecordReader, RejectLimit
-from processor.domain.errors import InvariantError, UnavailableError
+from processor.domain.errors import InvariantError, StopError, UnavailableError
 from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
 from processor.domain.outcome import Reason, Reject, Stage
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey, without_score
-
-__all__ = [
-    "FakeDeadLetterSink",
-    "FakeDelivery",
-    "FakePending",
-    "FakePoll",
-    "FakeReader",
-    "FakeRepartitionSink",
-    "FakeSink",
-    "FakeSource",
-    "FakeStateStore",
-    "Steps",
-]
 
 Steps = list[tuple[object, ...]]
 """What happened, in order: the name of a step, then its details."""
@@ -61,17 +48,17 @@ class FakeReader:
         self.unavailable_reason: str | None = None
         self._reader = reader
 
-    def fetch_schemas(self, records: Sequence[Record]) -> None:
-        if self.unavailable_reason is not None:
+    def fetch_schemas(self, records: Sequence[Record]) -> bool:
+        if self.unavailable_reason is not None and records:
             raise UnavailableError("registry", self.unavailable_reason)
-        self._reader.fetch_schemas(records)
+        return self._reader.fetch_schemas(records)
 
     def read(self, record: Record) -> DecodedRecord:
         return self._reader.read(record)
 
 
 class FakeSource:
-    """Polls the queued lists one by one, nothing while paused; commits the settled prefix.
+    """Polls the queued lists one by one, nothing that is paused; commits the settled prefix.
 
     Its first poll assigns the partitions of `group`. Records that were polled and not committed
     when their partitions were revoked are polled again: by the same source where all were lost and
@@ -82,13 +69,18 @@ class FakeSource:
         self.steps = steps
         self.polls = deque(FakePoll(records) for records in polls)
         self.causes: set[str] = set()
+        self.paused: dict[str, set[Partition]] = {}
         self.group = frozenset(map(Partition, ("customer-ai-scores", "experience-events"), (0, 0)))
         self.assigned: frozenset[Partition] = frozenset()
         self.waiting_records = 0
-        self.commit_overdue: str | None = None
+        self.commit_overdue_reason: str | None = None
         self.confirms = True
+        self.stop_error: StopError | None = None
+        self.accepted_gaps: list[Partition] = []
         self.committed: dict[tuple[str, int], int] = {}
+        self.is_member = False
         self._joining: AssignmentListener | None = None
+        self._left = False
         self._uncommitted: list[Record] = []
         self._settled: set[str] = set()
         self._epoch = 0
@@ -102,16 +94,22 @@ class FakeSource:
 
     def poll(self, seconds: float) -> FakePoll:
         assert seconds >= 0
+        if self.stop_error is not None:
+            error, self.stop_error = self.stop_error, None
+            raise error
         if self._joining is not None:
             listener, self._joining, self.assigned = self._joining, None, self.group
+            self.is_member = True
             listener.assigned(sorted(self.assigned))
-        if self.causes or not self.polls:
+        if self.causes or (polled := self._take()) is None:
             return FakePoll([])
-        polled = self.polls.popleft()
         polled.epoch = self._epoch
         self._uncommitted += polled.records
         self.steps.append(("polled", [record.offset for record in polled.records]))
         return polled
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        self.accepted_gaps += partitions
 
     def settle(self, polled: FakePoll) -> frozenset[Partition]:
         partitions = frozenset(map(_partition, polled.records))
@@ -137,6 +135,7 @@ class FakeSource:
         lost, self.assigned = self.assigned, frozenset()
         if lost:
             self._rewind()
+            self.paused.clear()
             listener.revoked(sorted(lost))
             self.assigned = lost
             listener.assigned(sorted(lost))
@@ -148,21 +147,45 @@ class FakeSource:
         other.polls, other.group, other.committed = self.polls, self.group, self.committed
         return other
 
-    def pause(self, cause: str) -> None:
-        self.causes.add(cause)
-        self.steps.append(("paused", cause))
+    def pause(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
+        if partitions is None:
+            self.causes.add(cause)
+            self.steps.append(("paused", cause))
+        else:
+            self.paused.setdefault(cause, set()).update(partitions)
 
-    def resume(self, cause: str) -> None:
-        self.causes.discard(cause)
-        self.steps.append(("resumed", cause))
+    def resume(self, cause: str, partitions: Iterable[Partition] | None = None) -> None:
+        if partitions is None:
+            self.causes.discard(cause)
+            self.steps.append(("resumed", cause))
+        else:
+            self.paused.get(cause, set()).difference_update(partitions)
 
     def close(self, seconds: float) -> bool:
         assert seconds >= 0
         if self.confirms:
             self.commit()
-        self.assigned = frozenset()
-        self.steps.append(("left",))
+        self.leave(seconds)
         return self.confirms
+
+    def leave(self, seconds: float) -> None:
+        assert seconds >= 0
+        if not self._left:
+            self._left, self.assigned = True, frozenset()
+            self.steps.append(("left",))
+
+    def _take(self) -> FakePoll | None:
+        """Take the records of the first poll that has any of partitions that are not paused."""
+        paused = set().union(*self.paused.values())
+        for index, polled in enumerate(self.polls):
+            held = {each for each in map(_partition, polled.records) if each in paused}
+            taken = polled.without(held)
+            if taken.records or not polled.records:
+                self.polls[index] = polled.without(set(map(_partition, taken.records)))
+                if not held:
+                    del self.polls[index]
+                return taken
+        return None
 
     def _is_uncommitted(self, record: Record) -> bool:
         return record.offset >= self.committed.get(_partition(record), 0)
@@ -190,6 +213,13 @@ class FakeDelivery:
             self.events = [e for e in self.events if _partition(e.record) not in partitions]
             self._answered = not self.events
 
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        if not self._answered:
+            found = [(event, rejects.get(Position.of(event.record))) for event in self.events]
+            self.refused += [(event, reject) for event, reject in found if reject is not None]
+            self.events = [event for event, reject in found if reject is None]
+            self._answered = not self.events
+
     def stop(self) -> None:
         if not self._answered and self._sink.slow:
             self.in_doubt += [(event, "stopped") for event in self.events]
@@ -214,6 +244,7 @@ class FakeSink:
         self.slow = False
         self.refuse_next = 0
         self.accepted: list[ScoreEvent] = []
+        self.handed_over: list[ScoreEvent] = []
         self.in_doubt_next = 0
         self._deliveries: list[FakeDelivery] = []
         self._closed = False
@@ -231,11 +262,16 @@ class FakeSink:
     def deliver(self, events: Sequence[ScoreEvent]) -> FakeDelivery:
         delivery = FakeDelivery(self, events)
         self._deliveries.append(delivery)
+        self.handed_over += events
         return delivery
 
     def forget(self, partitions: AbstractSet[Partition]) -> None:
         for delivery in self._deliveries:
             delivery.forget(partitions)
+
+    def skip(self, rejects: Mapping[Position, Reject]) -> None:
+        for delivery in self._deliveries:
+            delivery.skip(rejects)
 
     def answer(self, delivery: FakeDelivery) -> None:
         for event in delivery.events:
@@ -266,6 +302,7 @@ class FakeDeadLetterSink:
         self.steps = steps
         self.limit = limit
         self.written: list[int] = []
+        self.records: list[Record] = []
         self.rejects: list[Reject] = []
         self.unavailable_reason: str | None = None
         self.slow = False
@@ -284,6 +321,7 @@ class FakeDeadLetterSink:
             while waiting:
                 record, reject = waiting.popleft()
                 self.written.append(record.offset)
+                self.records.append(record)
                 self.rejects.append(reject)
                 self.steps.append(("dead_lettered", record.offset, reject.reason.value))
         self._unwritten.clear()
@@ -303,12 +341,13 @@ class FakeStateStore:
     def __init__(self, steps: Steps, durable: dict[PersonKey, Person] | None = None) -> None:
         self.steps = steps
         self.unavailable_reason: str | None = None
+        self.restore_unavailable_reason: str | None = None
         self.persons: dict[PersonKey, Person] = {}
         self.durable: dict[PersonKey, Person] = {} if durable is None else durable
         self._staged: dict[int, dict[PersonKey, Person]] = {}
         self._waiting: deque[int] = deque()
         self.withdrawn: list[str] = []
-        self.restoring = False
+        self.unready: set[int] = set()
         self.assigned_numbers: set[int] = set()
 
     def successor(self) -> "FakeStateStore":
@@ -316,7 +355,11 @@ class FakeStateStore:
         return FakeStateStore(self.steps, self.durable)
 
     def ready(self, partition: int) -> bool:
-        return partition in self.assigned_numbers and not self.restoring
+        return partition in self.assigned_numbers and partition not in self.unready
+
+    @property
+    def restoring(self) -> bool:
+        return bool(self.unready & self.assigned_numbers)
 
     def assign(self, partitions: Iterable[int]) -> None:
         new = set(partitions) - self.assigned_numbers
@@ -350,7 +393,7 @@ class FakeStateStore:
             key = event.record.partition, event.person
             for persons in (*later, self.persons):
                 if key in persons:
-                    persons[key] = _without(persons[key], event)
+                    persons[key] = without_score(persons[key], event)
 
     def store(self, ticket: int) -> FakePending:
         self._waiting.append(ticket)
@@ -399,13 +442,3 @@ class FakeRepartitionSink:
 
 def _partition(record: Record) -> Partition:
     return Partition(record.topic, record.partition)
-
-
-def _without(person: Person, event: ScoreEvent) -> Person:
-    return without_score(
-        person,
-        event.model,
-        scored_at_ms=event.scored_at_ms,
-        event_id=event.id,
-        digest=event.digest,
-    )

@@ -9,8 +9,6 @@ from typing import Any
 import fastavro
 import msgspec
 
-__all__ = ["SCORE_ROW", "framed_avro"]
-
 SCORE_ROW = Path(__file__).with_name("score_row.avsc").read_text()
 """The profile-shaped score record as an Avro schema."""
 

@@ -11,20 +11,6 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-__all__ = [
-    "FakeInlet",
-    "Reaction",
-    "Request",
-    "accepts",
-    "answers",
-    "drips",
-    "hangs",
-    "items",
-    "refuses",
-    "resets",
-    "writes",
-]
-
 
 @dataclass
 class Request:

@@ -10,8 +10,6 @@ import pytest
 
 from tests.support.prepared import prepared
 
-__all__ = ["CACHE", "POM", "free_ports", "require", "resolved", "why_missing"]
-
 POM = Path(__file__).parents[1] / "kafka" / "pom.xml"
 CACHE = POM.parent / ".cache"
 _RESOLVE_SECONDS = 600

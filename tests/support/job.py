@@ -18,8 +18,6 @@ from tests.support.replica import Replica
 from tests.support.waiting import until
 from tests.support.workload import Row
 
-__all__ = ["Job", "Topics", "new_simulator"]
-
 _encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 
 

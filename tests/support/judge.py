@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 from processor.simulator.aep.accepted_events import Accepted
 
-__all__ = ["Judgement", "judge"]
-
 _SHOWN = 3
 
 

@@ -15,8 +15,6 @@ from tests.support import java
 from tests.support.prepared import prepared
 from tests.support.waiting import until
 
-__all__ = ["RealKafka"]
-
 _PROPERTIES = Template("""\
 process.roles=broker,controller
 node.id=1
@@ -150,7 +148,7 @@ class RealKafka:
     def create_topics(
         self, topics: Mapping[str, int], config: Mapping[str, str] | None = None
     ) -> None:
-        """Create topics, by name and partition count, and return when the broker has them."""
+        """Create topics, by name and partition count, and return when a new client sees them."""
         settings = dict(config or {})
         new = [
             NewTopic(name, num_partitions=count, replication_factor=1, config=settings)
@@ -159,6 +157,23 @@ class RealKafka:
         admin = self.admin()  # held: its futures die with it
         for future in admin.create_topics(new).values():
             future.result(timeout=_START_SECONDS)
+        until(
+            lambda: topics.items() <= self._partition_counts().items(),
+            seconds=_START_SECONDS,
+            what=f"the broker lists {sorted(topics)}",
+            tell=self._partition_counts,
+        )
+
+    def _partition_counts(self) -> dict[str, int]:
+        """Return the topics that a new client sees, with the partitions that have a leader."""
+        try:
+            listed = self.admin().list_topics(timeout=5).topics
+        except KafkaException:
+            return {}
+        return {
+            name: sum(partition.leader >= 0 for partition in topic.partitions.values())
+            for name, topic in listed.items()
+        }
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -1,7 +1,7 @@
 """What tests with Kafka share: producing, a recording listener, and a small loop."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -12,17 +12,6 @@ from processor.simulator.broker import EmbeddedBroker
 from processor.source.source import KafkaPoll, KafkaSource
 from processor.telemetry.metrics import Metrics
 from tests.support.waiting import until
-
-__all__ = [
-    "EVENTS",
-    "SCORES",
-    "RecordingListener",
-    "SourceReplica",
-    "committed",
-    "produce",
-    "produce_where",
-    "read_all",
-]
 
 SCORES = "customer-ai-scores"
 EVENTS = "experience-events"
@@ -94,6 +83,15 @@ def _record(message: Any) -> Record:  # noqa: ANN401
     )
 
 
+class HasBootstrap(Protocol):
+    """A broker, embedded or real."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Return its address."""
+        ...
+
+
 class RecordingListener:
     """Records its calls in `calls`; runs `on_drain` and `on_assigned` where they are given."""
 
@@ -122,7 +120,7 @@ class SourceReplica:
     """
 
     def __init__(
-        self, broker: EmbeddedBroker, *, join: JoinSettings | None = None, **kafka: object
+        self, broker: HasBootstrap, *, join: JoinSettings | None = None, **kafka: object
     ) -> None:
         settings = KafkaSettings.model_validate(
             {

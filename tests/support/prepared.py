@@ -4,8 +4,6 @@ import fcntl
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["prepared"]
-
 
 def prepared(target: Path, build: Callable[[], None], *, cache: Path, source: Path) -> Path:
     """Return `target`, built by `build` unless it is complete and newer than `source`.

@@ -2,8 +2,6 @@
 
 from processor.kafka.topic_reader import PartitionSlice
 
-__all__ = ["FakeReader"]
-
 
 class FakeReader:
     """Serves what `logs` holds, `slice_records` at a time; offsets are indexes of the list."""

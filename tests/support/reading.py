@@ -5,25 +5,14 @@ from typing import Any
 
 import msgspec
 
-from processor.codec import InputReader, SchemaSource
-from processor.codec.schemas import SchemaFolder
+from processor.codec.input_reader import InputReader
+from processor.codec.schemas import SchemaFolder, SchemaSource
 from processor.domain.errors import RejectError
 from processor.domain.event import DecodedRecord
 from processor.domain.outcome import Reject
 from processor.domain.record import Record
 from processor.domain.schema_files import schemas_folder
 from tests.support.settings import settings_with
-
-__all__ = [
-    "ECID",
-    "EVENTS",
-    "SCORES",
-    "a_model",
-    "a_profile",
-    "json_record",
-    "reader_with",
-    "refusal",
-]
 
 SCORES = "customer-ai-scores"
 EVENTS = "experience-events"

@@ -6,8 +6,6 @@ from typing import Any
 
 import yaml
 
-__all__ = ["COHORT", "MODELS", "ORG", "TENANT", "laid_over", "recipe", "written"]
-
 ORG = "SIMULATOR000000000000000@AdobeOrg"
 TENANT = "acme"
 COHORT = (f"_{TENANT}", "loyalty", "tier")

@@ -36,8 +36,6 @@ from tests.support.clock import ManualClock
 from tests.support.paths import ROOT
 from tests.support.settings import MINIMAL, settings_with
 
-__all__ = ["FOLDER", "RUNS", "Json", "expected", "expected_counts", "raw", "rewritten", "run"]
-
 Json = dict[str, Any]
 
 FOLDER = ROOT / "tests" / "laws" / "recorded"
@@ -150,11 +148,11 @@ class Words:
 
     def _key(self, words: tuple[str, ...]) -> str:
         return " ".join(
-            str(self._number(words[0], place, word)) for place, word in enumerate(words)
+            str(self._number(words[0], index, word)) for index, word in enumerate(words)
         )
 
-    def _number(self, first: str, place: int, word: str) -> int:
-        use = (first, place, word)
+    def _number(self, first: str, index: int, word: str) -> int:
+        use = (first, index, word)
         if use not in self._numbers:
             self._numbers[use] = len(self.words)
             self.words.append(word)
@@ -168,41 +166,41 @@ class _Processor:
         self.settings = settings_with(deepcopy({**_SETTINGS, **settings}))
         reader = InputReader(self.settings, schema_source(self.settings.registry, ManualClock()))
         enricher = Enricher(self.settings, compile_schemas(self.settings))
-        self._pipeline = Planner(reader, enricher, self.settings.join)
+        self._planner = Planner(reader, enricher, self.settings.join)
         origin = Origin(self.settings.join.changelog_topic, "cluster", "topic-id")
         self.store = LocalStore(
             StoreFolder(folder), origin, partitions=_PARTITIONS, max_bytes=8 << 20
         )
         self._written: Counter[int] = Counter()
 
-    def plan(self, records: list[Record], overdue: frozenset[int]) -> Plan:
+    def plan(self, records: list[Record], timed_out: frozenset[int]) -> Plan:
         now_ms = max(record.timestamp_ms for record in records)
-        self._pipeline.fetch_schemas(records)
-        survey = self._pipeline.decode(records, now_ms)
-        found = self.store.read(survey.keys)
-        known = {key: person for key, wire in found.items() if (person := decode(wire))}
-        return self._pipeline.plan(survey, known, overdue)
+        self._planner.fetch_schemas(records)
+        decoded = self._planner.decode(records, now_ms)
+        found = self.store.read(decoded.keys)
+        known = {key: person for key, value in found.items() if (person := decode(value))}
+        return self._planner.plan(decoded, known, timed_out)
 
-    def remember(self, plan: Plan) -> dict[tuple[int, bytes], bytes]:
+    def store_changes(self, plan: Plan) -> dict[tuple[int, bytes], bytes]:
         """Store the changed persons; return what the changelog gets, in its order."""
         values = {key: encode(person) for key, person in plan.changes.items()}
         changes: dict[int, dict[bytes, bytes | None]] = {}
         for (partition, key), value in values.items():
             changes.setdefault(partition, {})[key] = value
         self._written.update(partition for partition, _ in values)
-        marks = {one: ChangelogPosition(self._written[one], _NOW_MS) for one in changes}
-        self.store.write(changes, marks)
+        positions = {one: ChangelogPosition(self._written[one], _NOW_MS) for one in changes}
+        self.store.write(changes, positions)
         return values
 
 
 def inputs(names: Iterable[str]) -> Iterator[tuple[list[Record], frozenset[int]]]:
-    """Yield polls of stored records, and the places of those that waited too long."""
+    """Yield polls of stored records, and the indexes of those whose wait timed out."""
     lines = (line for name in names for line in loaded(FOLDER / "input" / f"{name}.jsonl"))
     for _, poll in groupby(lines, key=lambda line: line["poll"]):
         polled = list(poll)
         yield (
             [_record(line) for line in polled],
-            frozenset(place for place, line in enumerate(polled) if line.get("overdue")),
+            frozenset(index for index, line in enumerate(polled) if line.get("timed_out")),
         )
 
 
@@ -216,12 +214,12 @@ def run(name: str, folder: Path) -> tuple[list[Json], Counter[tuple[str, ...]]]:
     items: list[Json] = []
     counts: Counter[tuple[str, ...]] = Counter()
     events: list[Any] = []
-    for records, overdue in inputs(files):
-        waiting = [(records, overdue)]
+    for records, timed_out in inputs(files):
+        waiting = [(records, timed_out)]
         while waiting:
             polled = waiting.pop()
             plan = processor.plan(*polled)
-            made = list(_items(plan, processor.remember(plan)))
+            made = list(_items(plan, processor.store_changes(plan)))
             items += _folded(made, full, len(items))
             counts.update(_counts(polled[0], plan))
             events += plan.events
@@ -251,9 +249,9 @@ def expected_counts(name: str) -> dict[tuple[str, ...], int]:
     }
 
 
-def rewritten(wire: bytes) -> bytes | None:
+def rewritten(value: bytes) -> bytes | None:
     """Return the stored bytes of a person as they are after reading and writing."""
-    person = decode(wire)
+    person = decode(value)
     return None if person is None else encode(person)
 
 
@@ -277,7 +275,7 @@ def _record(line: Json) -> Record:
 
 
 def _items(plan: Plan, values: Mapping[tuple[int, bytes], bytes]) -> Iterator[Json]:
-    for place, event in enumerate(plan.events):
+    for index, event in enumerate(plan.events):
         yield {
             "kind": "event",
             "record": _origin(event.record),
@@ -288,7 +286,7 @@ def _items(plan: Plan, values: Mapping[tuple[int, bytes], bytes]) -> Iterator[Js
             "score": event.score,
             "digest": event.digest.hex(),
             "person": _short(event.person),
-            "body": _short(event.body) if place else _text(event.body),
+            "body": _short(event.body) if index else _text(event.body),
         }
     for record, reject in plan.rejected:
         yield {
@@ -310,8 +308,8 @@ def _items(plan: Plan, values: Mapping[tuple[int, bytes], bytes]) -> Iterator[Js
 
 def _messages(plan: Plan, offset: int) -> list[Record]:
     return [
-        Record(_FACTS, zlib.crc32(key) % _PARTITIONS, offset + place, _NOW_MS, key, value)
-        for place, (key, value) in enumerate(plan.repartition_messages)
+        Record(_FACTS, zlib.crc32(key) % _PARTITIONS, offset + index, _NOW_MS, key, value)
+        for index, (key, value) in enumerate(plan.repartition_messages)
     ]
 
 

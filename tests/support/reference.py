@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["expected", "names_of"]
-
 _DAY_MS = 86_400_000
 _LOOKBACK_MS = 45 * _DAY_MS
 _Json = dict[str, Any]

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["FakeRegistry"]
+from tests.support.waiting import until
+
+_N_contra = TypeVar("_N_contra", contravariant=True)
 
 _Response = tuple[int, dict[str, Any] | list[Any]]
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
@@ -38,6 +40,17 @@ class _StoredSchemas:
             if number not in versions:
                 versions.append(number)
             return number
+
+
+class SchemaFetcher(Protocol[_N_contra]):
+    """Anything that fetches schemas: those of ids, or those that records need."""
+
+    def fetch_schemas(self, needed: _N_contra, /) -> bool: ...
+
+
+def fetch_all(source: SchemaFetcher[_N_contra], needed: _N_contra) -> None:
+    """Fetch schemas and wait until they are there, or the source raises that they are not."""
+    until(lambda: source.fetch_schemas(needed), seconds=30, what="schemas", every=0.002)
 
 
 class FakeRegistry:

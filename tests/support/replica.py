@@ -6,14 +6,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from tests.support.java import free_ports
 from tests.support.recipe import written
 from tests.support.waiting import until
-
-__all__ = ["Replica"]
 
 _CHECKOUT = Path(__file__).parents[2]
 _READY_SECONDS = 30
@@ -92,6 +90,27 @@ class Replica:
         with urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
             content: bytes = answer.read()
         return content.decode()
+
+    def readiness(self) -> str:
+        """Return what `/readyz` says, whether ready or not; empty while it does not answer."""
+        try:
+            return self.fetch("/readyz")
+        except HTTPError as error:
+            return error.read().decode()
+        except (URLError, TimeoutError, ConnectionError):
+            return ""
+
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Run a command with this replica's settings; return its exit code and what it printed."""
+        done = subprocess.run(  # noqa: S603  a fixed command
+            [sys.executable, "-m", "processor", *arguments, "--config", str(self._config)],
+            cwd=_CHECKOUT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
 
     @property
     def log_path(self) -> Path:

@@ -5,8 +5,6 @@ import json
 from processor.domain.event import ScoreEvent
 from processor.domain.record import Record
 
-__all__ = ["score_event", "score_events"]
-
 
 def score_event(
     name: str, *, route: str = "upgrade", size: int = 0, at_ms: int = 1, partition: int = 0

@@ -10,8 +10,6 @@ from processor.domain.errors import SettingsError
 from processor.settings import Settings
 from processor.settings.load import parse_settings
 
-__all__ = ["MINIMAL", "problems_of", "settings_with"]
-
 MINIMAL: dict[str, Any] = {
     "kafka": {"bootstrap_servers": "127.0.0.1:9092"},
     "event": {"tenant": "acme"},

@@ -13,23 +13,6 @@ from processor.state.state_store import ChangelogStateStore, open_state_store
 from processor.telemetry.metrics import Metrics
 from tests.support.waiting import until
 
-__all__ = [
-    "CHANGELOG",
-    "DAY_MS",
-    "INPUTS",
-    "LIMITS",
-    "T0",
-    "delivered",
-    "event_of",
-    "fact",
-    "join_settings",
-    "open_store",
-    "person_with",
-    "restored",
-    "store_and_wait",
-    "wait_idle",
-]
-
 DAY_MS = 86_400_000
 T0 = 1_790_000_000_000
 LIMITS = PersonLimits.of(JoinSettings())
@@ -53,7 +36,15 @@ def event_of(key: PersonKey, score: DeliveredScore, model: str = "churn") -> Sco
     """Return the score event that such a delivered score was."""
     record = Record(INPUTS[0], key[0], 0, T0, key[1], b"{}")
     return ScoreEvent(
-        score.id, "route", model, b"{}", score.scored_at_ms, score.digest, key[1], record
+        score.id,
+        "route",
+        model,
+        b"{}",
+        score.scored_at_ms,
+        score.digest,
+        key[1],
+        record,
+        position=score.position,
     )
 
 

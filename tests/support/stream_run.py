@@ -10,6 +10,7 @@ from processor.codec.registry import schema_source
 from processor.components import Components
 from processor.dead_letter.sink import DeadLetterLimit
 from processor.domain.clock import rfc3339
+from processor.domain.control import ControlStore, InMemoryControlStore
 from processor.domain.record import Record
 from processor.enrich.enricher import Enricher
 from processor.enrich.event_schema import compile_schemas
@@ -30,8 +31,6 @@ from tests.support.fakes import (
 )
 from tests.support.settings import settings_with
 
-__all__ = ["EVENTS", "FACTS", "NOW_MS", "SCORES", "StreamRun", "event_record", "score_record"]
-
 SCORES, EVENTS = "customer-ai-scores", "experience-events"
 FACTS = "customer-ai-facts"
 """A repartition topic, where a test sets one."""
@@ -43,7 +42,10 @@ class StreamRun:
     """A real loop, planner and batches between fakes, which record every step in one list."""
 
     def __init__(
-        self, polls: Iterable[Sequence[Record]] = (), changes: Mapping[str, Any] | None = None
+        self,
+        polls: Iterable[Sequence[Record]] = (),
+        changes: Mapping[str, Any] | None = None,
+        control: ControlStore | None = None,
     ) -> None:
         settings = settings_with(changes)
         self.steps: Steps = []
@@ -53,6 +55,7 @@ class StreamRun:
         self.dead_letters = FakeDeadLetterSink(self.steps, DeadLetterLimit(settings.dead_letter))
         self.state_store = FakeStateStore(self.steps)
         self.repartition = FakeRepartitionSink(self.steps)
+        self.control = control or InMemoryControlStore()
         self.metrics = Metrics()
         self.health = Health(self.metrics, self.clock, 60)
         self.reader = FakeReader(
@@ -60,7 +63,12 @@ class StreamRun:
         )
         enricher = Enricher(settings, compile_schemas(settings))
         self.components = Components(
-            self.source, self.sink, self.dead_letters, self.state_store, self.repartition
+            self.source,
+            self.sink,
+            self.dead_letters,
+            self.state_store,
+            self.repartition,
+            self.control,
         )
         self.observer = TelemetryObserver(self.metrics, self.health, self.clock)
         self.stream = Stream(

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from tests.support.paths import ROOT
 
-__all__ = ["calls", "files", "modules"]
-
 _SKIPPED = {".git", ".venv", "__pycache__", "build", "dist"}
 
 
@@ -26,12 +24,12 @@ def files() -> tuple[Path, ...]:
 
 
 @cache
-def modules() -> dict[Path, ast.Module]:
-    """Return the syntax tree of every module of the processor."""
+def modules(folder: str = "processor") -> dict[Path, ast.Module]:
+    """Return the syntax tree of every module of the processor, or of another folder."""
     return {
         path: ast.parse(path.read_text(encoding="utf-8"), str(path))
         for path in files()
-        if path.suffix == ".py" and path.is_relative_to(ROOT / "processor")
+        if path.suffix == ".py" and path.is_relative_to(ROOT / folder)
     }
 
 

@@ -6,8 +6,6 @@ from typing import TypeVar
 
 from processor.domain.clock import Deadline, SystemClock
 
-__all__ = ["NeverHappenedError", "until"]
-
 Seen = TypeVar("Seen")
 
 

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 from tests.support.recipe import MODELS, TENANT
 
-__all__ = ["History", "Row", "history"]
-
 _ENVELOPE = {"schemaRef": {"id": "https://ns.adobe.com/x", "contentType": "v1"}, "source": {}}
 _EVENTS_EACH = 5
 _DAYS = 60

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-__all__ = ["broken_rules"]
-
 _ROOT = {"_id", "timestamp", "eventType", "producedBy", "identityMap"}
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -5,13 +5,14 @@ within a format fields are only added at the end, with a default. Integers are b
 
 | What | Where | Bytes |
 |---|---|---|
-| person value | value in changelog and local store | format `02`, then MessagePack (`person`) |
+| person value | value in changelog and local store | format `03`, then MessagePack (`person`) |
 | fact | in a person value | MessagePack array, see below (`fact`) |
-| score history entry | in a person value | 41 bytes, see below (`score_history`) |
+| score history entry | in a person value | 49 bytes, see below (`score_history`) |
 | changelog key | key in the changelog | the person key, `namespace|id`; a null value erases it |
 | store key | key in the database of a partition | the person key, if long with a digest (`store`) |
 | position | database `meta`, key: partition in ASCII | MessagePack `[next offset, epoch ms]` |
 | origin | database `meta`, key `origin` | JSON: topic, cluster, topic_id, format 1 (`store`) |
+| note | file `note.json` beside the store | JSON: boot, closed, barren_starts (`store`) |
 
 A person value is `[[fact, ...], {model: entries}, cut, weight]` (`state.person.Person`). Facts and
 histories are MessagePack binaries; a history is its entries one after the other. A person key of
@@ -29,11 +30,15 @@ histories are MessagePack binaries; a history is its entries one after the other
 | Entry: byte | What |
 |---|---|
 | 0-7 | score date, epoch ms + 2**63, so that dates before 1970 sort first |
-| 8-15 | first 64 bits of the event's `_id` |
-| 16-23 | first 64 bits of the digest of the score's content |
-| 24-31 | score, IEEE 754 double |
-| 32 | bucket: 0 low, 1 medium, 2 high |
-| 33-40 | Kafka's time of the score's record, epoch ms; 0 unknown. Format `01` has no such bytes |
+| 8-15 | Kafka's time of the score's record, epoch ms; 0 unknown |
+| 16-23 | offset of the score's record + 1; 0 unknown |
+| 24-31 | first 64 bits of the event's `_id` |
+| 32-39 | first 64 bits of the digest of the score's content |
+| 40-47 | score, IEEE 754 double |
+| 48 | bucket: 0 low, 1 medium, 2 high |
+
+In format `02` an entry has 41 bytes: date, `_id`, digest, score, bucket, time; in format `01` the
+first 33 of them.
 
 The repartition message is no state; its format is in `codec.repartition_message`.
 """

@@ -2,7 +2,8 @@
 
 They are a format number and MessagePack. Within a format fields are only ever added at the end,
 with a default, so each version reads what an older one wrote and skips what a newer one added.
-Equal persons have equal bytes. Format 1 had no record times in score histories; they are read as 0.
+Equal persons have equal bytes. Formats 1 and 2 had no offsets in score histories, format 1 no
+record times either; they are read as not known.
 """
 
 from typing import Final
@@ -10,12 +11,12 @@ from typing import Final
 import msgspec
 
 from processor.domain.errors import InvariantError
-from processor.state.format.score_history import with_record_times
+from processor.state.format.score_history import from_older
 from processor.state.person import Person, PersonLimits, merge
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _PREFIX: Final = bytes([_FORMAT])
-_WITHOUT_RECORD_TIMES: Final = b"\x01"
+_OLDER: Final = frozenset({b"\x01", b"\x02"})
 
 _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode: Final = msgspec.msgpack.Decoder(Person).decode
@@ -38,7 +39,7 @@ def decode(value: bytes) -> Person | None:
             f"State was written in format {value[0]}, and this version reads up to {_FORMAT}: "
             "run the newer version."
         )
-    if prefix not in {_PREFIX, _WITHOUT_RECORD_TIMES}:
+    if prefix != _PREFIX and prefix not in _OLDER:
         return None
     try:
         person = _decode(value[1:])
@@ -46,7 +47,7 @@ def decode(value: bytes) -> Person | None:
         return None
     if prefix == _PREFIX:
         return person
-    scores = {model: with_record_times(history) for model, history in person.scores.items()}
+    scores = {model: from_older(old, value[0]) for model, old in person.scores.items()}
     return msgspec.structs.replace(person, scores=scores)
 
 

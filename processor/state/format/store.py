@@ -42,6 +42,18 @@ class ChangelogPosition(msgspec.Struct, frozen=True, array_like=True):
     at_ms: int
 
 
+class StoreNote(msgspec.Struct, frozen=True):
+    """The file `note.json` beside a store: whether the store's files can be trusted.
+
+    `boot` is the boot of the machine under which the store was opened, `closed` says that it was
+    closed in order, `unproven_starts` counts the starts since it was last written.
+    """
+
+    boot: str
+    closed: bool
+    unproven_starts: int = msgspec.field(default=0, name="barren_starts")
+
+
 def store_key(person_key: bytes) -> bytes:
     """Return a person key as LMDB takes it; no other person key becomes the same."""
     if len(person_key) < _LONGEST_KEY:

@@ -11,8 +11,6 @@ from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import cluster_main
 from mapping import BOOTSTRAP, EVENTS, INLET, SCORES, bodies, decode, event_of, facts_of
 
-__all__: list[str] = []
-
 _BATCH = 2_000
 _FACTS = 64
 

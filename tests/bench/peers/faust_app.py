@@ -7,8 +7,6 @@ import aiohttp
 import faust
 from mapping import BOOTSTRAP, GROUP, INLET, SCORES, bodies, decode, event_of
 
-__all__: list[str] = []
-
 _BATCH = 1_000
 _WITHIN_SECONDS = 0.1
 

@@ -14,18 +14,6 @@ from typing import Any
 import fastavro
 import orjson
 
-__all__ = [
-    "BOOTSTRAP",
-    "EVENTS",
-    "GROUP",
-    "INLET",
-    "SCORES",
-    "bodies",
-    "decode",
-    "event_of",
-    "facts_of",
-]
-
 BOOTSTRAP = os.environ["BENCH_BOOTSTRAP"]
 SCORES = os.environ["BENCH_SCORES"]
 EVENTS = os.environ.get("BENCH_EVENTS", "")

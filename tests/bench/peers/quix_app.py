@@ -8,8 +8,6 @@ from mapping import BOOTSTRAP, EVENTS, GROUP, INLET, SCORES, bodies, decode, eve
 from quixstreams import Application, State
 from quixstreams.sinks.base import BatchingSink, SinkBatch
 
-__all__: list[str] = []
-
 _FACTS = 64
 _COMMIT_EVERY = 2_000
 

@@ -19,6 +19,7 @@ from processor.telemetry.metrics import Metrics
 from processor.telemetry.server import TelemetryServer
 from tests.support.clock import ManualClock
 from tests.support.settings import settings_with
+from tests.support.stream_run import StreamRun, score_record
 
 
 class EndedError(BaseException):
@@ -115,6 +116,25 @@ def test_a_signal_while_kafka_is_unavailable_ends_the_start(
         run_processor(settings_with({"telemetry/port": 0, "telemetry/host": "127.0.0.1"}))
 
     assert calls == ["try"] * 3
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_fault_of_the_program_ends_the_process_with_70_after_the_source_was_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream_run = StreamRun([[score_record(1)]])
+
+    def failing() -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(stream_run.source, "commit", failing)
+    monkeypatch.setattr(run, "build_processor", lambda *_: stream_run.processor)
+    monkeypatch.setattr(os, "_exit", ends)
+
+    with pytest.raises(EndedError, match="70"):
+        run_processor(settings_with({"telemetry/port": 0, "telemetry/host": "127.0.0.1"}))
+
+    assert stream_run.steps[-1] == ("left",)
 
 
 @pytest.mark.usefixtures("servers")

@@ -65,6 +65,7 @@ def test_the_topics_are_those_of_the_settings(printed: Printed) -> None:
         "b",
         "experience-events",
         "customer-ai-dead-letters",
+        "customer-ai-control",
         "customer-ai-scores-state",
     ]
     assert "`cleanup.policy=compact`, 3 replicas; created by the processor" in table

@@ -31,10 +31,11 @@ class FakeSchemas:
         self.down = down
         self.requested: list[set[int]] = []
 
-    def fetch_schemas(self, ids: AbstractSet[int]) -> None:
+    def fetch_schemas(self, ids: AbstractSet[int]) -> bool:
         self.requested.append(set(ids))
         if self.down:
             raise UnavailableError("registry", "down")
+        return True
 
     def get(self, schema_id: int) -> Schema | None:
         return self.schemas.get(schema_id)

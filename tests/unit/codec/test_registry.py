@@ -15,7 +15,7 @@ from processor.domain.outcome import Reason
 from processor.domain.schema_files import schemas_folder
 from processor.settings import RegistrySettings
 from tests.support.clock import ManualClock
-from tests.support.registry import FakeRegistry
+from tests.support.registry import FakeRegistry, fetch_all
 
 LONG = '"long"'
 FOLDER = SchemaFolder(schemas_folder())
@@ -37,8 +37,8 @@ def test_schema_is_fetched_once(registry: FakeRegistry) -> None:
     schema_id = registry.register("scores-value", LONG)
     schemas = _schemas(registry.url)
 
-    schemas.fetch_schemas({schema_id})
-    schemas.fetch_schemas({schema_id})
+    fetch_all(schemas, {schema_id})
+    fetch_all(schemas, {schema_id})
 
     assert isinstance(schemas.get(schema_id), AvroSchema)
     assert registry.requests == [f"/schemas/ids/{schema_id}"]
@@ -50,7 +50,7 @@ def test_schema_types_are_distinguished(registry: FakeRegistry) -> None:
     unsafe_id = registry.register("c", '{"type": "array", "items": "null"}')
     schemas = _schemas(registry.url)
 
-    schemas.fetch_schemas({json_id, protobuf_id, unsafe_id})
+    fetch_all(schemas, {json_id, protobuf_id, unsafe_id})
 
     assert schemas.get(json_id) == JsonSchema()
     for schema_id, reason in (
@@ -72,7 +72,7 @@ def test_references_are_fetched_in_their_order(registry: FakeRegistry) -> None:
     schema_id = registry.register("outer", text, references=outer)
     schemas = _schemas(registry.url)
 
-    schemas.fetch_schemas({schema_id})
+    fetch_all(schemas, {schema_id})
 
     assert isinstance(schemas.get(schema_id), AvroSchema)
 
@@ -82,12 +82,12 @@ def test_unknown_id_is_waited_for_and_then_given_up(registry: FakeRegistry) -> N
     schemas = _schemas(registry.url, clock, unknown_id_seconds=30)
 
     with pytest.raises(UnavailableError, match="schema 41"):
-        schemas.fetch_schemas({41})
+        fetch_all(schemas, {41})
     clock.advance(29)
     with pytest.raises(UnavailableError):
-        schemas.fetch_schemas({41})
+        fetch_all(schemas, {41})
     clock.advance(2)
-    schemas.fetch_schemas({41})
+    fetch_all(schemas, {41})
 
     assert schemas.get(41) is None
 
@@ -98,7 +98,7 @@ def test_unknown_id_is_requested_again_after_its_delay(registry: FakeRegistry) -
 
     for _ in range(5):
         with pytest.raises(UnavailableError):
-            schemas.fetch_schemas({41})
+            fetch_all(schemas, {41})
         clock.advance(0.3)
 
     assert len(registry.requests) == 2
@@ -110,11 +110,11 @@ def test_registry_replica_that_lags_only_delays_records(registry: FakeRegistry) 
     registry.hide.add(schema_id)
     schemas = _schemas(registry.url, clock)
     with pytest.raises(UnavailableError):
-        schemas.fetch_schemas({schema_id})
+        fetch_all(schemas, {schema_id})
 
     registry.hide.clear()
     clock.advance(1)
-    schemas.fetch_schemas({schema_id})
+    fetch_all(schemas, {schema_id})
 
     assert schemas.get(schema_id) is not None
 
@@ -122,14 +122,14 @@ def test_registry_replica_that_lags_only_delays_records(registry: FakeRegistry) 
 def test_given_up_id_is_requested_again_later(registry: FakeRegistry) -> None:
     clock = ManualClock()
     schemas = _schemas(registry.url, clock, unknown_id_seconds=0)
-    schemas.fetch_schemas({1})
+    fetch_all(schemas, {1})
     assert schemas.get(1) is None
     registry.register("late", LONG)
 
-    schemas.fetch_schemas({1})
+    fetch_all(schemas, {1})
     assert schemas.get(1) is None
     clock.advance(600)
-    schemas.fetch_schemas({1})
+    fetch_all(schemas, {1})
 
     assert schemas.get(1) is not None
 
@@ -139,11 +139,11 @@ def test_made_up_ids_do_not_block_other_records(registry: FakeRegistry) -> None:
     schemas = _schemas(registry.url, clock, unknown_id_seconds=1)
     made_up = set(range(100, 116))
     with pytest.raises(UnavailableError):
-        schemas.fetch_schemas(made_up)
+        fetch_all(schemas, made_up)
     clock.advance(1)
-    schemas.fetch_schemas(made_up)
+    fetch_all(schemas, made_up)
 
-    schemas.fetch_schemas(set(range(200, 300)))
+    fetch_all(schemas, set(range(200, 300)))
 
     assert schemas.get(250) is None
 
@@ -153,16 +153,16 @@ def test_every_other_response_is_an_outage(registry: FakeRegistry, status: int) 
     registry.status = status
 
     with pytest.raises(UnavailableError):
-        _schemas(registry.url).fetch_schemas({1})
+        fetch_all(_schemas(registry.url), {1})
 
 
 def test_credentials_are_sent(registry: FakeRegistry) -> None:
     schema_id = registry.register("scores-value", LONG)
     registry.credentials = ("ada", "löve")
 
-    _schemas(registry.url, username="ada", password="löve").fetch_schemas({schema_id})
+    fetch_all(_schemas(registry.url, username="ada", password="löve"), {schema_id})
     with pytest.raises(UnavailableError, match="401"):
-        _schemas(registry.url, username="ada", password="wrong").fetch_schemas({schema_id})
+        fetch_all(_schemas(registry.url, username="ada", password="wrong"), {schema_id})
 
 
 def test_proxies_of_the_environment_are_not_used(
@@ -171,7 +171,7 @@ def test_proxies_of_the_environment_are_not_used(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     schema_id = registry.register("scores-value", LONG)
 
-    _schemas(registry.url).fetch_schemas({schema_id})
+    fetch_all(_schemas(registry.url), {schema_id})
 
 
 def test_unreachable_registry_is_an_outage() -> None:
@@ -179,7 +179,7 @@ def test_unreachable_registry_is_an_outage() -> None:
         port = server.getsockname()[1]
 
     with pytest.raises(UnavailableError):
-        _schemas(f"http://127.0.0.1:{port}").fetch_schemas({1})
+        fetch_all(_schemas(f"http://127.0.0.1:{port}"), {1})
 
 
 @contextmanager
@@ -247,7 +247,7 @@ def test_invalid_response_is_an_outage_and_ends_within_the_timeout(
     send: Callable[[socket.socket, Event], None],
 ) -> None:
     with _server_sending(send) as url, pytest.raises(UnavailableError):
-        _schemas(url, timeout_seconds=0.4).fetch_schemas({1})
+        fetch_all(_schemas(url, timeout_seconds=0.4), {1})
 
 
 @pytest.mark.parametrize(

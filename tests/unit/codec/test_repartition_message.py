@@ -16,7 +16,8 @@ def test_message_is_decoded_as_it_was_encoded() -> None:
 
 
 def test_fields_of_newer_versions_are_skipped_and_missing_ones_have_defaults() -> None:
-    newer = b"\x01" + msgspec.msgpack.encode([b"ECID|1", [1_700_000_000_000, "x"], [], "more"])
+    fields = [b"ECID|1", [1_700_000_000_000, "x"], [], None, "more"]
+    newer = b"\x01" + msgspec.msgpack.encode(fields)
     older = b"\x01" + msgspec.msgpack.encode([b"ECID|1"])
 
     assert decode(newer) == RepartitionMessage(b"ECID|1", Fact(1_700_000_000_000, "x"))

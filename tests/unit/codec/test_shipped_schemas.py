@@ -12,9 +12,9 @@ import yaml
 from fastavro import parse_schema, schemaless_writer
 from fastavro.validation import validate
 
-from processor.codec import InputReader
 from processor.codec.avro import MAX_VALUES, prepare_schema
 from processor.codec.dates import Dates
+from processor.codec.input_reader import InputReader
 from processor.domain.event import DecodedRecord
 from processor.domain.outcome import FilterRule, Reason
 from processor.domain.record import Record

@@ -1,9 +1,10 @@
 import pytest
 
 from processor.domain.errors import SettingsError
-from processor.kafka.consumer import consumer_properties, is_eager
+from processor.kafka.consumer import SAFE_PROPERTIES, consumer_properties, is_eager
 from processor.kafka.topics import Topics
 from processor.settings import KafkaSettings
+from processor.settings.kafka_client import RESERVED
 
 
 def kafka(**changes: object) -> KafkaSettings:
@@ -19,12 +20,11 @@ def test_nothing_is_committed_or_stored_automatically() -> None:
     assert properties["isolation.level"] == "read_committed"
 
 
-@pytest.mark.parametrize(
-    "name", ["enable.auto.commit", "auto.offset.reset", "group.id", "isolation.level"]
-)
+@pytest.mark.parametrize("name", ["group.id", *SAFE_PROPERTIES])
 def test_property_of_the_delivery_guarantee_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
         consumer_properties(kafka(client={name: "x"}), together=False)
+    assert name in RESERVED
 
 
 def test_properties_and_secrets_of_the_settings_reach_the_client() -> None:

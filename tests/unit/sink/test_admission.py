@@ -3,12 +3,12 @@ import asyncio
 import pytest
 
 from processor.domain.clock import SystemClock
+from processor.domain.outcome import Cause
 from processor.domain.retry import RetryPolicy
 from processor.settings import LimitSettings
 from processor.sink.admission import AdmissionControl, InletLimits
 from processor.sink.limits import CircuitBreaker
 from processor.sink.route_metrics import RouteMetrics
-from processor.sink.verdict import Cause
 from processor.telemetry.metrics import Metrics
 
 

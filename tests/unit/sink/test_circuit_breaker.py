@@ -1,8 +1,8 @@
 import math
 
+from processor.domain.outcome import Cause
 from processor.domain.retry import RetryPolicy
 from processor.sink.limits import CircuitBreaker
-from processor.sink.verdict import Cause
 
 
 def _breaker(failures: int = 3) -> CircuitBreaker:

@@ -16,7 +16,7 @@ def test_a_request_closes_before_the_event_that_does_not_fit() -> None:
     requests = list(packer.add(events, InletDelivery(events), 1.0))
 
     assert [len(request) for request in requests] == [3]
-    assert [len(request) for request in packer.close()] == [1]
+    assert [len(request) for request in packer.flush()] == [1]
 
 
 def test_a_request_is_filled_across_deliveries_and_knows_the_delivery_of_each_event() -> None:
@@ -24,7 +24,7 @@ def test_a_request_is_filled_across_deliveries_and_knows_the_delivery_of_each_ev
     first, second = InletDelivery(events), InletDelivery(events)
 
     packed = [*packer.add(events, first, 1.0), *packer.add(events, second, 2.0)]
-    (request,) = [*packed, *packer.close()][:1]
+    (request,) = [*packed, *packer.flush()][:1]
 
     assert request.deliveries == [first, first, second]
 
@@ -33,7 +33,7 @@ def test_an_event_larger_than_the_maximum_is_alone_in_a_request() -> None:
     packer = _packer(max_bytes=300)
     events = [score_event("a"), score_event("big", size=500), score_event("b")]
 
-    requests = [*packer.add(events, InletDelivery(events), 1.0), *packer.close()]
+    requests = [*packer.add(events, InletDelivery(events), 1.0), *packer.flush()]
 
     assert [[event.id for event in request.events] for request in requests] == [
         ["a"],
@@ -49,7 +49,7 @@ def test_the_open_request_is_as_old_as_its_first_event() -> None:
     assert packer.opened_at == 5.0
     list(packer.add(events[:1], InletDelivery(events[:1]), 9.0))
     assert packer.opened_at == 9.0
-    list(packer.close())
+    list(packer.flush())
 
     assert packer.opened_at is None
 
@@ -59,7 +59,7 @@ def test_no_event_is_lost_repeated_or_reordered(sizes: list[int], max_events: in
     packer = _packer(max_bytes=1_000, max_events=max_events)
     events = [score_event(str(i), size=size) for i, size in enumerate(sizes)]
 
-    requests = [*packer.add(events, InletDelivery(events), 1.0), *packer.close()]
+    requests = [*packer.add(events, InletDelivery(events), 1.0), *packer.flush()]
 
     assert [event for request in requests for event in request.events] == events
     assert all(0 < len(request) <= max_events for request in requests)
@@ -109,5 +109,5 @@ def test_an_open_request_of_only_revoked_events_is_no_longer_open() -> None:
 
     assert delivery.done
     assert packer.opened_at is None
-    assert list(packer.close()) == []
+    assert list(packer.flush()) == []
     assert list(packer.add(events, InletDelivery(events), 2.0)) == []

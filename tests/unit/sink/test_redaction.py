@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from processor.sink.redaction import redact
+from processor.sink.response import redact
 
 _EVENT = json.dumps(
     {

@@ -1,9 +1,10 @@
 import pytest
 
+from processor.domain.outcome import Cause
 from processor.sink.response import assess
 from processor.sink.route_metrics import code_of
 from processor.sink.transport import InletResponse, Reply, TransportFault
-from processor.sink.verdict import SHAPE, Action, Cause, Verdict, judge, judge_item
+from processor.sink.verdict import SHAPE, Action, Verdict, judge, judge_item
 from tests.support.score_events import score_events
 
 _ROWS: list[tuple[Reply, Action, Cause, bool]] = [

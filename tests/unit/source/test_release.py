@@ -3,7 +3,8 @@ import structlog
 from processor.domain.record import Partition
 from processor.kafka.offset_tracker import OffsetTracker
 from processor.source.offsets import release_partitions
-from processor.telemetry.catalogue import RECORDS_RELEASED, ReleaseCause
+from processor.telemetry.catalogue import RECORDS_RELEASED
+from processor.telemetry.labels import ReleaseCause
 from processor.telemetry.metrics import Metrics
 
 P = Partition("scores", 3)
@@ -24,7 +25,7 @@ def released(tracker: OffsetTracker) -> tuple[list[object], float]:
     with structlog.testing.capture_logs() as lines:
         release_partitions(tracker, [P], ReleaseCause.LOST, metrics=metrics)
     released = metrics.value(RECORDS_RELEASED, "scores", ReleaseCause.LOST)
-    return [line["records"] for line in lines], released
+    return [line["ranges"] for line in lines], released
 
 
 def test_settled_records_without_a_confirmed_commit_are_logged_and_the_others_counted() -> None:

@@ -21,9 +21,13 @@ class Answer:
     def __init__(self, found: Mapping[Partition, int]) -> None:
         self.found = dict(found)
         self.given = True
+        self.broken = False
 
     def done(self) -> bool:
         return self.given
+
+    def failed(self) -> bool:
+        return self.broken
 
     def offsets(self) -> dict[Partition, int]:
         return self.found
@@ -36,13 +40,16 @@ class Broker:
         self.at_end: dict[Partition, int] = {OWN: 0, OTHER: 0}
         self.by_group: dict[Partition, int] = {}
         self.questions = 0
+        self.down = False
 
     def ends(self, partitions: Iterable[Partition]) -> Answer:
         return Answer({one: self.at_end[one] for one in partitions if one in self.at_end})
 
     def committed(self, partitions: Iterable[Partition]) -> Answer:
         self.questions += 1
-        return Answer({one: self.by_group[one] for one in partitions if one in self.by_group})
+        answer = Answer({one: self.by_group[one] for one in partitions if one in self.by_group})
+        answer.broken = self.down
+        return answer
 
 
 class Scene:
@@ -111,3 +118,13 @@ def test_round_does_not_begin_without_the_end_of_every_partition() -> None:
     del scene.broker.at_end[OTHER]
 
     assert [scene.complete_until() for _ in range(3)] == [-inf] * 3
+
+
+def test_a_query_that_fails_is_repeated_less_and_less_often() -> None:
+    scene = Scene()
+    scene.broker.at_end[OTHER], scene.broker.down = 5, True
+    for _ in range(200):
+        scene.clock.wait(0.1)
+        scene.progress.complete_until(LAYOUT, scene.tracker)
+
+    assert 10 <= scene.broker.questions <= 60

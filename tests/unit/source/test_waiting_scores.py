@@ -1,7 +1,7 @@
 from processor.domain.record import Partition, Record
 from processor.kafka.offset_tracker import TrackedRange
 from processor.source.waiting import PartitionRecords, WaitingScores
-from processor.telemetry.catalogue import WaitResult
+from processor.telemetry.labels import WaitResult
 
 SCORES = Partition("scores", 3)
 OTHER = Partition("scores", 4)
@@ -119,3 +119,15 @@ def test_end_offsets_are_only_needed_once_earlier_events_are_repartitioned() -> 
 
     assert [one.polled.tracked.partition for one in scores.take_ready({}, now=4)] == [SCORES]
     assert scores.without_ends() == {4}
+
+
+def test_scores_of_a_held_partition_wait_on_and_that_time_does_not_count() -> None:
+    scores = WaitingScores(max_wait=10, limit=100)
+    scores.add([polled(), polled(OTHER)], now=0)
+    scores.set_ends({3: {}, 4: {}})
+
+    scores.extend(600, {SCORES})
+
+    held = scores.take_ready({}, now=600, held={SCORES})
+    assert [(one.polled.tracked.partition, one.seconds) for one in held] == [(OTHER, 600)]
+    assert [one.seconds for one in scores.take_ready({}, now=601)] == [1]

@@ -146,6 +146,26 @@ def test_a_repeated_line_is_suppressed_and_counted() -> None:
     assert [line.get("suppressed") for line in written.lines] == [None, None, 299]
 
 
+def test_a_line_with_another_kafka_error_or_partition_is_not_suppressed() -> None:
+    written = Written()
+
+    for fields in ({"kafka_code": "_TRANSPORT"}, {"kafka_code": "_FAIL"}, {"partition": 1}) * 2:
+        written.log.warning("Kafka reported an error.", code="kafka_error", topic="t", **fields)
+
+    assert len(written.lines) == 3
+
+
+def test_suppressed_lines_of_two_limiters_are_counted_together() -> None:
+    written = Written()
+
+    for suppressed in (0, 4, 2):
+        written.log.warning("An error.", code="an_error", suppressed=suppressed)
+    written.clock.advance(10)
+    written.log.warning("An error.", code="an_error", suppressed=1)
+
+    assert [line.get("suppressed") for line in written.lines] == [None, 9]
+
+
 def test_a_critical_line_is_never_suppressed() -> None:
     written = Written()
 
@@ -172,7 +192,7 @@ def test_what_libraries_log_becomes_our_lines_one_kind_at_a_time() -> None:
         library.warning("Connection to %s refused", port)
     library.error("Bad arguments %d", "x")
 
-    assert [line["event"] for line in written.lines] == [
+    assert [line["message"] for line in written.lines] == [
         "Connection to 0 refused",
         "Bad arguments %d",
     ]

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import urlsplit
 
@@ -10,8 +11,11 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as classic
 
-from processor.telemetry.catalogue import DELIVERY_DELAY_SECONDS, RECORDS_CONSUMED, State
-from processor.telemetry.health import Health
+from processor.domain.clock import SystemClock
+from processor.domain.outcome import Outcome
+from processor.telemetry.catalogue import DELIVERY_DELAY_SECONDS, RECORDS_CONSUMED
+from processor.telemetry.health import Health, Pause
+from processor.telemetry.labels import PauseCause, State
 from processor.telemetry.metrics import Metrics
 from processor.telemetry.server import TelemetryServer
 from tests.support.clock import ManualClock
@@ -78,7 +82,30 @@ def test_probes_answer_with_the_reason(served: Served) -> None:
         "ok": False,
         "state": "starting",
         "reason": "The processor is starting.",
+        "since": "2026-11-18T11:06:40Z",
+        "paused": [],
     }
+
+
+def test_probe_and_page_name_what_is_paused_and_since_when(served: Served) -> None:
+    served.health.set_state(State.READY, "Ready.")
+    pause = Pause(PauseCause.DESTINATION, "the <inlet> is away", "2026-11-18T11:00:00Z", 4)
+    served.health.set_paused([pause])
+
+    response, body = served.ask("/readyz")
+    _, html = served.ask("/")
+
+    assert response.status == 200
+    assert json.loads(body)["paused"] == [
+        {
+            "cause": "destination",
+            "reason": "the <inlet> is away",
+            "since": "2026-11-18T11:00:00Z",
+            "partitions": 4,
+        }
+    ]
+    assert b">Ready, intake paused</h1>" in html
+    assert b"destination</b> since 2026-11-18T11:00:00Z, 4 partitions: the &lt;inlet&gt;" in html
 
 
 def test_the_page_shows_key_numbers_and_links(served: Served) -> None:
@@ -91,6 +118,7 @@ def test_the_page_shows_key_numbers_and_links(served: Served) -> None:
     assert b"<td>1,234</td>" in body
     assert b'href="/metrics"' in body
     assert b"<script>" not in body
+    assert [o for o in Outcome if f"<td>{o.replace('_', '-')}</td>" not in body.decode()] == []
 
 
 def test_nothing_can_be_changed(served: Served) -> None:
@@ -108,21 +136,36 @@ def test_a_head_has_no_body(served: Served) -> None:
     assert body == b""
 
 
-def test_clients_beyond_the_bound_are_turned_away_and_others_still_served(served: Served) -> None:
-    idle = [socket.create_connection(served.address, timeout=5) for _ in range(16)]
-    extra = socket.create_connection(served.address, timeout=5)
+@pytest.mark.parametrize("begun", [b"", b"GET /metrics HTTP/1.1\r\nHost: x", b"GET /"])
+@pytest.mark.parametrize("count", [16, 50, 200])
+def test_probes_answer_within_a_second_while_silent_connections_are_held(
+    served: Served, count: int, begun: bytes
+) -> None:
+    with ExitStack() as held:
+        for _ in range(count):
+            silent = held.enter_context(socket.create_connection(served.address, timeout=5))
+            with suppress(ConnectionError):
+                silent.sendall(begun)
 
-    assert extra.recv(1) == b""
-    for connection in (*idle, extra):
-        connection.close()
-    for _ in range(50):  # the threads let go in their own time
-        try:
-            assert served.ask("/livez")[0].status == 200
-            break
-        except OSError:
-            continue
-    else:
-        pytest.fail("no slot was freed")
+        for path in ("/livez", "/readyz", "/livez"):
+            began = SystemClock().monotonic()
+            response, _ = served.ask(path)
+            assert response.status in {200, 503}
+            assert SystemClock().monotonic() - began < 1
+
+
+def test_probes_answer_while_clients_do_not_read_their_responses(served: Served) -> None:
+    for number in range(40_000):
+        served.metrics.counter(RECORDS_CONSUMED, f"topic-{number}")
+    request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    with ExitStack() as held:
+        for _ in range(5):
+            deaf = held.enter_context(socket.create_connection(served.address, timeout=5))
+            deaf.sendall(request)
+        for _ in range(80):
+            held.enter_context(socket.create_connection(served.address, timeout=5))
+
+        assert served.ask("/livez")[0].status == 200
 
 
 def test_noise_does_not_disturb_it(served: Served) -> None:
@@ -160,13 +203,7 @@ def test_the_process_itself_is_measured(served: Served) -> None:
     assert "python_gc_collections_total" in text
 
 
-def test_a_client_that_dawdles_is_dropped() -> None:
-    metrics = Metrics()
-    health = Health(metrics, ManualClock(), 60)
-    server = TelemetryServer("127.0.0.1", 0, metrics, health, client_seconds=0.2)
-    port = urlsplit(server.url).port or 0
-
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+def test_a_client_that_dawdles_is_dropped(served: Served) -> None:
+    with socket.create_connection(served.address, timeout=5) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x")
         assert connection.recv(1) == b""
-    server.close()

@@ -1,9 +1,12 @@
-"""Every log line in the code, and a table of them for operators."""
+"""The tables that operators read: every metric, and every log line with its code."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from processor.telemetry.catalogue import CATALOGUE
+from processor.telemetry.metric_types import Label
 
 _PACKAGE = Path(__file__).parents[1]
 _LOGGERS = {"log", "self._log", "structlog.get_logger()"}
@@ -14,8 +17,9 @@ _LEVELS = {
     "error": "error",
     "exception": "error",
     "critical": "critical",
+    "log": "that of the library",
 }
-_NO_FIELDS = {"always", "code", "exc_info"}
+_NO_FIELDS = {"always", "code", "exc_info", "kind"}
 
 
 class LogLine(NamedTuple):
@@ -43,6 +47,16 @@ def log_lines() -> Iterator[LogLine]:
                     yield _log_line(place, _LEVELS[method], node)
 
 
+def metric_table() -> str:
+    """Render the catalogue as a Markdown table, in the order of the declarations."""
+    head = "| Metric | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n"
+    return head + "".join(
+        f"| `{metric.exposed_name}` | {metric.kind} | "
+        f"{'; '.join(map(_label, metric.labels))} | {metric.meaning} |\n"
+        for metric in CATALOGUE
+    )
+
+
 def log_table() -> str:
     """Return the log lines that have a code as a Markdown table, by code."""
     head = "| Code | Level | Sentence | Fields |\n| --- | --- | --- | --- |\n"
@@ -55,7 +69,7 @@ def log_table() -> str:
 
 def _log_line(place: str, level: str, call: ast.Call) -> LogLine:
     arguments = {keyword.arg or "**": keyword.value for keyword in call.keywords}
-    sentence = _constant(call.args[0] if call.args else None)
+    sentence = _constant(call.args[-1] if call.args else None)
     fields = tuple(name for name in arguments if name not in _NO_FIELDS)
     return LogLine(place, level, sentence, _constant(arguments.get("code")), fields)
 
@@ -63,3 +77,7 @@ def _log_line(place: str, level: str, call: ast.Call) -> LogLine:
 def _constant(node: ast.expr | None) -> str | None:
     value = node.value if isinstance(node, ast.Constant) else None
     return value if isinstance(value, str) else None
+
+
+def _label(label: Label[str]) -> str:
+    return f"{label.name}: {', '.join(label.values)}" if label.values else label.name

@@ -9,8 +9,6 @@ from processor.simulator.aep.simulator import AepSimulator
 from tests.support.kafka_cluster import RealKafka
 from tests.support.replica import Replica
 
-__all__ = ["Nemesis"]
-
 _STOP_SECONDS = 30
 _FAULTS = (
     ScriptedFault(FaultAction.STATUS, status=503, count=3),
@@ -26,7 +24,7 @@ _FAULTS = (
 )
 
 
-class Nemesis:
+class FaultInjector:
     """Causes one fault a call; `faults` counts them by name.
 
     A replica that was killed or stopped is started again at once, with the same name, disk and

@@ -1,4 +1,4 @@
-"""One race: a contestant reads its topics from the start, watched from outside.
+"""One measurement: a system reads its topics from the start, watched from outside.
 
 The window opens when the sink has seen the first tenth of the events (start-up, imports and the
 group's first rebalance are over) and closes when it has seen them all, or after `seconds`. Events
@@ -14,17 +14,15 @@ from typing import NamedTuple
 
 from processor.domain.clock import SystemClock
 from tests.bench import meter
-from tests.bench.contestants import Contestant, Task
-from tests.bench.stage import Sink
+from tests.bench.environment import Sink
+from tests.bench.systems import System, Task
 from tests.support.waiting import until
-
-__all__ = ["Race", "Result", "run"]
 
 _START_SECONDS = 90
 _LOOK_SECONDS = 0.05
 
 
-class Race(NamedTuple):
+class Limits(NamedTuple):
     """How many events there are, how many records stand for one event, and the time allowed."""
 
     events: int
@@ -43,11 +41,11 @@ class Result(NamedTuple):
     seen: int
 
 
-def run(contestant: Contestant, task: Task, sink: Sink, race: Race) -> Result:
-    """Run a contestant to the end of its window and kill it; raise where nothing arrives."""
-    sink.forget()
+def run(system: System, task: Task, sink: Sink, limits: Limits) -> Result:
+    """Run a system to the end of its window and kill it; raise where nothing arrives."""
+    sink.reset()
     task.folder.mkdir(parents=True, exist_ok=True)
-    arguments, env = contestant.command(task)
+    arguments, env = system.command(task)
     with (task.folder / "log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603  commands of our own making
             arguments,
@@ -55,24 +53,24 @@ def run(contestant: Contestant, task: Task, sink: Sink, race: Race) -> Result:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            cwd=_where(task, contestant),
+            cwd=_where(task, system),
         )
     try:
-        return _watched(contestant.name, process, sink, race)
+        return _watched(system.name, process, sink, limits)
     except AssertionError as error:
         tail = (task.folder / "log").read_text(errors="replace")[-2_000:]
-        raise AssertionError(f"{contestant.name}: {error}\n{tail}") from error
+        raise AssertionError(f"{system.name}: {error}\n{tail}") from error
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # its own session: it and its children only
         process.wait(10)
 
 
-def _where(task: Task, contestant: Contestant) -> str | None:
-    return None if contestant.name == "this processor" else str(task.folder)
+def _where(task: Task, system: System) -> str | None:
+    return None if system.name == "this processor" else str(task.folder)
 
 
-def _watched(name: str, process: subprocess.Popen[bytes], sink: Sink, race: Race) -> Result:
+def _watched(name: str, process: subprocess.Popen[bytes], sink: Sink, limits: Limits) -> Result:
     clock, pause = SystemClock(), Event()
 
     def arrived() -> int:
@@ -81,18 +79,18 @@ def _watched(name: str, process: subprocess.Popen[bytes], sink: Sink, race: Race
         return seen
 
     until(
-        lambda: arrived() >= race.events // 10,
+        lambda: arrived() >= limits.events // 10,
         seconds=_START_SECONDS,
         what="the first tenth",
         every=0.01,
     )
     first, used, begun = arrived(), meter.read(process.pid), clock.monotonic()
     highest = used.rss_mb
-    while (last := arrived()) < race.events and clock.monotonic() - begun < race.seconds:
+    while (last := arrived()) < limits.events and clock.monotonic() - begun < limits.seconds:
         highest = max(highest, meter.read(process.pid).rss_mb)
         pause.wait(_LOOK_SECONDS)
     cpu = meter.read(process.pid).cpu_seconds - used.cpu_seconds
-    records = (last - first) * race.records_per_event
+    records = (last - first) * limits.records_per_event
     elapsed = clock.monotonic() - begun
     return Result(
         name, records / max(cpu, 0.01), records / elapsed, highest, sink.seen()["requests"], last

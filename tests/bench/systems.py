@@ -1,4 +1,4 @@
-"""The contestants: the processor and its peers, commands that read topics and post events."""
+"""The measured systems: the processor and its peers, commands that read topics and post events."""
 
 import subprocess
 import sys
@@ -11,8 +11,6 @@ from typing import NamedTuple
 from tests.support.framed import SCORE_ROW
 from tests.support.prepared import prepared
 from tests.support.recipe import ORG, recipe, written
-
-__all__ = ["PEERS", "Contestant", "Task", "contestants", "prepare"]
 
 _HERE = Path(__file__).parent
 _CACHE = _HERE / ".cache"
@@ -31,7 +29,7 @@ class Task(NamedTuple):
     """Set where the scores are Avro."""
 
 
-class Contestant(NamedTuple):
+class System(NamedTuple):
     """A name, how to run it (`command(task)` gives arguments and environment), can it join?"""
 
     name: str
@@ -39,11 +37,11 @@ class Contestant(NamedTuple):
     joins: bool = True
 
 
-def contestants() -> list[Contestant]:
+def systems() -> list[System]:
     """Return the processor and every peer that is installed."""
-    ours = [Contestant("this processor", _is_ours)]
+    ours = [System("this processor", _is_ours)]
     here = [name for name in PEERS if _python(name).exists()]
-    return ours + [Contestant(name, _peer(name), joins=name != "Faust") for name in here]
+    return ours + [System(name, _peer(name), joins=name != "Faust") for name in here]
 
 
 def prepare() -> None:

@@ -1,4 +1,4 @@
-"""The stage all contestants share: one broker, one sink, and what the sink has seen."""
+"""What all measured systems share: one broker, one sink, and what the sink has seen."""
 
 import json
 import subprocess
@@ -14,8 +14,6 @@ from processor.simulator.broker import EmbeddedBroker
 from tests.support import java
 from tests.support.kafka_cluster import RealKafka
 from tests.support.waiting import until
-
-__all__ = ["Sink", "broker"]
 
 
 class Sink:
@@ -37,10 +35,10 @@ class Sink:
     def seen(self) -> dict[str, Any]:
         """Return events, requests, bytes and delays so far."""
         with urlopen(f"http://127.0.0.1:{self._port}/", timeout=10) as answer:
-            told: dict[str, Any] = json.load(answer)
-        return told
+            state: dict[str, Any] = json.load(answer)
+        return state
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start counting from zero."""
         address = f"http://127.0.0.1:{self._port}/"
         with urlopen(Request(address, method="DELETE"), timeout=10):

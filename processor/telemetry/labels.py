@@ -1,0 +1,120 @@
+"""The closed sets of label values: a series of each value starts at 0."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """The state of a replica."""
+
+    STARTING = "starting"
+    JOINING = "joining"
+    """Not a member of the group yet, or a new assignment is being made."""
+    IDLE = "idle"
+    """A member without partitions, because there are more members than partitions: ready."""
+    RESTORING = "restoring"
+    """Person state is being restored from the changelog."""
+    PAUSED = "paused"
+    """Dead letters, person state or repartitioned facts cannot be written, so intake is paused."""
+    STOPPING = "stopping"
+    READY = "ready"
+
+
+class LoopStage(StrEnum):
+    """The stages of the main loop whose time is measured."""
+
+    POLL = "poll"
+    DECODE = "decode"
+    LOAD = "load"
+    PLAN = "plan"
+
+
+class PauseCause(StrEnum):
+    """Why the loop pauses intake."""
+
+    DESTINATION = "destination"
+    DEAD_LETTERS = "dead_letters"
+    STATE = "state"
+    RESTORING = "restoring"
+    """Person state is being restored; this pauses the affected partitions only."""
+    REPARTITION = "repartition"
+    COMMIT = "commit"
+    CONTROL = "control"
+    REGISTRY = "registry"
+    WINDOW = "window"
+    OPERATOR = "operator"
+    """The command `pause`."""
+    REJECT_LIMIT = "reject_limit"
+    """Too many rejects; until the command `resume`."""
+    GAP = "gap"
+    """Records are gone that were not read; until the command `resume`."""
+
+
+class AttemptResult(StrEnum):
+    """The result of an attempt to write, to commit or to get a token."""
+
+    OK = "ok"
+    FAILED = "failed"
+
+
+class ReleaseCause(StrEnum):
+    """Why records were released unsettled."""
+
+    REVOKED = "revoked"
+    LOST = "lost"
+    SHUTDOWN = "shutdown"
+    REWOUND = "rewound"
+
+
+class RebalanceKind(StrEnum):
+    """The kind of a change of the assignment."""
+
+    ASSIGNED = "assigned"
+    REVOKED = "revoked"
+    LOST = "lost"
+
+
+class WaitResult(StrEnum):
+    """How the wait of a score for earlier experience events ended."""
+
+    NONE = "none"
+    """There was nothing to wait for."""
+    OK = "ok"
+    """The events were read."""
+    TIMEOUT = "timeout"
+    """They were not read in time: the context is partial."""
+
+
+class RequestResult(StrEnum):
+    """What follows from the response to a request."""
+
+    SETTLED = "settled"
+    """At least one of its events was accepted or refused."""
+    SPLIT = "split"
+    RETRY = "retry"
+    RENEW = "renew"
+    """It is sent again with a new access token."""
+    PAUSE = "pause"
+    """Sending to the inlet is paused."""
+
+
+class ItemResult(StrEnum):
+    """The inlet's result for one event."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    RETRYABLE = "retryable"
+    UNKNOWN = "unknown"
+
+
+class CorrectionResult(StrEnum):
+    """Whether a correction was sent, by `join.corrections`."""
+
+    SENT = "sent"
+    SUPPRESSED = "suppressed"
+
+
+class Quota(StrEnum):
+    """The two rate limits of an inlet."""
+
+    REQUESTS = "requests"
+    MESSAGES = "messages"

@@ -1,0 +1,245 @@
+"""Pauses by hand and at limits, and skipped records, from the command to the last replica."""
+
+from collections.abc import Iterable
+
+import pytest
+import structlog
+
+from processor.control.pauses import pause, resume
+from processor.control.skips import skip
+from processor.domain.control import ControlStore, InMemoryControlStore
+from processor.domain.errors import StopCause, StopError
+from processor.domain.outcome import Outcome, Reason, Stage
+from processor.domain.record import Partition, Position, Record
+from processor.telemetry.catalogue import PAUSED_AT_LIMIT, RECORDS_SETTLED
+from tests.support.stream_run import NOW_MS, SCORES, StreamRun, score_record
+
+P0 = Partition(SCORES, 0)
+LIMIT = {"dead_letter/stop_after_consecutive": 10}
+
+
+def turn(run: StreamRun, times: int = 6) -> None:
+    """Turn the loop, with a fifth of a second between turns."""
+    for _ in range(times):
+        run.stream.run_once()
+        run.clock.advance(0.2)
+
+
+def started(run: StreamRun) -> StreamRun:
+    run.start()
+    turn(run)
+    return run
+
+
+def bad(offsets: Iterable[int]) -> list[Record]:
+    return [Record(SCORES, 0, offset, NOW_MS, None, b"?") for offset in offsets]
+
+
+def end_pauses(control: ControlStore) -> list[str]:
+    return resume(control, by="ann@host", now_ms=NOW_MS)
+
+
+def test_a_pause_by_hand_stops_all_intake_and_resume_ends_it() -> None:
+    run = started(StreamRun([[score_record(10)]]))
+    pause(run.control, reason="inlet moves", by="ann@host", now_ms=NOW_MS)
+    turn(run, 1)
+    run.source.add([score_record(11, person=2)])
+    turn(run)
+
+    assert run.source.committed == {P0: 11}
+    ready = run.health.ready()
+    assert (ready.ok, ready.state) == (False, "paused")
+    assert "ann@host" in ready.reason
+    assert "inlet moves" in ready.reason
+    assert "since" in ready.reason
+
+    assert len(end_pauses(run.control)) == 1
+    turn(run)
+    assert run.source.committed == {P0: 12}
+    assert run.health.ready().ok
+
+
+def test_every_replica_obeys_a_pause_also_one_that_starts_later() -> None:
+    control = InMemoryControlStore()
+    first = started(StreamRun(control=control))
+    pause(control, reason="maintenance", by="ann@host", now_ms=NOW_MS)
+    later = started(StreamRun([[score_record(10)]], control=control))
+    turn(first)
+
+    assert first.source.causes == later.source.causes == {"operator"}
+    assert later.source.committed == {}
+
+
+def test_too_many_rejects_pause_intake_and_earlier_batches_are_settled() -> None:
+    with structlog.testing.capture_logs() as lines:
+        run = started(StreamRun([[score_record(1)], bad(range(2, 12))], LIMIT))
+        turn(run, 20)
+
+    assert run.source.committed == {P0: 2}
+    assert not any(entry[0] == "dead_lettered" for entry in run.steps)
+    assert "10 records in a row" in run.health.ready().reason
+    assert run.metrics.value(PAUSED_AT_LIMIT, StopCause.REJECT_LIMIT) == 1
+    (line,) = [each for each in lines if each["code"] == "paused_at_limit"]
+    assert (line["log_level"], line["cause"]) == ("error", "reject_limit")
+
+
+def test_resume_accepts_the_batch_that_hit_the_limit_and_counts_anew() -> None:
+    run = started(StreamRun([bad(range(12)), bad(range(12, 21)), bad(range(21, 30))], LIMIT))
+
+    assert len(end_pauses(run.control)) == 1
+    turn(run)
+
+    assert run.dead_letters.written == list(range(21))
+    assert run.source.committed == {P0: 21}
+    assert run.metrics.value(PAUSED_AT_LIMIT, StopCause.REJECT_LIMIT) == 1
+
+
+def test_a_restart_stays_paused_and_resume_gets_past_the_batch_that_hit_the_limit() -> None:
+    run = started(StreamRun([bad(range(12))], LIMIT))
+    run.stream.stop()
+    assert not run.stream.run()
+
+    again = StreamRun([bad(range(12))], LIMIT, control=run.control)
+    started(again)
+    assert not any(entry[0] == "polled" for entry in again.steps)
+    assert "10 records in a row" in again.health.ready().reason
+
+    end_pauses(again.control)
+    turn(again)
+    assert again.dead_letters.written == list(range(12))
+    assert again.health.ready().ok
+
+
+def test_an_inlet_that_refuses_everything_pauses_intake_and_settled_is_committed() -> None:
+    polls = [[score_record(offset, person=offset)] for offset in range(1, 9)]
+    run = StreamRun(polls, {"dead_letter/stop_after_consecutive": 3})
+    run.sink.refuse_next = 3
+    started(run)
+
+    assert run.dead_letters.written == [1, 2, 3]
+    assert run.source.causes == {"reject_limit"}
+
+    end_pauses(run.control)
+    turn(run, 20)
+    assert run.source.committed == {P0: 9}
+
+
+def test_a_limit_that_is_reached_again_during_the_stop_does_not_prevent_it() -> None:
+    polls = [[score_record(offset, person=offset)] for offset in range(1, 5)]
+    run = StreamRun(polls, {"dead_letter/stop_after_consecutive": 1})
+    run.sink.slow = True
+    started(run)
+    run.sink.slow, run.sink.refuse_next = False, 4
+    run.stream.stop()
+
+    assert run.processor.run()
+
+    assert run.source.committed == {P0: 5}
+    assert run.steps[-1] == ("left",)
+
+
+def test_a_gap_pauses_intake_until_resume_and_then_exactly_its_partition_goes_on() -> None:
+    run = started(StreamRun([[score_record(10)]]))
+    run.source.stop_error = StopError("Records of customer-ai-scores/0 are gone.", {P0: 11})
+    turn(run)
+    assert run.source.causes == {"gap"}
+    assert run.metrics.value(PAUSED_AT_LIMIT, StopCause.GAP) == 1
+    assert run.source.accepted_gaps == []
+
+    (sentence,) = end_pauses(run.control)
+    turn(run)
+
+    assert "are gone" in sentence
+    assert run.source.accepted_gaps == [P0]
+    assert run.source.causes == set()
+
+
+def test_a_gap_that_was_accepted_before_a_restart_does_not_pause_again() -> None:
+    run = started(StreamRun())
+    run.source.stop_error = StopError("Records are gone.", {P0: 11})
+    turn(run)
+    end_pauses(run.control)
+
+    again = StreamRun(control=run.control)
+    started(again)
+    again.source.stop_error = StopError("Records are gone.", {P0: 11})
+    turn(again)
+    assert (again.source.causes, again.source.accepted_gaps) == (set(), [P0])
+
+    again.source.stop_error = StopError("More records are gone.", {P0: 99})
+    turn(again)
+    assert again.source.causes == {"gap"}
+
+
+def test_a_skipped_record_is_dead_lettered_once_with_its_bytes_and_not_decoded() -> None:
+    records = [score_record(offset, person=offset) for offset in (10, 11, 12)]
+    run = StreamRun()
+    skip(run.control, Position(SCORES, 0, 11), reason="poison", by="ann@host", now_ms=NOW_MS)
+    started(run)
+    with structlog.testing.capture_logs() as lines:
+        run.source.add(records)
+        turn(run)
+
+    assert [event.record.offset for event in run.sink.accepted] == [10, 12]
+    (reject,) = run.dead_letters.rejects
+    assert (reject.stage, reject.reason) == (Stage.READ, Reason.SKIPPED)
+    assert run.dead_letters.written == [11]
+    assert run.source.committed == {P0: 13}
+    assert run.metrics.value(RECORDS_SETTLED, SCORES, Outcome.DEAD_LETTERED) == 1
+    fact = run.control.get(f"skip/{SCORES}/0/11")
+    assert fact is not None
+    assert fact["result"] == "dead_lettered"
+    assert fact["by"] == "ann@host"
+    (line,) = [each for each in lines if each["code"] == "record_skipped"]
+    assert (line["by"], line["reason"]) == ("ann@host", "poison")
+
+
+def test_a_record_whose_schema_cannot_be_fetched_can_be_skipped() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.reader.unavailable_reason = "no response in 5 s"
+    started(run)
+    assert run.source.causes == {"registry"}
+
+    skip(run.control, Position(SCORES, 0, 10), reason="r", by="ann@host", now_ms=NOW_MS)
+    run.clock.advance(5)
+    turn(run)
+
+    assert run.dead_letters.written == [10]
+
+
+def test_a_skip_that_is_done_is_not_repeated_when_the_record_is_read_again() -> None:
+    run = StreamRun([[score_record(10)]])
+    skip(run.control, Position(SCORES, 0, 10), reason="r", by="ann@host", now_ms=NOW_MS)
+    started(run)
+    run.source.add([score_record(10)])
+    turn(run)
+
+    assert run.dead_letters.written == [10]
+    assert [event.record.offset for event in run.sink.accepted] == [10]
+
+
+def test_a_record_that_cannot_be_delivered_is_skipped_and_the_others_go_on() -> None:
+    run = StreamRun([[score_record(10), score_record(11, person=2)]])
+    run.sink.slow = True
+    started(run)
+    assert run.source.committed == {}
+
+    skip(run.control, Position(SCORES, 0, 10), reason="poison", by="ann@host", now_ms=NOW_MS)
+    turn(run)
+    run.sink.slow = False
+    turn(run)
+
+    (reject,) = run.dead_letters.rejects
+    assert (reject.stage, reject.reason) == (Stage.DELIVER, Reason.SKIPPED)
+    assert run.dead_letters.written == [10]
+    assert [event.record.offset for event in run.sink.accepted] == [11]
+    assert run.source.committed == {P0: 12}
+    fact = run.control.get(f"skip/{SCORES}/0/10")
+    assert fact is not None
+    assert fact["result"] == "dead_lettered"
+
+
+@pytest.mark.parametrize("text", ["", "topic/0", "topic/x/1", "topic/0/-1", "a/0/1/2"])
+def test_a_position_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a position"):
+        Position.parse(text)
