@@ -119,7 +119,14 @@ def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
     planner = build_planner(settings, build_reader(settings, clock))
     control = open_control_store(settings, metrics, clock)
     components = Components(
-        source=KafkaSource(settings.kafka, metrics, clock, join=settings.join),
+        source=KafkaSource(
+            settings.kafka,
+            metrics,
+            clock,
+            join=settings.join,
+            control=control,
+            written=[settings.dead_letter.topic, settings.kafka.control_topic],
+        ),
         sink=InletSink(settings.aep, settings.routes, metrics, clock),
         dead_letters=KafkaDeadLetterSink(settings, metrics, clock),
         state_store=_state_store(settings, telemetry),

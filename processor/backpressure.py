@@ -92,4 +92,7 @@ class Backpressure:
             sentence = "person state is being restored"
             sentence = f"person state cannot be restored: {fault}" if fault else sentence
             reasons[PauseCause.RESTORING] = PauseReason(sentence, len(self._restoring))
+        source = self._components.source
+        if fault := source.topic_fault_reason:
+            reasons[PauseCause.TOPICS] = PauseReason(fault, len(source.unread))
         return reasons

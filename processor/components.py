@@ -65,6 +65,16 @@ class Source(Protocol):
         """Return why sending must pause until a commit is confirmed, None where it need not."""
         ...
 
+    @property
+    def topic_fault_reason(self) -> str | None:
+        """Return what is wrong with the topics; the partitions that are not concerned go on."""
+        ...
+
+    @property
+    def unread(self) -> AbstractSet[Partition]:
+        """Return the partitions of this member that must not be read, as there is no state."""
+        ...
+
     def start(self, listener: AssignmentListener) -> None:
         """Join the group."""
         ...

@@ -35,6 +35,8 @@ class DeadLetterSource:
     waiting_records = 0
     is_member = True
     commit_overdue_reason: str | None = None
+    topic_fault_reason: str | None = None
+    unread: frozenset[Partition] = frozenset()
 
     def __init__(self, records: Iterable[Record], chunk: int) -> None:
         self._waiting = deque(records)

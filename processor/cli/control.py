@@ -144,7 +144,9 @@ def _refuse_settled(settings: Settings, place: Position, clock: Clock) -> None:
             "settled already and cannot be skipped."
         )
         raise SettingsError([sentence])
-    end = admin.ends_within([partition], _QUERY_SECONDS).get(partition)
+    ends = admin.ends([partition])
+    ends.wait(_QUERY_SECONDS)
+    end = ends.offsets().get(partition)
     if end is not None and place.offset >= end:
         sentence = f"{place.topic}/{place.partition} ends at {end}: there is no such record yet."
         raise SettingsError([sentence])

@@ -3,9 +3,10 @@
 Queries for offsets return at once; what has been answered can be read at any time.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
-from typing import Any, Final, NamedTuple, Protocol
+from threading import Thread
+from typing import Final, NamedTuple
 
 import confluent_kafka
 import structlog
@@ -29,6 +30,14 @@ from processor.domain.clock import Clock
 from processor.domain.errors import UnavailableError
 from processor.domain.record import Partition
 from processor.domain.retry import Retry, RetryPolicy
+from processor.kafka.queries import (
+    SHORT_WAIT_SECONDS,
+    CommittedQuery,
+    IdleQuery,
+    OffsetQuery,
+    RangeQuery,
+    TopicQuery,
+)
 from processor.settings import KafkaSettings
 from processor.settings.kafka_client import connection
 from processor.telemetry.log_limiter import client_logger
@@ -38,10 +47,7 @@ LAYOUT_RETRY: Final = RetryPolicy(first_seconds=0.5, max_seconds=10.0)
 TOPIC_VISIBLE_RETRY: Final = RetryPolicy(first_seconds=0.2, max_seconds=1.0, budget_seconds=10.0)
 """Between looks for a topic that the controller has just created."""
 
-_LAYOUT_SECONDS: Final = 1.0
 _REQUEST_SECONDS: Final = 10.0
-_MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001  a public constant
-
 log = structlog.get_logger()
 
 
@@ -61,22 +67,6 @@ class Cluster(NamedTuple):
     brokers: int
     has_controller: bool
     layout: dict[str, int]
-
-
-class OffsetQuery(Protocol):
-    """A query in progress; what has been answered can be read at any time."""
-
-    def done(self) -> bool:
-        """Return True once every partition is answered, or has failed."""
-        ...
-
-    def failed(self) -> bool:
-        """Return True where Kafka answered nothing for some partition."""
-        ...
-
-    def offsets(self) -> dict[Partition, int]:
-        """Return the offsets that are known."""
-        ...
 
 
 class KafkaAdmin:
@@ -168,153 +158,108 @@ class KafkaAdmin:
             for name, operations in found.items()
         }
 
-    def committed(self, partitions: Iterable[Partition]) -> OffsetQuery:
+    def committed(self, partitions: Iterable[Partition]) -> CommittedQuery:
         """Query the group's committed offsets of these partitions, whoever owns them."""
         self._admin.poll(0)
         asked = ConsumerGroupTopicPartitions(
             self._group_id, [TopicPartition(*partition) for partition in partitions]
         )
         futures = self._admin.list_consumer_group_offsets([asked], request_timeout=_REQUEST_SECONDS)
-        return _CommittedQuery(futures[self._group_id])
+        return CommittedQuery(futures[self._group_id])
 
     def ends(self, partitions: Iterable[Partition]) -> OffsetQuery:
         """Query the end of the readable records of these partitions."""
         return self._query(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
-    def ends_within(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, int]:
-        """Return the ends that are answered in time."""
+    def high_watermarks(self, partitions: Iterable[Partition]) -> OffsetQuery:
+        """Query the end of all records of these partitions, those of open transactions included."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        return self._query(partitions, latest).wait(seconds)
+        return self._query(partitions, latest, IsolationLevel.READ_UNCOMMITTED)
 
-    def starts_within(
-        self, partitions: Iterable[Partition], seconds: float
-    ) -> dict[Partition, int]:
-        """Return the oldest offsets that are answered in time."""
-        earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-        return self._query(partitions, earliest).wait(seconds)
+    def starts(self, partitions: Iterable[Partition]) -> OffsetQuery:
+        """Query the oldest offsets of these partitions."""
+        return self._query(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
-    def idle_member(self, member_id: str) -> "IdleQuery":
+    def describe(self, topics: Iterable[str]) -> TopicQuery:
+        """Query the ids and partition counts of these topics."""
+        self._admin.poll(0)
+        names = list(topics)
+        if not names:
+            return TopicQuery({})
+        return TopicQuery(
+            self._admin.describe_topics(TopicCollection(names), request_timeout=_REQUEST_SECONDS)
+        )
+
+    def idle_member(self, member_id: str) -> IdleQuery:
         """Query whether the group has this member and is to assign no partition to it."""
         described = self._admin.describe_consumer_groups([self._group_id])
         return IdleQuery(described[self._group_id], member_id)
 
-    def _query(self, partitions: Iterable[Partition], spec: OffsetSpec) -> "_RangeQuery":
+    def _query(
+        self,
+        partitions: Iterable[Partition],
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> RangeQuery:
         self._admin.poll(0)
         wanted = {TopicPartition(*partition): spec for partition in partitions}
         if not wanted:
-            return _RangeQuery({})
+            return RangeQuery({})
         futures = self._admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_SECONDS
+            wanted, isolation_level=isolation, request_timeout=_REQUEST_SECONDS
         )
-        return _RangeQuery(
+        return RangeQuery(
             {Partition(one.topic, one.partition): future for one, future in futures.items()}
         )
-
-
-class IdleQuery:
-    """A query in progress whether a member of the group has no partition, and will get none."""
-
-    def __init__(self, future: "Future[Any]", member_id: str) -> None:
-        self._future = future
-        self._member_id = member_id
-
-    def done(self) -> bool:
-        """Return True once it is answered, or has failed."""
-        return bool(self._future.done())
-
-    def is_idle(self) -> bool:
-        """Return the answer; False where Kafka does not say."""
-        if self._future.exception() is not None:
-            return False
-        for member in self._future.result().members:
-            if member.member_id == self._member_id:
-                target = member.target_assignment
-                return target is not None and not target.topic_partitions
-        return False
 
 
 class TopicLayout:
     """The partition count of every topic, queried when needed and again after `forget`.
 
-    This is the one place where the running processor reads the layout.
+    This is the one place where the running processor reads the layout. The client's call blocks, so
+    it is made in a thread: a broker that is far away delays nothing but the answer.
     """
 
     def __init__(self, admin: KafkaAdmin, clock: Clock) -> None:
         self.admin = admin
         self._retry = Retry(LAYOUT_RETRY, clock)
-        self._counts: dict[str, int] = {}
+        self._query: Future[Cluster] | None = None
+        self._cluster: Cluster | None = None
 
-    def counts(self) -> Mapping[str, int]:
-        """Return the counts by topic; empty while no broker answers."""
-        if not self._counts and self._retry.due:
+    def cluster(self) -> Cluster | None:
+        """Return the cluster; None while no broker has answered."""
+        if self._cluster is None and self._query is None and self._retry.due:
+            self._query = _in_thread(lambda: self.admin.cluster(_REQUEST_SECONDS))
+            wait([self._query], timeout=SHORT_WAIT_SECONDS)
+        if self._query is not None and self._query.done():
+            query, self._query = self._query, None
             try:
-                self._counts = self.admin.cluster(_LAYOUT_SECONDS).layout
+                self._cluster = query.result()
                 self._retry.succeeded()
             except UnavailableError:
                 self._retry.failed()
-        return self._counts
+        return self._cluster
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the counts by topic; empty while no broker has answered."""
+        cluster = self.cluster()
+        return {} if cluster is None else cluster.layout
 
     def forget(self) -> None:
         """Query again at the next use, as after a rebalance."""
-        self._counts = {}
+        self._cluster = self._query = None
         self._retry.succeeded()
 
 
-class _RangeQuery:
-    """A query for starts or ends, answered for each partition by itself."""
+def _in_thread(call: Callable[[], Cluster]) -> "Future[Cluster]":
+    """Run a call in a thread that does not keep the process alive."""
+    future: Future[Cluster] = Future()
 
-    def __init__(self, futures: Mapping[Partition, "Future[Any]"]) -> None:
-        self._futures = futures
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001  the future raises it
+            future.set_exception(error)
 
-    def wait(self, seconds: float) -> dict[Partition, int]:
-        """Return what is answered in time."""
-        wait(self._futures.values(), timeout=seconds)
-        return self.offsets()
-
-    def done(self) -> bool:
-        """Return True once every partition is answered, or has failed."""
-        return all(future.done() for future in self._futures.values())
-
-    def failed(self) -> bool:
-        """Return True where a partition has no answer."""
-        return self.done() and len(self.offsets()) < len(self._futures)
-
-    def offsets(self) -> dict[Partition, int]:
-        """Return what is known: 0 for a partition that does not exist, nothing for a failure."""
-        known = {partition: _offset(future) for partition, future in self._futures.items()}
-        return {partition: offset for partition, offset in known.items() if offset is not None}
-
-
-class _CommittedQuery:
-    """A query for a group's offsets, answered for all partitions at once."""
-
-    def __init__(self, future: "Future[Any]") -> None:
-        self._future = future
-
-    def done(self) -> bool:
-        """Return True once it is answered, or has failed."""
-        return self._future.done()
-
-    def failed(self) -> bool:
-        """Return True where there is no answer."""
-        return self._future.done() and self._future.exception() is not None
-
-    def offsets(self) -> dict[Partition, int]:
-        """Return what is known; a partition without a committed offset is left out."""
-        if self.failed() or not self._future.done():
-            return {}
-        found = self._future.result().topic_partitions
-        return {Partition(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
-
-
-def _offset(future: "Future[Any]") -> int | None:
-    if not future.done():
-        return None
-    error = future.exception()
-    if error is None:
-        offset = int(future.result().offset)
-        # When the connection is cut meanwhile, the client reports success and the offset -1001.
-        return offset if offset >= 0 else None
-    if isinstance(error, KafkaException) and error.args[0].code() in _MISSING:
-        return 0
-    return None
+    Thread(target=run, daemon=True, name="kafka-layout").start()
+    return future

@@ -7,7 +7,7 @@ polled meanwhile are returned by the next one.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import structlog
 from confluent_kafka import (
@@ -46,6 +46,8 @@ _PREFETCH: Final = {
     "queued.max.messages.kbytes": 16_384,
     "queued.min.messages": 10_000,
     "fetch.queue.backoff.ms": 20,
+    # A partition that is added is read within this time; the default is five minutes.
+    "topic.metadata.refresh.interval.ms": 10_000,
 }
 _COMMITTED_SECONDS: Final = 5.0
 COMMIT_CONFIRMATION_RETRY: Final = RetryPolicy(first_seconds=0.05, max_seconds=0.2)
@@ -119,6 +121,13 @@ class ClientCallbacks:
                 where=where,
                 suppressed=suppressed,
             )
+
+
+class CommittedOffset(NamedTuple):
+    """An offset of the group as Kafka has it, with the text that was stored beside it."""
+
+    offset: int
+    metadata: str
 
 
 class ConsumerListener(Protocol):
@@ -198,14 +207,18 @@ class KafkaConsumer:
             raise raised
         return messages
 
-    def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+    def committed(self, partitions: Iterable[Partition]) -> dict[Partition, CommittedOffset]:
         """Return the group's offsets; those that are missing or unavailable are left out."""
         try:
             found = self._consumer.committed(_topic_partitions(partitions), _COMMITTED_SECONDS)
         except KafkaException as error:
             self.report(KafkaFault.of(error.args[0]), "committed")
             return {}
-        return {_partition(one): one.offset for one in found if one.offset >= 0 and not one.error}
+        return {
+            _partition(one): CommittedOffset(one.offset, one.metadata or "")
+            for one in found
+            if one.offset >= 0 and not one.error
+        }
 
     def assign(self, starts: Mapping[Partition, int | None]) -> None:
         """Accept new partitions and where to read them from; None reports NO_VALID_OFFSET."""
@@ -242,19 +255,22 @@ class KafkaConsumer:
         if resumed := _topic_partitions(partitions):
             self._consumer.resume(resumed)
 
-    def commit(self, offsets: Mapping[Partition, int]) -> bool:
+    def commit(self, offsets: Mapping[Partition, CommittedOffset]) -> bool:
         """Send a commit; the listener is called with its result. False: it could not be sent."""
+        commits = [
+            TopicPartition(*partition, each.offset, metadata=each.metadata)
+            for partition, each in offsets.items()
+        ]
         try:
-            self._consumer.commit(
-                offsets=[TopicPartition(*each, offset) for each, offset in offsets.items()],
-                asynchronous=True,
-            )
+            self._consumer.commit(offsets=commits, asynchronous=True)
         except KafkaException as error:
             self.report(KafkaFault.of(error.args[0]), "commit")
             return False
         return True
 
-    def commit_confirmed(self, offsets: Mapping[Partition, int], seconds: float) -> bool:
+    def commit_confirmed(
+        self, offsets: Mapping[Partition, CommittedOffset], seconds: float
+    ) -> bool:
         """Commit and return whether Kafka confirms it within `seconds`.
 
         The client's own synchronous commit has no timeout: it waits for an unavailable
@@ -283,12 +299,16 @@ class KafkaConsumer:
         """Count an error, and log it unless it was logged lately."""
         self._callbacks.report(fault, where)
 
-    def _stored(self, offsets: Mapping[Partition, int], deadline: Deadline) -> bool:
+    def _stored(self, offsets: Mapping[Partition, CommittedOffset], deadline: Deadline) -> bool:
         try:
             found = self._consumer.committed(_topic_partitions(offsets), max(0.01, deadline.left()))
         except KafkaException:
             return False
-        return all(one.offset >= offsets[_partition(one)] for one in found)
+        stored = {_partition(one): CommittedOffset(one.offset, one.metadata or "") for one in found}
+        return all(
+            stored[each].offset >= sent.offset and stored[each].metadata == sent.metadata
+            for each, sent in offsets.items()
+        )
 
     def _on_commit(self, error: KafkaError | None, committed: list[TopicPartition]) -> None:
         if self._listener is None:

@@ -5,7 +5,8 @@ whole, in any order; the offset to commit moves over the settled ranges that fol
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,12 +29,20 @@ class TrackedRange(msgspec.Struct, frozen=True, gc=False):
     newest_ms: int
 
 
+class Stamp(NamedTuple):
+    """What a commit belongs to: an assignment of a partition, and the id of its topic."""
+
+    epoch: int
+    topic_id: str
+
+
 class PartitionOffsets:
     """The offsets of one partition in one assignment; only the `OffsetTracker` changes them.
 
     `next_read` is the next offset to read, `next_commit` the next one to commit, `committed` the
     one that Kafka has stored; None where unknown. `commit_due_since` is since when settled
-    records wait for their commit, in monotonic seconds.
+    records wait for their commit, in monotonic seconds. `topic_id` is that of the topic to which
+    the offsets belong, empty where unknown; `stamped` is whether Kafka has it with the commit.
     """
 
     __slots__ = (
@@ -45,12 +54,16 @@ class PartitionOffsets:
         "next_read",
         "settled_serials",
         "settled_until_ms",
+        "stamped",
+        "topic_id",
         "unsettled",
         "unsettled_records",
     )
 
-    def __init__(self, epoch: int, committed: int | None, now: float) -> None:
+    def __init__(self, epoch: int, committed: int | None, now: float, topic_id: str) -> None:
         self.epoch = epoch
+        self.topic_id = topic_id
+        self.stamped = True
         self.committed = self.next_commit = self.next_read = committed
         self.committed_at = now
         self.unsettled: deque[TrackedRange] = deque()
@@ -62,7 +75,9 @@ class PartitionOffsets:
     @property
     def commit_due(self) -> bool:
         """Return True while there is a settled prefix that Kafka has not confirmed."""
-        return self.next_commit is not None and self.next_commit != self.committed
+        return self.next_commit is not None and (
+            self.next_commit != self.committed or not self.stamped
+        )
 
     def commit_trailing_gap(self) -> None:
         """With nothing unsettled, commit up to `next_read`: control records have no poll."""
@@ -93,25 +108,35 @@ class OffsetTracker:
         """Return how many records are tracked and neither settled nor released."""
         return sum(offsets.unsettled_records for offsets in self.partitions.values())
 
-    def assign(self, partition: Partition, committed: int | None, now: float) -> None:
+    def assign(
+        self, partition: Partition, committed: int | None, now: float, topic_id: str = ""
+    ) -> None:
         """Begin an epoch; `committed` is the group's offset where it is known."""
         self._epochs += 1
-        self.partitions[partition] = PartitionOffsets(self._epochs, committed, now)
+        self.partitions[partition] = PartitionOffsets(self._epochs, committed, now, topic_id)
+
+    def stamp(self, partition: Partition, topic_id: str) -> None:
+        """Set the id of the topic to which the offsets belong; the next commit has it."""
+        offsets = self.partitions[partition]
+        offsets.topic_id, offsets.stamped = topic_id, False
 
     def release(self, partition: Partition) -> int:
         """End an epoch and return how many records of it were never settled."""
         offsets = self.partitions.pop(partition, None)
         return offsets.unsettled_records if offsets else 0
 
-    def reset(self, partition: Partition, offset: int, now: float) -> int:
+    def reset(
+        self, partition: Partition, offset: int, now: float, *, replaced: bool = False
+    ) -> int:
         """Continue reading at `offset`; return how many unsettled records that released.
 
-        A reset to a lower offset means that the partition was replaced: a new epoch begins.
+        Where the partition was replaced, as a lower offset shows too, a new epoch begins.
         """
         offsets = self.partitions[partition]
-        if offsets.next_read is not None and offset < offsets.next_read:
+        if replaced or (offsets.next_read is not None and offset < offsets.next_read):
+            topic_id = offsets.topic_id
             released = self.release(partition)
-            self.assign(partition, None, now)
+            self.assign(partition, None, now, topic_id)
             return released + self.reset(partition, offset, now)
         offsets.next_read = offset
         if not offsets.unsettled:
@@ -204,13 +229,26 @@ class OffsetTracker:
             if offsets.committed is not None and offsets.committed_at < before
         }
 
-    def acknowledge(self, partition: Partition, offset: int, sent: float) -> None:
-        """Note that Kafka stored `offset`, by a commit that was sent at `sent`."""
+    def stamps(self, partitions: Iterable[Partition]) -> dict[Partition, Stamp]:
+        """Return what a commit of these partitions belongs to now."""
+        return {
+            partition: Stamp(offsets.epoch, offsets.topic_id)
+            for partition in partitions
+            if (offsets := self.partitions.get(partition)) is not None
+        }
+
+    def acknowledge(
+        self, partition: Partition, offset: int, sent: float, stamp: Stamp | None = None
+    ) -> None:
+        """Note that Kafka stored `offset`, by a commit that was sent at `sent` with this stamp."""
         offsets = self.partitions.get(partition)
         if offsets is None or offsets.next_commit is None or offset > offsets.next_commit:
             return  # the result of a commit of an earlier epoch
+        if stamp is not None and stamp.epoch != offsets.epoch:
+            return
         offsets.committed = max(offset, offsets.committed or 0)
         offsets.committed_at = sent
+        offsets.stamped = stamp is None or stamp.topic_id == offsets.topic_id
         offsets.commit_due_since = (
             max(sent, offsets.commit_due_since or sent) if offsets.commit_due else None
         )

@@ -30,6 +30,20 @@ class Topics:
         inputs = (self._scores, self._events, self._repartitioned)
         return list(dict.fromkeys(topic for each in inputs if each for topic in each.topics))
 
+    def counts(self, layout: Mapping[str, int]) -> dict[str, int]:
+        """Return the partition counts of all input topics."""
+        inputs = [each for each in (self._scores, self._events, self._repartitioned) if each]
+        return {
+            topic: count
+            for topic, count in layout.items()
+            if any(each.takes(topic) for each in inputs)
+        }
+
+    def partitions(self, layout: Mapping[str, int]) -> list[Partition]:
+        """Return all partitions of all input topics."""
+        counts = self.counts(layout)
+        return [Partition(each, number) for each in counts for number in range(counts[each])]
+
     def is_scores(self, topic: str) -> bool:
         """Return True for a scores topic."""
         known = self._is_scores.get(topic)

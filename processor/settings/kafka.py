@@ -75,10 +75,14 @@ class KafkaSettings(Section):
     max_poll_interval_seconds: Annotated[float, Field(ge=10)] = 300.0
     """A replica that does not poll for this long loses its partitions."""
     start: Literal["earliest", "latest"] = "earliest"
-    """Where a group without a committed offset starts."""
+    """Where a group begins that has never been here. Partitions and topics that appear later are
+    read from their start."""
     on_gap: Literal["stop", "continue"] = "stop"
-    """What to do if Kafka deleted records before they were read. `stop` pauses all intake until
-    the command `resume`; `continue` counts them and goes on with the oldest remaining record."""
+    """What to do if the group cannot read on at its offset: Kafka deleted the records there, the
+    log ends before, the topic was deleted and created anew, or the group's offsets are gone. `stop`
+    pauses all intake until the command `resume`; `continue` counts it and goes on with the oldest
+    record. Where that would send scores again that cannot be recognised as duplicates (without
+    `join.enabled`), `continue` pauses too."""
     poll_records: Annotated[int, Field(ge=1, le=20_000)] = 500
     """Maximum number of records in one batch."""
     poll_seconds: Annotated[float, Field(gt=0, le=5)] = 0.1

@@ -7,8 +7,9 @@ reports nothing to a member that never gets a partition: the coordinator is quer
 from typing import Final
 
 from processor.domain.clock import Clock, Deadline
-from processor.kafka.admin import IdleQuery, KafkaAdmin
+from processor.kafka.admin import KafkaAdmin
 from processor.kafka.consumer import KafkaConsumer
+from processor.kafka.queries import IdleQuery
 from processor.settings import KafkaSettings
 from processor.telemetry.labels import ReleaseCause
 

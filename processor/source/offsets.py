@@ -1,24 +1,20 @@
-"""The offsets of the group: polled records are tracked, settled ones committed, lost ones reset.
+"""The offsets of the group: polled records are tracked, settled ones committed."""
 
-`StartOffsets` is the one place that decides where reading of a partition begins.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import structlog
 
 from processor.domain.clock import Clock
-from processor.domain.errors import StopError
 from processor.domain.record import Partition, Record
-from processor.domain.retry import Retry, RetryPolicy
-from processor.kafka.admin import KafkaAdmin
-from processor.kafka.consumer import KafkaConsumer
+from processor.kafka.consumer import CommittedOffset, KafkaConsumer
 from processor.kafka.messages import KafkaFault
-from processor.kafka.offset_tracker import OffsetTracker, PartitionOffsets
+from processor.kafka.offset_tracker import OffsetTracker, PartitionOffsets, Stamp
 from processor.kafka.topics import Topics
 from processor.settings import KafkaSettings
+from processor.source.group_records import GroupRecords
 from processor.source.partition_status import PlacementCheck
+from processor.source.topic_watch import commit_metadata
 from processor.source.waiting import PartitionRecords
 from processor.telemetry.catalogue import (
     COMMITS,
@@ -26,16 +22,11 @@ from processor.telemetry.catalogue import (
     OFFSET_GAP_RECORDS,
     RECORDS_CONSUMED,
     RECORDS_RELEASED,
-    RETENTION_OVERRUN_RECORDS,
 )
 from processor.telemetry.labels import AttemptResult, ReleaseCause
 from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
 
-OFFSET_RESET_RETRY: Final = RetryPolicy(first_seconds=0.2, max_seconds=5.0)
-"""Between queries for the beginning or end of partitions without a valid offset."""
-
-_RESET_QUERY_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 86_400.0
 """Kafka deletes offsets that were not committed for `offsets.retention.minutes` (7 days)."""
 _COMMIT_RESULT_SECONDS: Final = 60.0
@@ -105,13 +96,18 @@ class PollTracker:
 
 
 class OffsetCommitter:
-    """Commits settled prefixes from time to time, without waiting for the result."""
+    """Commits settled prefixes from time to time, without waiting for the result.
 
-    def __init__(
+    Beside each offset stands the id of its topic: offsets of a topic that was deleted and created
+    anew mean other records.
+    """
+
+    def __init__(  # noqa: PLR0913  the offsets, and where they are stored and noted
         self,
         kafka: KafkaSettings,
         tracker: OffsetTracker,
         consumer: KafkaConsumer,
+        records: GroupRecords,
         *,
         metrics: Metrics,
         clock: Clock,
@@ -119,6 +115,8 @@ class OffsetCommitter:
         self._kafka = kafka
         self._tracker = tracker
         self._consumer = consumer
+        self._records = records
+        self._stamps: Mapping[Partition, Stamp] = {}
         self._metrics = metrics
         self._clock = clock
         self._in_progress_since: float | None = None
@@ -144,7 +142,8 @@ class OffsetCommitter:
         if not offsets:
             return
         self._last_sent = now
-        if self._consumer.commit(offsets):
+        self._stamps = self._tracker.stamps(offsets)
+        if self._consumer.commit(self._with_metadata(offsets)):
             self._in_progress_since = now
         else:
             self._metrics.counter(COMMITS, AttemptResult.FAILED).inc()
@@ -156,7 +155,8 @@ class OffsetCommitter:
         if not offsets:
             return True
         sent = self._clock.monotonic()
-        confirmed = self._consumer.commit_confirmed(offsets, seconds)
+        self._stamps = self._tracker.stamps(offsets)
+        confirmed = self._consumer.commit_confirmed(self._with_metadata(offsets), seconds)
         self._metrics.counter(
             COMMITS, AttemptResult.OK if confirmed else AttemptResult.FAILED
         ).inc()
@@ -172,9 +172,19 @@ class OffsetCommitter:
         self._metrics.counter(COMMITS, AttemptResult.FAILED if fault else AttemptResult.OK).inc()
         self._note_stored(offsets, self._clock.monotonic() if since is None else since)
 
+    def _with_metadata(self, offsets: Mapping[Partition, int]) -> dict[Partition, CommittedOffset]:
+        return {
+            partition: CommittedOffset(offset, commit_metadata(self._stamps[partition].topic_id))
+            for partition, offset in offsets.items()
+        }
+
     def _note_stored(self, offsets: Mapping[Partition, int], sent: float) -> None:
+        current = self._tracker.stamps(offsets)
         for partition, offset in offsets.items():
-            self._tracker.acknowledge(partition, offset, sent)
+            stamp = self._stamps.get(partition)
+            self._tracker.acknowledge(partition, offset, sent, stamp)
+            if stamp is not None and stamp == current.get(partition):
+                self._records.committed(partition, stamp.topic_id)
         if offsets:
             now_seconds = self._clock.now_ms() / 1000
             self._metrics.gauge(LAST_COMMIT_TIMESTAMP_SECONDS).set(now_seconds)
@@ -195,116 +205,6 @@ class NoOffsetCommitter:
 
     def completed(self, offsets: Mapping[Partition, int], fault: KafkaFault | None) -> None:
         """Do nothing: nothing was sent."""
-
-
-class StartOffsets:
-    """Decides where reading of a partition begins, and begins there.
-
-    A group without a committed offset begins at `kafka.start`, and that offset is committed at
-    once: otherwise a restart before the first record would begin somewhere else. Where Kafka no
-    longer has the committed offset, `kafka.on_gap` decides.
-    """
-
-    def __init__(
-        self,
-        kafka: KafkaSettings,
-        consumer: KafkaConsumer,
-        admin: KafkaAdmin,
-        *,
-        metrics: Metrics,
-        clock: Clock,
-    ) -> None:
-        self._kafka = kafka
-        self._consumer = consumer
-        self._admin = admin
-        self._metrics = metrics
-        self._clock = clock
-        self._retry = Retry(OFFSET_RESET_RETRY, clock)
-        self._invalid: dict[Partition, int | None] = {}
-        self._stopped: dict[Partition, int | None] = {}
-        self._accepted: set[Partition] = set()
-
-    def assign(self, partitions: Sequence[Partition], tracker: OffsetTracker) -> None:
-        """Begin at the group's committed offsets; what has none is reported as invalid."""
-        committed = self._consumer.committed(partitions)
-        for partition in partitions:
-            tracker.assign(partition, committed.get(partition), self._clock.monotonic())
-        self._consumer.assign({each: committed.get(each) for each in partitions})
-
-    def mark_invalid(self, partition: Partition, wanted: int | None) -> None:
-        """Note a partition without a valid offset; `wanted` is one that Kafka does not have."""
-        self._invalid[partition] = wanted
-
-    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
-        """Read on in partitions that a StopError named, from their oldest record."""
-        for partition in partitions:
-            if partition in self._stopped:
-                self._invalid[partition] = self._stopped.pop(partition)
-                self._accepted.add(partition)
-
-    def reset_invalid(self, tracker: OffsetTracker) -> bool:
-        """Reset partitions without a valid offset, as far as Kafka answers; True where any was.
-
-        Raises StopError where records were deleted and `kafka.on_gap` is `stop`: those partitions
-        wait until their gap is accepted.
-        """
-        self._accepted &= tracker.partitions.keys()
-        self._stopped = {each: at for each, at in self._stopped.items() if each in tracker}
-        self._invalid = {
-            each: at
-            for each, at in self._invalid.items()
-            if each in tracker and each not in self._stopped
-        }
-        if not self._invalid or not self._retry.due:
-            return False
-        wanted = {each: at for each, at in self._invalid.items() if at is not None}
-        starts = self._without_commit() | self._after_deletion(wanted)
-        for partition, offset in starts.items():
-            released = tracker.reset(partition, offset, self._clock.monotonic())
-            self._metrics.counter(RECORDS_RELEASED, partition.topic, ReleaseCause.REWOUND).inc(
-                released
-            )
-            del self._invalid[partition]
-        if self._invalid:
-            self._retry.failed()
-        else:
-            self._retry.succeeded()
-        if starts:
-            others = {each: offsets.next_read for each, offsets in tracker.partitions.items()}
-            self._consumer.reassign(starts, others)
-        return bool(starts)
-
-    def _without_commit(self) -> dict[Partition, int]:
-        new = [each for each, wanted in self._invalid.items() if wanted is None]
-        if self._kafka.start == "earliest":
-            return self._admin.starts_within(new, _RESET_QUERY_SECONDS)
-        return self._admin.ends_within(new, _RESET_QUERY_SECONDS)
-
-    def _after_deletion(self, wanted: Mapping[Partition, int]) -> dict[Partition, int]:
-        oldest = self._admin.starts_within(wanted, _RESET_QUERY_SECONDS)
-        new = {each: start for each, start in oldest.items() if each not in self._accepted}
-        for partition, start in new.items():
-            missing = max(0, start - wanted[partition])
-            self._metrics.counter(RETENTION_OVERRUN_RECORDS, partition.topic).inc(missing)
-            log.error(
-                "Kafka deleted records before they were read.",
-                code="records_deleted_unread",
-                topic=partition.topic,
-                partition=partition.number,
-                wanted=wanted[partition],
-                oldest=start,
-                on_gap=self._kafka.on_gap,
-            )
-        if new and self._kafka.on_gap == "stop":
-            gaps = {each: self._invalid.pop(each) for each in new}
-            self._stopped |= gaps
-            raise StopError(
-                f"Kafka has deleted records of {', '.join(partition_names(gaps))} that were not "
-                "read yet, and kafka.on_gap is stop.",
-                gaps,
-            )
-        self._accepted -= oldest.keys()
-        return oldest
 
 
 def partition_names(partitions: Iterable[Partition]) -> list[str]:

@@ -9,10 +9,12 @@ import structlog
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.record import Partition, Record
-from processor.kafka.admin import KafkaAdmin, OffsetQuery, TopicLayout
+from processor.kafka.admin import KafkaAdmin, TopicLayout
 from processor.kafka.offset_tracker import OffsetTracker
 from processor.kafka.partitioner import PARTITIONERS
+from processor.kafka.queries import OffsetQuery
 from processor.settings import KafkaSettings
+from processor.source.topic_guard import TopicGuard
 from processor.telemetry.catalogue import (
     ASSIGNED_PARTITIONS,
     LAG_RECORDS,
@@ -147,12 +149,20 @@ class PlacementCheck:
     """Counts records on another partition than their key's: such a person's records never meet.
 
     One record of a poll is checked. A record without a key, or of a topic whose partition count
-    is not known, is not.
+    is not known, is not. What counts is the partition of its key by the number of partitions that
+    person state was made for: where a topic has more by now, persons were spread anew.
     """
 
     def __init__(
-        self, kafka: KafkaSettings, layout: TopicLayout, metrics: Metrics, clock: Clock
+        self,
+        kafka: KafkaSettings,
+        layout: TopicLayout,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        guard: TopicGuard | None = None,
     ) -> None:
+        self._guard = guard
         self._partitioner = PARTITIONERS.get(kafka.partitioner)
         self._layout = layout
         self._metrics = metrics
@@ -163,6 +173,8 @@ class PlacementCheck:
         if self._partitioner is None or not record.key:
             return
         count = self._layout.counts().get(record.topic)
+        if count is not None and self._guard is not None:
+            count = self._guard.expected or count
         if count is None or self._partitioner(record.key, count) == record.partition:
             return
         self._metrics.counter(MISPLACED_RECORDS, record.topic).inc()

@@ -3,13 +3,14 @@
 One thread uses it. Everything that Kafka calls back runs inside `KafkaSource.poll`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
 from processor.domain.clock import Clock, Deadline
+from processor.domain.control import ControlStore, InMemoryControlStore
 from processor.domain.errors import InvariantError, StopError
 from processor.domain.record import AssignmentListener, Partition, Record
 from processor.kafka.admin import KafkaAdmin, TopicLayout
@@ -25,16 +26,18 @@ from processor.kafka.messages import (
 from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
 from processor.kafka.topics import Topics
 from processor.settings import JoinSettings, KafkaSettings
+from processor.source.group_records import GroupRecords
 from processor.source.membership import Membership
 from processor.source.offsets import (
     NoOffsetCommitter,
     OffsetCommitter,
     PollTracker,
-    StartOffsets,
     partition_names,
     release_partitions,
 )
 from processor.source.partition_status import PartitionGauges, PauseCauses, PlacementCheck
+from processor.source.start_offsets import StartOffsets
+from processor.source.topic_guard import TopicGuard
 from processor.source.waiting import EventWait, PartitionRecords, ReadyRecords, WaitingScores
 from processor.telemetry.catalogue import REBALANCES
 from processor.telemetry.labels import RebalanceKind, ReleaseCause, WaitResult
@@ -42,6 +45,10 @@ from processor.telemetry.metrics import Metrics
 
 _WAITING_SCORES: Final = "waiting_scores"
 """The cause for which a partition is paused while too many of its scores wait."""
+_LOST_OFFSET: Final = "lost_offset"
+"""The cause for which a partition is paused until the loss of its offset is accepted."""
+_NO_STATE: Final = "no_state"
+"""The cause for which a partition is paused that person state was not made for."""
 _REVOKE_COMMIT_SECONDS: Final = 3.0
 
 log = structlog.get_logger()
@@ -86,52 +93,55 @@ class KafkaSource:
     """A member of the consumer group. `start` first, then `poll` at least every few seconds.
 
     With `join`, scores wait for experience events, and partitions of equal number are assigned to
-    the same member. Without `committing` nothing is committed, whatever is settled.
+    the same member. Without `committing` nothing is committed, whatever is settled. `written` are
+    the topics that the processor writes; `control` is what the group remembers.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the settings, and what outlives the group's offsets
         self,
         kafka: KafkaSettings,
         metrics: Metrics,
         clock: Clock,
         *,
         join: JoinSettings | None = None,
+        control: ControlStore | None = None,
+        written: Collection[str] = (),
         committing: bool = True,
     ) -> None:
         together = join is not None and join.enabled
         joined = join if together and kafka.events is not None else None
-        self._kafka = kafka
-        self._metrics = metrics
-        self._clock = clock
+        self._kafka, self._metrics, self._clock = kafka, metrics, clock
         self._topics = Topics(kafka, joined.repartition_topic if joined else None)
         self._tracker = OffsetTracker()
         self._pauses = PauseCauses()
         self._paused: set[Partition] = set()
-        properties = consumer_properties(kafka, together=together)
         eager = is_eager(kafka, together=together)
+        properties = consumer_properties(kafka, together=together)
         self._consumer = KafkaConsumer(properties, metrics, clock, eager=eager)
         admin = KafkaAdmin(kafka, "offsets", clock)
         self._membership = Membership(kafka, self._consumer, admin, clock, eager=eager)
         self._layout = TopicLayout(admin, clock)
-        placement = PlacementCheck(kafka, self._layout, metrics, clock)
-        self._polls = PollTracker(
-            self._tracker, self._topics, placement, metrics=metrics, clock=clock
+        records = GroupRecords(control or InMemoryControlStore(), clock)
+        measured: dict[str, Any] = {"metrics": metrics, "clock": clock}
+        changelog = join.changelog_topic if join and together and committing else None
+        self._guard = TopicGuard(
+            self._layout, self._topics, records, written=written, changelog=changelog, **measured
         )
+        placement = PlacementCheck(kafka, self._layout, metrics, clock, guard=self._guard)
+        self._polls = PollTracker(self._tracker, self._topics, placement, **measured)
         self._gauges = PartitionGauges(admin, metrics, clock)
-        self._starts = StartOffsets(kafka, self._consumer, admin, metrics=metrics, clock=clock)
-        self._committer: OffsetCommitter | NoOffsetCommitter = NoOffsetCommitter()
-        if committing:
-            self._committer = OffsetCommitter(
-                kafka, self._tracker, self._consumer, metrics=metrics, clock=clock
-            )
-        self._wait = self._event_wait(joined) if joined else None
+        starts = (kafka, self._consumer, self._guard, records if committing else None)
+        self._starts = StartOffsets(*starts, recognised=together, **measured)
+        committer = OffsetCommitter(kafka, self._tracker, self._consumer, records, **measured)
+        self._committer = committer if committing else NoOffsetCommitter()
+        self._wait = self._event_wait(joined) if joined is not None else None
         self._listener: AssignmentListener | None = None
         self._closing = self._left = False
 
     @property
     def assigned(self) -> frozenset[Partition]:
-        """Return the partitions that are assigned now."""
-        return frozenset(self._tracker)
+        """Return the partitions that are assigned now, but for those that must not be read."""
+        return frozenset(set(self._tracker) - self.unread)
 
     @property
     def is_member(self) -> bool:
@@ -148,6 +158,20 @@ class KafkaSource:
         """Return why sending must stop: settled records were not committed for too long."""
         return self._committer.overdue_reason
 
+    @property
+    def topic_fault_reason(self) -> str | None:
+        """Return what is wrong with the topics; the partitions that are not concerned go on."""
+        return self._guard.reason
+
+    @property
+    def unread(self) -> AbstractSet[Partition]:
+        """Return the partitions of this member that must not be read, as there is no state."""
+        return self._guard.unread(self._tracker)
+
+    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
+        """Read on in partitions that a StopError named, from their oldest record."""
+        self._starts.accept_gaps(partitions)
+
     def start(self, listener: AssignmentListener) -> None:
         """Join the group."""
         self._listener = listener
@@ -156,13 +180,10 @@ class KafkaSource:
     def poll(self, seconds: float) -> KafkaPoll:
         """Return the next records, waiting at most `seconds`; none while paused.
 
-        Raises StopError, before it reads anything, where records were deleted before they were read
-        and the settings say stop; InvariantError where the client is dead, and whatever a listener
-        raised.
+        Raises StopError, before it reads anything, where an offset is lost and the settings do not
+        say how to go on; InvariantError where the client is dead, and whatever a listener raised.
         """
-        if self._starts.reset_invalid(self._tracker):
-            self._paused.clear()
-            self._apply_pauses()
+        self._check_topics()
         messages = self._consumer.consume(self._kafka.poll_records, seconds)
         new = records(messages)
         tracked = [self._polls.track(run) for run in runs_by_partition(new)]
@@ -175,10 +196,6 @@ class KafkaSource:
         self._gauges.refresh(self._tracker, self._pauses)
         self._membership.refresh()
         return KafkaPoll.of(ready)
-
-    def accept_gaps(self, partitions: Iterable[Partition]) -> None:
-        """Read on in partitions that a StopError named, from their oldest record."""
-        self._starts.accept_gaps(partitions)
 
     def settle(self, poll: KafkaPoll) -> frozenset[Partition]:
         """Mark a poll as settled; returns the partitions that are no longer assigned.
@@ -229,7 +246,10 @@ class KafkaSource:
         """Begin an epoch of each partition and read on where the group has committed."""
         self._metrics.counter(REBALANCES, RebalanceKind.ASSIGNED).inc()
         self._membership.assigned()
-        self._starts.assign(partitions, self._tracker)
+        committed = self._starts.assign(partitions, self._tracker)
+        unread = self._guard.unread(partitions)
+        if unread:
+            self._pauses.pause(_NO_STATE, unread)
         # librdkafka remembers a pause from an earlier assignment of the same partition.
         self._consumer.resume(set(partitions) - self._pauses.paused(self._tracker))
         self._apply_pauses()
@@ -241,9 +261,14 @@ class KafkaSource:
             "Partitions were assigned.",
             code="partitions_assigned",
             partitions=partition_names(partitions),
+            committed=[
+                f"{name}@{committed[each].offset}"
+                for name, each in zip(partition_names(committed), sorted(committed), strict=True)
+            ],
+            unread=partition_names(unread),
         )
         if self._listener is not None:
-            self._listener.assigned(partitions)
+            self._listener.assigned([each for each in partitions if each not in unread])
 
     def partitions_revoked(self, partitions: Sequence[Partition]) -> None:
         """Let the listener settle what it can, commit that, and release the partitions."""
@@ -273,9 +298,22 @@ class KafkaSource:
             WaitingScores(join.max_wait_seconds, self._kafka.max_uncommitted_records),
             self._topics,
             self._layout,
+            self._guard,
             metrics=self._metrics,
             clock=self._clock,
         )
+
+    def _check_topics(self) -> None:
+        """Compare the topics with what they were, and begin partitions without a valid offset."""
+        if self._guard.watch.refresh(self._guard.watched(self._tracker)):
+            self._guard.check()
+            self._starts.check_ids(self._tracker)
+        if self._starts.reset_invalid(self._tracker):
+            self._paused.clear()
+        self._pauses.resume(_LOST_OFFSET)
+        if self._starts.stopped:
+            self._pauses.pause(_LOST_OFFSET, self._starts.stopped)
+        self._apply_pauses()
 
     def _on_poll_error(self, error: PollError) -> None:
         partition, fault = error.partition, error.fault
@@ -283,7 +321,7 @@ class KafkaSource:
             self._polls.reached_end(partition, error.offset)
             return
         if fault.kind is ErrorKind.NO_VALID_OFFSET:
-            self._starts.mark_invalid(partition, error.offset)
+            self._starts.mark_invalid(partition, error.offset, fault.error)
             return
         self._consumer.report(fault, f"{partition.topic}/{partition.number}")
         if fault.fatal:
@@ -309,7 +347,7 @@ class KafkaSource:
         paused = self._pauses.paused(self._tracker)
         if paused != self._paused:
             self._consumer.pause(paused - self._paused)
-            self._consumer.resume((self._paused - paused) & self.assigned)
+            self._consumer.resume((self._paused - paused) & self._tracker.partitions.keys())
             self._paused = paused
 
     def _commit_and_end(self, partitions: Sequence[Partition]) -> None:

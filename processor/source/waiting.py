@@ -17,9 +17,11 @@ import structlog
 from processor.domain.clock import Clock, Deadline
 from processor.domain.record import Partition, Record
 from processor.domain.retry import Retry, RetryPolicy
-from processor.kafka.admin import OffsetQuery, TopicLayout
+from processor.kafka.admin import TopicLayout
 from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
+from processor.kafka.queries import OffsetQuery
 from processor.kafka.topics import Topics
+from processor.source.topic_guard import TopicGuard
 from processor.telemetry.catalogue import SCORE_WAIT_SECONDS, SCORE_WAITS
 from processor.telemetry.labels import WaitResult
 from processor.telemetry.metrics import Metrics
@@ -29,7 +31,6 @@ END_OFFSETS_RETRY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
 COMMITTED_OFFSETS_RETRY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
 """Between queries for committed offsets that have no answer."""
 
-_END_OFFSETS_SECONDS: Final = 0.2
 _PROGRESS_SECONDS: Final = 0.1
 """Between queries for what other members have committed, while Kafka answers."""
 
@@ -243,26 +244,37 @@ class RepartitionProgress:
         }
 
 
+class _EndsQuery(NamedTuple):
+    """Where events end, for the scores that were added at or before `until`, by number."""
+
+    ends: OffsetQuery
+    until: float
+    events: Mapping[int, Sequence[Partition]]
+
+
 class EventWait:
     """Returns polled records in an order that the join can use: events before waiting scores."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the queues, what is asked, and what may be missing
         self,
         scores: WaitingScores,
         topics: Topics,
         layout: TopicLayout,
+        guard: TopicGuard,
         *,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._scores = scores
         self._topics = topics
+        self._guard = guard
         self._progress = RepartitionProgress(topics, layout.admin, clock)
         self._layout = layout
         self._metrics = metrics
         self._clock = clock
         self._retry = Retry(END_OFFSETS_RETRY, clock)
         self._checked_layout: Mapping[str, int] = {}
+        self._query: _EndsQuery | None = None
         self._last_call = clock.monotonic()
 
     @property
@@ -299,6 +311,8 @@ class EventWait:
         self._scores.extend(since_last_call, held)
         self._query_ends(tracker)
         waited = self._scores.take_ready(tracker.read_offsets(), now, held)
+        if self._guard.incomplete:
+            waited = [each._replace(result=WaitResult.TIMEOUT) for each in waited]
         for each in waited:
             self._metrics.counter(SCORE_WAITS, each.result).inc(len(each.polled.records))
             if each.result is not WaitResult.NONE:
@@ -317,31 +331,39 @@ class EventWait:
 
     def restart_progress(self) -> None:
         """Find out anew what is repartitioned, as after a rebalance."""
+        self._query = None
         self._progress.restart()
 
     def _query_ends(self, tracker: OffsetTracker) -> None:
-        if not self._scores.without_ends() or not (layout := self._known_layout()):
+        """Query where the events end that scores wait for; a query lasts until it is answered."""
+        if self._query is None and (query := self._next_query(tracker)) is not None:
+            query.ends.wait()
+            self._query = query
+        if self._query is None or not self._query.ends.done():
             return
-        until = self._progress.complete_until(layout, tracker)
-        numbers = self._scores.without_ends(until)
-        if not numbers or not self._retry.due:
-            return
-        copartitioned = self._topics.copartitioned(layout)
-        events = {
-            number: self._topics.events_of(layout, number) if copartitioned else []
-            for number in numbers
-        }
-        wanted = {partition for partitions in events.values() for partition in partitions}
-        ends = self._layout.admin.ends_within(wanted, _END_OFFSETS_SECONDS)
-        if ends.keys() >= wanted:
+        query, self._query = self._query, None
+        ends = query.ends.offsets()
+        complete = {n: each for n, each in query.events.items() if ends.keys() >= set(each)}
+        if len(complete) == len(query.events):
             self._retry.succeeded()
         else:
             self._retry.failed()
-        complete = {n: each for n, each in events.items() if ends.keys() >= set(each)}
         self._scores.set_ends(
             {n: {partition: ends[partition] for partition in each} for n, each in complete.items()},
-            until,
+            query.until,
         )
+
+    def _next_query(self, tracker: OffsetTracker) -> "_EndsQuery | None":
+        if not self._scores.without_ends() or not (layout := self._known_layout()):
+            return None
+        until = min(self._progress.complete_until(layout, tracker), self._clock.monotonic())
+        numbers = self._scores.without_ends(until)
+        if not numbers or not self._retry.due:
+            return None
+        waiting = self._guard.incomplete or self._topics.copartitioned(layout)
+        events = {n: self._topics.events_of(layout, n) if waiting else [] for n in numbers}
+        wanted = {partition for partitions in events.values() for partition in partitions}
+        return _EndsQuery(self._layout.admin.ends(wanted), until, events)
 
     def _known_layout(self) -> Mapping[str, int]:
         layout = self._layout.counts()

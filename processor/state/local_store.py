@@ -22,6 +22,7 @@ import structlog
 
 from processor.domain.errors import InvariantError, SettingsError, UnavailableError
 from processor.state.format.store import (
+    LONGEST_KEY,
     META,
     ORIGIN,
     ChangelogPosition,
@@ -136,6 +137,7 @@ class LocalStore:
         self._max_databases = partitions + 1
         self._dbs: dict[int, _Database] = {}
         self._unproven = True
+        self._origin = origin
         try:
             self._open_trusted(origin)
         except BaseException:
@@ -179,6 +181,19 @@ class LocalStore:
         if self._unproven and changes:
             self._unproven = False
             self._folder.prove()
+
+    def adopt(self, topic_id: str) -> None:
+        """Be the cache of the changelog topic that has this id now."""
+        self._origin = msgspec.structs.replace(self._origin, topic_id=topic_id)
+        with self._lmdb_errors(), self._env.begin(self._meta, write=True) as transaction:
+            transaction.put(ORIGIN, msgspec.json.encode(self._origin))
+
+    def person_values(self, partition: int) -> dict[bytes, bytes]:
+        """Return the values of a partition by person key, but for keys that are stored shortened.
+
+        A person key that long is found again only by its own records.
+        """
+        return {key: value for key, value in self.scan(partition) if len(key) < LONGEST_KEY}
 
     def drop(self, partition: int) -> None:
         """Delete all of a partition."""

@@ -33,12 +33,14 @@ class RestoredPartition(msgspec.Struct):
     `repairs` holds the values to be written to the changelog; None where the person was erased and
     then written again by a replica that had not read the tombstone. `erased` are the persons with a
     tombstone in what was read. While `catching_up` a tombstone wins over the records behind it,
-    which come from a replica that had not read it.
+    which come from a replica that had not read it. With `rewrite` the changelog was created anew:
+    all that the store has is to be written to it.
     """
 
     partition: int
     next_offset: int
     catching_up: bool
+    rewrite: bool = False
     records: int = 0
     repairs: dict[bytes, bytes | None] = {}
     erased: set[bytes] = msgspec.field(default_factory=set)
@@ -88,11 +90,15 @@ class Restore:
             self._store.drop(partition)
             position = None
         offset = None if position is None else position.next_offset
-        self._start(partition, offset, catching_up=False)
+        self._start(partition, offset)
 
     def catch_up(self, partition: int, offset: int) -> None:
         """Read again from an offset at which there are records of another writer."""
         self._start(partition, offset, catching_up=True)
+
+    def rewrite(self, partition: int) -> None:
+        """Read a changelog that was created anew from its beginning; the store stays as it is."""
+        self._start(partition, None, rewrite=True)
 
     def cancel(self, partition: int) -> None:
         """Leave a partition as it is."""
@@ -128,16 +134,29 @@ class Restore:
         self._restoring.clear()
         self._reader.close()
 
-    def _start(self, partition: int, offset: int | None, *, catching_up: bool) -> None:
+    def _start(
+        self,
+        partition: int,
+        offset: int | None,
+        *,
+        catching_up: bool = False,
+        rewrite: bool = False,
+    ) -> None:
         if not self._restoring:
             self._started, self._records = self._clock.monotonic(), 0
             self._progress = Deadline(self._clock, _PROGRESS_SECONDS)
         self._unstored.pop(partition, None)
-        self._restoring[partition] = RestoredPartition(partition, offset or 0, catching_up)
+        self._restoring[partition] = RestoredPartition(
+            partition, offset or 0, catching_up, rewrite=rewrite
+        )
         self._reader.begin(partition, offset)
 
     def _store_slice(self, restoring: RestoredPartition, piece: PartitionSlice) -> bool:
         """Store a slice of a partition; return whether it is the last one."""
+        if piece.out_of_range and restoring.catching_up:
+            # The store has all that the changelog had; what is gone there is written again.
+            self.rewrite(restoring.partition)
+            return False
         if piece.out_of_range:
             log.warning(
                 "The local store's position is not in the changelog.",
@@ -145,7 +164,7 @@ class Restore:
                 partition=restoring.partition,
             )
             self._store.drop(restoring.partition)
-            self._start(restoring.partition, None, catching_up=False)
+            self._start(restoring.partition, None)
             return False
         if piece.next_offset is not None:
             before, restoring.next_offset = restoring.next_offset, piece.next_offset

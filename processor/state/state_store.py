@@ -28,6 +28,7 @@ from processor.kafka.topic_reader import TopicReader
 from processor.settings import JoinSettings, KafkaSettings
 from processor.settings.kafka_client import Property, connection
 from processor.state.changelog import ChangelogWriter, StateWrite, StateWriter
+from processor.state.changelog_watch import ChangelogWatch
 from processor.state.format.person import decode
 from processor.state.format.store import ChangelogPosition, Origin
 from processor.state.local_store import LocalStore, StoreFolder
@@ -61,7 +62,9 @@ class ChangelogStateStore:
         *,
         metrics: Metrics,
         clock: Clock,
+        watch: ChangelogWatch | None = None,
     ) -> None:
+        self._watch = watch
         self._store = store
         self._changelog = changelog
         self._restore = restore
@@ -210,6 +213,7 @@ class ChangelogStateStore:
     def _advance(self) -> None:
         """Finish and start writes, and restore; where the store cannot be written, try later."""
         try:
+            self._check_changelog()
             self._begin_restores()
             for partition in self._writer.finish_write():
                 self._catch_up(partition)
@@ -240,8 +244,30 @@ class ChangelogStateStore:
             self._restore.begin(self._to_restore[-1], stale_before_ms=stale_before_ms)
             self._to_restore.pop()  # only now: `begin` raises where the disk fails
 
+    def _check_changelog(self) -> None:
+        """Where the changelog was created anew, write all of it again from the local store."""
+        topic_id = self._watch.new_id() if self._watch is not None else None
+        if self._watch is None or topic_id is None:
+            return
+        self._store.adopt(topic_id)
+        self._watch.accept(topic_id)
+        ready = self._assigned.ready()
+        log.error(
+            "The changelog topic was deleted and created anew. It is written again from the local "
+            "store; the other replicas do the same for their partitions.",
+            code="changelog_recreated",
+            topic_id=topic_id,
+            partitions=sorted(ready),
+        )
+        for partition, assigned in ready.items():
+            assigned.ready = False
+            self._catching_up.add(partition)
+            self._restore.rewrite(partition)
+
     def _catch_up(self, partition: int) -> None:
         """Read the unexpected records, before anything else is written or loaded."""
+        if partition in self._catching_up:
+            return  # all of the changelog is being read
         log.warning(
             "The changelog has unexpected records: another replica's, or this one's written twice.",
             code="changelog_disturbed",
@@ -263,6 +289,8 @@ class ChangelogStateStore:
             self._merge_into_staged(restored)
         assigned.ready, assigned.next_offset = True, restored.next_offset
         self._writer.repair(restored.partition, restored.repairs)
+        if restored.rewrite:
+            self._writer.repair(restored.partition, self._store.person_values(restored.partition))
 
     def _merge_into_staged(self, restored: RestoredPartition) -> None:
         """Bring what another writer wrote into the staged versions of persons."""
@@ -308,8 +336,8 @@ def open_state_store(
     as they are, and UnavailableError where broker or disk do not answer now.
     """
     properties = _properties(kafka)
-    topic = join.changelog_topic
-    layout = prepare(_admin(kafka, clock), kafka, join)
+    topic, admin = join.changelog_topic, _admin(kafka, clock)
+    layout = prepare(admin, kafka, join)
     store = LocalStore(
         StoreFolder(Path(join.directory)),
         Origin(topic, layout.cluster, layout.topic_id),
@@ -319,7 +347,10 @@ def open_state_store(
     reader = _changelog_reader(join, kafka, metrics, clock)
     restore = Restore(reader, store, PersonLimits.of(join), metrics=metrics, clock=clock)
     changelog = ChangelogWriter(properties, topic, metrics, clock)
-    return ChangelogStateStore(store, changelog, restore, join, metrics=metrics, clock=clock)
+    watch = ChangelogWatch(admin, topic, layout.topic_id, clock)
+    return ChangelogStateStore(
+        store, changelog, restore, join, metrics=metrics, clock=clock, watch=watch
+    )
 
 
 def open_reader(join: JoinSettings, kafka: KafkaSettings, clock: Clock) -> tuple[TopicReader, int]:

@@ -20,6 +20,7 @@ from processor.telemetry.labels import (
     CorrectionResult,
     ItemResult,
     LoopStage,
+    OffsetLoss,
     PauseCause,
     Quota,
     RebalanceKind,
@@ -79,6 +80,22 @@ OFFSET_GAP_RECORDS = CounterMetric(
 )
 RETENTION_OVERRUN_RECORDS = CounterMetric(
     "retention_overrun_records", "Records Kafka deleted before they were read.", labels(_TOPIC)
+)
+LOST_OFFSETS = CounterMetric(
+    "lost_offsets",
+    "Partitions that could not be read on where the group had got to, by cause.",
+    labels(_TOPIC, Label("cause", OffsetLoss)),
+)
+REREAD_RECORDS = CounterMetric(
+    "reread_records", "Records read again because the group's offset was lost.", labels(_TOPIC)
+)
+TOPICS_RECREATED = CounterMetric(
+    "topics_recreated", "Times a topic was deleted and created anew meanwhile.", labels(_TOPIC)
+)
+PARTITIONS_CHANGED = GaugeMetric(
+    "partitions_changed",
+    "1 where a topic has another number of partitions than person state was made for.",
+    labels(_TOPIC),
 )
 
 # Time.

@@ -21,6 +21,7 @@ _UNREADY = frozenset(
         PauseCause.OPERATOR,
         PauseCause.REJECT_LIMIT,
         PauseCause.GAP,
+        PauseCause.TOPICS,
     }
 )
 """The causes that make a replica unready: outages, and the pauses that only an operator ends.

@@ -47,6 +47,8 @@ class PauseCause(StrEnum):
     """Too many rejects; until the command `resume`."""
     GAP = "gap"
     """Records are gone that were not read; until the command `resume`."""
+    TOPICS = "topics"
+    """A topic is missing, or has partitions without state; the other partitions go on."""
 
 
 class AttemptResult(StrEnum):
@@ -63,6 +65,19 @@ class ReleaseCause(StrEnum):
     LOST = "lost"
     SHUTDOWN = "shutdown"
     REWOUND = "rewound"
+
+
+class OffsetLoss(StrEnum):
+    """Why a partition cannot be read on where the group had got to."""
+
+    BELOW_START = "below_start"
+    """Kafka deleted the records there before they were read."""
+    BEYOND_END = "beyond_end"
+    """The log ends before: it was truncated or restored, or the offset was set by hand."""
+    TOPIC_RECREATED = "topic_recreated"
+    """The topic was deleted and created anew."""
+    GROUP_OFFSETS_GONE = "group_offsets_gone"
+    """The group has been here, and its committed offset expired or was deleted."""
 
 
 class RebalanceKind(StrEnum):

@@ -77,3 +77,31 @@ def test_scores_do_not_wait_where_partition_counts_differ() -> None:
         assert replica.values == [b"score"]
         assert replica.metrics.value(SCORE_WAITS, WaitResult.NONE) == 1
         assert replica.source.close(5)
+
+
+def test_score_is_not_partial_because_kafka_is_far_away(broker: EmbeddedBroker) -> None:
+    replica = SourceReplica(broker, join=JoinSettings(max_wait_seconds=5)).start()
+    replica.turn_until(lambda: len(replica.source.assigned) == 4, "the assignment")
+    produce(broker, EVENTS, [b"event"])
+    replica.read(1)
+    broker.rtt(400)
+    produce(broker, SCORES, [b"score"])
+
+    replica.read(2)
+
+    assert replica.polls[-1].timed_out == frozenset()
+    assert replica.metrics.value(SCORE_WAITS, WaitResult.TIMEOUT) == 0
+    broker.rtt(0)
+    assert replica.source.close(5)
+
+
+def test_beginning_is_found_also_where_kafka_is_far_away(broker: EmbeddedBroker) -> None:
+    produce(broker, SCORES, [b"score"])
+    broker.rtt(1_050)
+    replica = SourceReplica(broker).start()
+
+    replica.read(1, seconds=40)
+
+    assert replica.values == [b"score"]
+    broker.rtt(0)
+    replica.source.close(5)

@@ -43,8 +43,10 @@ def _querying(kafka: RealKafka, ends: set[int], starts: set[int]) -> Iterator[No
         settings = KafkaSettings(bootstrap_servers=kafka.bootstrap)
         admin = KafkaAdmin(settings, "offsets", SystemClock())
         while not over.is_set():
-            ends.update(admin.ends_within([_PARTITION], 0.2).values())
-            starts.update(admin.starts_within([_PARTITION], 0.2).values())
+            for query, found in ((admin.ends, ends), (admin.starts, starts)):
+                asked = query([_PARTITION])
+                asked.wait(0.2)
+                found.update(asked.offsets().values())
 
     threads = [Thread(target=query) for _ in range(_THREADS)]
     for thread in threads:

@@ -5,6 +5,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import structlog
 from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]
 
 from processor.domain.clock import SystemClock
@@ -14,6 +15,7 @@ from processor.state.state_store import ChangelogStateStore, open_state_store
 from processor.telemetry.metrics import Metrics
 from tests.support.kafka_cluster import RealKafka
 from tests.support.state import join_settings, person_with, restored, store_and_wait
+from tests.support.waiting import until
 
 ANN = (2, b"ECID|ann")
 ALL = (0, 1, 2, 3)
@@ -121,3 +123,32 @@ def test_store_of_a_recreated_changelog_is_not_used(
 
     assert state_store.load([ANN]) == {}
     state_store.close(5)
+
+
+@pytest.mark.parametrize("written_at_once", [True, False])
+def test_changelog_recreated_while_it_is_written_is_written_again_from_the_local_store(
+    kafka: RealKafka, opened: Callable[..., ChangelogStateStore], *, written_at_once: bool
+) -> None:
+    state_store = restored(opened(), *ALL)
+    bob = (1, b"ECID|bob")
+    store_and_wait(state_store, state_store.stage({ANN: person_with(1), bob: person_with(2)}))
+    topic, admin = opened.name, kafka.admin()  # type: ignore[attr-defined]
+    admin.delete_topics([topic])[topic].result(10)
+    kafka.create_topics({topic: 4}, {"cleanup.policy": "compact"})
+    if written_at_once:
+        store_and_wait(state_store, state_store.stage({ANN: person_with(1, scores=(1,))}))
+
+    with structlog.testing.capture_logs() as lines:
+
+        def written_again() -> bool:
+            state_store.poll()
+            seen = "changelog_recreated" in {line["code"] for line in lines}
+            return seen and not (state_store.restoring or state_store.busy)
+
+        until(written_again, seconds=15, what="the changelog is written again", tell=lambda: lines)
+    state_store.close(5)
+
+    other = restored(opened("another"), *ALL)
+    ann = person_with(1, scores=(1,)) if written_at_once else person_with(1)
+    assert other.load([ANN, bob]) == {ANN: ann, bob: person_with(2)}
+    other.close(5)

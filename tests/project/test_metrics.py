@@ -36,9 +36,9 @@ from tests.support.tree import modules
 ROUTES = tuple(f"route-{n}" for n in range(4))
 UNITS = re.compile(r"(_seconds|_bytes|_ratio|_records|_info)$|^records_")
 UNITLESS_GAUGES = {
-    "assigned_partitions", "circuit_open", "paused_at_limit",
-    "paused_partitions", "ready", "requests_in_flight",
-    "requests_in_flight_limit", "state_entries",
+    "assigned_partitions", "circuit_open", "paused_at_limit", "paused_partitions",
+    "partitions_changed", "ready", "requests_in_flight", "requests_in_flight_limit",
+    "state_entries",
 }  # fmt: skip
 UNITLESS_HISTOGRAMS = {"request_items", "score_value"}
 CAUSES = tuple(cause for cause in Cause if cause not in {Cause.NONE, Cause.STOPPED})

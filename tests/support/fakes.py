@@ -74,6 +74,8 @@ class FakeSource:
         self.assigned: frozenset[Partition] = frozenset()
         self.waiting_records = 0
         self.commit_overdue_reason: str | None = None
+        self.topic_fault_reason: str | None = None
+        self.unread: frozenset[Partition] = frozenset()
         self.confirms = True
         self.stop_error: StopError | None = None
         self.accepted_gaps: list[Partition] = []

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from processor.domain.clock import SystemClock
+from processor.domain.control import ControlStore
 from processor.domain.record import Headers, Partition, Record
 from processor.settings import JoinSettings, KafkaSettings
 from processor.simulator.broker import EmbeddedBroker
@@ -17,8 +18,17 @@ SCORES = "customer-ai-scores"
 EVENTS = "experience-events"
 
 
+class HasBootstrap(Protocol):
+    """A broker, embedded or real."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Return its address."""
+        ...
+
+
 def produce(
-    broker: EmbeddedBroker,
+    broker: HasBootstrap,
     topic: str,
     values: Sequence[bytes],
     *,
@@ -43,7 +53,7 @@ def produce_where(
     assert producer.flush(10) == 0
 
 
-def committed(broker: EmbeddedBroker, group: str, *partitions: Partition) -> list[int]:
+def committed(broker: HasBootstrap, group: str, *partitions: Partition) -> list[int]:
     """Return a group's offsets as the broker has them; -1001 where it has none."""
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group})
     try:
@@ -81,15 +91,6 @@ def _record(message: Any) -> Record:  # noqa: ANN401
         message.value(),
         tuple(message.headers() or ()),
     )
-
-
-class HasBootstrap(Protocol):
-    """A broker, embedded or real."""
-
-    @property
-    def bootstrap(self) -> str:
-        """Return its address."""
-        ...
 
 
 class RecordingListener:
@@ -134,7 +135,12 @@ class SourceReplica:
     """
 
     def __init__(
-        self, broker: HasBootstrap, *, join: JoinSettings | None = None, **kafka: object
+        self,
+        broker: HasBootstrap,
+        *,
+        join: JoinSettings | None = None,
+        control: ControlStore | None = None,
+        **kafka: object,
     ) -> None:
         settings = KafkaSettings.model_validate(
             {
@@ -147,7 +153,7 @@ class SourceReplica:
         )
         self.listener = RecordingListener()
         self.metrics = Metrics()
-        self.source = KafkaSource(settings, self.metrics, SystemClock(), join=join)
+        self.source = KafkaSource(settings, self.metrics, SystemClock(), join=join, control=control)
         self.polls: list[KafkaPoll] = []
         self.settling = True
         self.is_closed = False

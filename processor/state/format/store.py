@@ -12,7 +12,9 @@ ORIGIN: Final = b"origin"
 """The key of the origin in it."""
 
 _FORMAT: Final = 1
-_LONGEST_KEY: Final = 480  # LMDB takes 511 bytes
+LONGEST_KEY: Final = 480
+"""Person keys of this length or more are shortened: LMDB takes 511 bytes."""
+
 _DIGEST_BYTES: Final = 32
 
 
@@ -56,9 +58,9 @@ class StoreNote(msgspec.Struct, frozen=True):
 
 def store_key(person_key: bytes) -> bytes:
     """Return a person key as LMDB takes it; no other person key becomes the same."""
-    if len(person_key) < _LONGEST_KEY:
+    if len(person_key) < LONGEST_KEY:
         return person_key
-    return person_key[: _LONGEST_KEY - _DIGEST_BYTES] + sha256(person_key).digest()
+    return person_key[: LONGEST_KEY - _DIGEST_BYTES] + sha256(person_key).digest()
 
 
 def database_name(partition: int) -> bytes:

@@ -23,6 +23,10 @@ class Answer:
         self.given = True
         self.broken = False
 
+    def wait(self, seconds: float = 0.0) -> bool:
+        assert seconds >= 0
+        return self.given
+
     def done(self) -> bool:
         return self.given
 
