@@ -1,4 +1,4 @@
-"""The sink and an event that fails alone while others are accepted."""
+"""An event at which the inlet fails, on real sockets: refused beside others, never in an outage."""
 
 from asyncio import StreamWriter
 from typing import Any
@@ -13,15 +13,7 @@ from processor.telemetry.catalogue import (
     FAILING_SINCE_TIMESTAMP_SECONDS,
     ITEM_REFUSALS,
 )
-from tests.support.inlet import (
-    FakeInlet,
-    Reaction,
-    Request,
-    accepts,
-    answers,
-    hangs,
-    resets,
-)
+from tests.support.inlet import FakeInlet, Reaction, Request, accepts, answers, hangs, resets
 from tests.support.score_events import score_event, score_events
 from tests.support.sink_fixture import sink_fixture
 from tests.support.waiting import until

@@ -124,7 +124,7 @@ def test_two_members_share_partitions_and_nothing_is_lost_or_repeated(
         second.turn()
         return len(first.source.assigned) == len(second.source.assigned) == 2
 
-    until(shared, seconds=20, what="two partitions each", every=0.001)
+    until(shared, seconds=60, what="two partitions each", every=0.001)
     for number in (0, 1):
         produce(broker, SCORES, numbered(number * 100 + 10, number * 100 + 20), partition=number)
     until(

@@ -113,6 +113,20 @@ class RecordingListener:
         self.calls.append(("revoked", tuple(sorted(partitions))))
 
 
+_replicas: "list[SourceReplica]" = []
+
+
+def leave_groups() -> None:
+    """Leave the group of every source that a failed test left open.
+
+    The destructor of an open consumer can wait for ever.
+    """
+    while _replicas:
+        replica = _replicas.pop()
+        if not replica.is_closed:
+            replica.source.close(0.5)
+
+
 class SourceReplica:
     """A source, its listener and its metrics, and what it has polled so far.
 
@@ -142,6 +156,15 @@ class SourceReplica:
         self.source = KafkaSource(settings, self.metrics, SystemClock(), join=join, control=control)
         self.polls: list[KafkaPoll] = []
         self.settling = True
+        self.is_closed = False
+        close = self.source.close
+
+        def note_and_close(seconds: float) -> bool:
+            self.is_closed = True
+            return close(seconds)
+
+        self.source.close = note_and_close  # type: ignore[method-assign]
+        _replicas.append(self)
 
     def start(self) -> "SourceReplica":
         """Join the group."""
