@@ -80,11 +80,11 @@ class _StartQuery:
         ends |= self._high_watermarks.offsets()
         return {each: (starts[each], ends[each]) for each in starts.keys() & ends.keys()}
 
-    def group_committed(self) -> bool | None:
-        """Return whether the group has any offset in its topics; None where that is unknown."""
+    def committed(self) -> Mapping[Partition, int] | None:
+        """Return the group's offsets in its topics; None where that is unknown."""
         if self._group is None:
-            return False
-        return None if self._group.failed() else bool(self._group.offsets())
+            return {}
+        return None if self._group.failed() else self._group.offsets()
 
     def has_state(self, number: int) -> bool | None:
         """Return whether the changelog has anything of a number; None where that is unknown."""
@@ -246,15 +246,26 @@ class StartOffsets:
         topic_id = self._watch.id_of(partition.topic)
         recreated = is_recreated(tracker.partitions[partition].topic_id, topic_id)
         facts = PartitionFacts(wanted, *offsets, recreated, truncated)
-        records = self._records
-        if wanted is not None or records is None:
+        if wanted is not None or self._records is None:
             return facts
+        return self._without_offset(partition, facts, query, self._records)
+
+    def _without_offset(
+        self, partition: Partition, facts: PartitionFacts, query: _StartQuery, records: GroupRecords
+    ) -> PartitionFacts | None:
+        """Return what the group knows of a partition that was assigned without an offset."""
+        committed, state = query.committed(), query.has_state(partition.number)
+        if committed is None:
+            return None
+        topic_id = self._watch.id_of(partition.topic)
         before = records.committed_id(partition)
+        recreated = is_recreated(before or "", topic_id)
+        if partition in committed:  # the query at the assignment had failed
+            return facts._replace(wanted=committed[partition], recreated=recreated)
         if before is not None:
-            recreated = is_recreated(before, topic_id)
             return facts._replace(recreated=recreated, committed_before=True)
-        here, state = query.group_committed(), query.has_state(partition.number)
-        if here is None or state is None or not self._has_first_record(records, here=here):
+        here = bool(committed)
+        if state is None or not self._has_first_record(records, here=here):
             return None
         if not (here or records.began) and state:
             return facts._replace(committed_before=True)
