@@ -12,6 +12,7 @@ from timeit import repeat
 from typing import Any
 
 from processor.app import build_planner, build_reader
+from processor.cli.command import await_schemas
 from processor.domain.clock import SystemClock
 from processor.domain.record import Record
 from processor.settings import Settings
@@ -38,7 +39,7 @@ def _main() -> None:
         scores = _records(rows, _SCORES, load.encode_json)
         events = _records(rows, _EVENTS, load.encode_json)[:_COUNT]
         avro = _records(rows, _SCORES, framed_avro(number))
-        reader.fetch_schemas(avro)
+        await_schemas(reader, avro, SystemClock())
         known = planner.plan(planner.decode(events, now_ms), {}).changes
         persons = list(known.values())
         values = [encode(person) for person in persons]
