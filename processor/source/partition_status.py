@@ -1,4 +1,4 @@
-"""The status of assigned partitions: pauses, gauges, and records on the wrong partition."""
+"""The status of the replica in the group: membership, pauses, gauges, misplaced records."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,9 +10,10 @@ import structlog
 from processor.domain.clock import Clock, Deadline
 from processor.domain.record import Partition, Record
 from processor.kafka.admin import KafkaAdmin, TopicLayout
+from processor.kafka.consumer import KafkaConsumer
 from processor.kafka.offset_tracker import OffsetTracker
 from processor.kafka.partitioner import PARTITIONERS
-from processor.kafka.queries import OffsetQuery
+from processor.kafka.queries import IdleQuery, OffsetQuery
 from processor.settings import KafkaSettings
 from processor.source.topic_guard import TopicGuard
 from processor.telemetry.catalogue import (
@@ -22,10 +23,12 @@ from processor.telemetry.catalogue import (
     PAUSED_PARTITIONS,
     SETTLED_WATERMARK_TIMESTAMP_SECONDS,
 )
+from processor.telemetry.labels import ReleaseCause
 from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
 
 _REFRESH_SECONDS: Final = 5.0
+_MEMBER_QUERY_SECONDS: Final = 2.0
 _PER_PARTITION: Final = (LAG_RECORDS, SETTLED_WATERMARK_TIMESTAMP_SECONDS)
 
 log = structlog.get_logger()
@@ -188,3 +191,51 @@ class PlacementCheck:
                 record=record.origin,
                 suppressed=suppressed,
             )
+
+
+class Membership:
+    """Whether this replica is a member of the group, also while it has no partitions.
+
+    Under the classic protocol the client reports every assignment, an empty one too. Under KIP-848
+    it reports nothing to a member that never gets a partition: `refresh` queries the coordinator.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        consumer: KafkaConsumer,
+        admin: KafkaAdmin,
+        clock: Clock,
+        *,
+        eager: bool,
+    ) -> None:
+        self._queries = kafka.group_protocol == "consumer"
+        self._consumer = consumer
+        self._admin = admin
+        self._clock = clock
+        self._eager = eager
+        self._due = Deadline(clock, _MEMBER_QUERY_SECONDS)
+        self._query: IdleQuery | None = None
+        self.is_member = False
+
+    def assigned(self) -> None:
+        """Note that the group has assigned partitions, or none."""
+        self.is_member, self._query = True, None
+
+    def ended(self, cause: ReleaseCause) -> None:
+        """Note that an assignment has ended.
+
+        An eager group assigns all anew, and who lost its partitions has to join again.
+        """
+        self.is_member = cause is ReleaseCause.REVOKED and not self._eager
+        self._due = Deadline(self._clock, _MEMBER_QUERY_SECONDS)
+
+    def refresh(self) -> None:
+        """Query the coordinator now and then while this is not known to be a member."""
+        if self.is_member or not self._queries:
+            return
+        if self._query is not None and self._query.done():
+            self.is_member, self._query = self._query.is_idle(), None
+        if not self.is_member and self._query is None and self._due.over():
+            self._due = Deadline(self._clock, _MEMBER_QUERY_SECONDS)
+            self._query = self._admin.idle_member(self._consumer.member_id)

@@ -27,7 +27,6 @@ from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
 from processor.kafka.topics import Topics
 from processor.settings import JoinSettings, KafkaSettings
 from processor.source.group_records import GroupRecords
-from processor.source.membership import Membership
 from processor.source.offsets import (
     NoOffsetCommitter,
     OffsetCommitter,
@@ -35,7 +34,12 @@ from processor.source.offsets import (
     partition_names,
     release_partitions,
 )
-from processor.source.partition_status import PartitionGauges, PauseCauses, PlacementCheck
+from processor.source.partition_status import (
+    Membership,
+    PartitionGauges,
+    PauseCauses,
+    PlacementCheck,
+)
 from processor.source.start_offsets import StartOffsets
 from processor.source.topic_guard import TopicGuard
 from processor.source.waiting import EventWait, PartitionRecords, ReadyRecords, WaitingScores

@@ -6,12 +6,15 @@ nothing: the changelog is then ahead of the store, and is read again from the st
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
-from processor.domain.clock import Clock
+from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import InvariantError
+from processor.kafka.admin import KafkaAdmin
 from processor.kafka.producer import KafkaProducer, KafkaWrite, OutgoingMessage, ProducerConfig
+from processor.kafka.queries import TopicQuery
 from processor.settings.kafka_client import Property
 from processor.state.format.person import encode
 from processor.state.format.store import ChangelogPosition
@@ -21,6 +24,8 @@ from processor.state.partitions import AssignedPartitions
 from processor.state.person import Person, PersonKey
 from processor.telemetry.catalogue import CHANGELOG_WRITES
 from processor.telemetry.metrics import Metrics
+
+_ID_QUERY_SECONDS: Final = 1.0
 
 
 class AckedOffsets:
@@ -221,3 +226,35 @@ class StateWriter:
         for partition, position in positions.items():
             self._assigned.advance(partition, position.next_offset)
         return disturbed
+
+
+class ChangelogWatch:
+    """Queries the id of the changelog topic about every second, without waiting for the answer.
+
+    Where the broker has no topic ids, `topic_id` is empty and nothing is queried.
+    """
+
+    def __init__(self, admin: KafkaAdmin, topic: str, topic_id: str, clock: Clock) -> None:
+        self._admin = admin
+        self._topic = topic
+        self._topic_id = topic_id
+        self._clock = clock
+        self._due = Deadline(clock, 0)
+        self._query: TopicQuery | None = None
+
+    def new_id(self) -> str | None:
+        """Return the id of a topic that took the place of the known one; None while none did."""
+        if not self._topic_id:
+            return None
+        if self._query is None and self._due.over():
+            self._due = Deadline(self._clock, _ID_QUERY_SECONDS)
+            self._query = self._admin.describe([self._topic])
+        if self._query is None or not self._query.done():
+            return None
+        query, self._query = self._query, None
+        found = query.topics().get(self._topic)
+        return found.id if found is not None and found.id not in {"", self._topic_id} else None
+
+    def accept(self, topic_id: str) -> None:
+        """Know the topic by its new id from now on."""
+        self._topic_id = topic_id

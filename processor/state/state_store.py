@@ -27,8 +27,7 @@ from processor.kafka.internal_topic import TOMBSTONE_DAYS
 from processor.kafka.topic_reader import TopicReader
 from processor.settings import JoinSettings, KafkaSettings
 from processor.settings.kafka_client import Property, connection
-from processor.state.changelog import ChangelogWriter, StateWrite, StateWriter
-from processor.state.changelog_watch import ChangelogWatch
+from processor.state.changelog import ChangelogWatch, ChangelogWriter, StateWrite, StateWriter
 from processor.state.format.person import decode
 from processor.state.format.store import ChangelogPosition, Origin
 from processor.state.local_store import LocalStore, StoreFolder
