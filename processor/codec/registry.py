@@ -1,7 +1,7 @@
 """Schemas by id from a Confluent-compatible schema registry, or from `schemas/`.
 
-The registry is asked on threads of its own, a few ids at a time, so that nobody waits for it who
-has other work. Each id is fetched once; an unknown one is asked for again for a while.
+The registry is asked on threads of its own, a few ids at a time, so that the loop never waits for
+it. Each id is fetched once; an unknown one is asked for again for a while.
 """
 
 import random

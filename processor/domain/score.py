@@ -67,7 +67,7 @@ def listed_placeholders(words: list[str]) -> frozenset[str]:
 
 
 def is_placeholder(text: str, listed: Container[str]) -> bool:
-    """Return True where an id names nobody; `listed` comes from `listed_placeholders`."""
+    """Return True where an id identifies no person; `listed` comes from `listed_placeholders`."""
     bare = text.strip()
     return not bare.strip("0-") or bare.lower() in listed
 

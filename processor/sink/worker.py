@@ -96,7 +96,7 @@ class RouteWorker:
     def unavailable_reason(self) -> str | None:
         """Why nothing is sent now, as a sentence; None while it is, or has nothing to send.
 
-        An idle worker pauses nobody: only an event can find out that the inlet is available again.
+        An idle worker pauses no intake: only an event shows that the inlet is available again.
         Nor does one that needs other events to find out what is at fault.
         """
         busy = (

@@ -128,7 +128,7 @@ def test_no_event_becomes_at_fault_in_an_outage_in_which_others_wait(
     at_fault_before = any(trial.fail(each) for each in before)
     waiting = (trial.accepted - _FIRST.accepted) // 100 + 1
     down = _Attempt(1.0, accepted=0, waiting=waiting, window_full=True)
-    # Of the first failed attempt in an outage nobody can tell that it is one.
+    # The first failed attempt in an outage cannot be told from another failure.
     assume(not at_fault_before and not trial.fail(down))
 
     assert not any(trial.fail(each._replace(accepted=0, waiting=waiting)) for each in outage)
