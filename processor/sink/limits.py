@@ -140,7 +140,8 @@ class Permit(NamedTuple):
 class CircuitBreaker:
     """Opens after `max_failures` in a row, and then permits one probe at a time.
 
-    `cause` is None while it is closed. The delays between probes follow `policy`.
+    `cause` is None while it is closed. The delays between probes follow `policy`, from its first
+    one where the cause is another than before: unlike faults in a row do not add up to a long wait.
     """
 
     def __init__(
@@ -198,6 +199,8 @@ class CircuitBreaker:
             self._probing = False
 
     def _open(self, now: float, cause: Cause, seconds: float | None) -> None:
+        if cause is not self.cause:
+            self._openings = 0
         if seconds is None:
             seconds = self._policy.delay(self._openings, self._uniform)
             self._openings += 1

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain
 
 import msgspec
 
@@ -147,6 +148,13 @@ class InletRequest(msgspec.Struct, frozen=True):
             for event, delivery in zip(self.events, self.deliveries, strict=True):
                 delivery.in_doubt.append((event, cause))
         return msgspec.structs.replace(self, in_doubt=True)
+
+    def doubt_undecided(self, cause: Cause) -> None:
+        """List as in doubt the events that have no result and are not listed."""
+        for event, delivery in zip(self.events, self.deliveries, strict=True):
+            refused, in_doubt = ([e for e, _ in of] for of in (delivery.refused, delivery.in_doubt))
+            if not any(event is each for each in chain(delivery.accepted, refused, in_doubt)):
+                delivery.in_doubt.append((event, cause))
 
     def retried(self) -> RetriedEvent:
         """Return its first event as one that is sent again; called once it failed."""

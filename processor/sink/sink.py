@@ -3,9 +3,10 @@
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from functools import partial
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import InvariantError
@@ -32,6 +33,8 @@ _TICK_SECONDS = 1.0
 _CLOSE_GRACE_SECONDS = 1.0
 _TOKEN_MAX_SECONDS = 5.0
 _REFUSED_TOKEN_SECONDS = 4.5
+_NOTICED_SECONDS = 4.5
+"""The longest wait between looks at an inlet that fails, unless it asks for a longer one."""
 
 
 class InletSink:
@@ -59,6 +62,7 @@ class InletSink:
         self._deliveries: list[InletDelivery] = []
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
         self._close_deadline: Deadline | None = None
         self._started = threading.Event()
         self._crash: BaseException | None = None
@@ -104,7 +108,7 @@ class InletSink:
             by_route[event.route].append(event)
         if by_route:
             by_worker = [(self._workers[route], group) for route, group in by_route.items()]
-            self._loop.call_soon_threadsafe(self._add, by_worker, delivery)
+            self._call(partial(self._add, by_worker, delivery))
         return delivery
 
     def forget(self, partitions: AbstractSet[Partition]) -> None:
@@ -115,7 +119,7 @@ class InletSink:
         """
         self._raise_crash()
         if self._close_deadline is None:
-            self._loop.call_soon_threadsafe(self._revoke, frozenset(partitions))
+            self._call(partial(self._revoke, frozenset(partitions)))
 
     def skip(self, rejects: Mapping[Position, Reject]) -> None:
         """Refuse what was handed over of these records, with these rejects; returns at once.
@@ -125,7 +129,7 @@ class InletSink:
         """
         self._raise_crash()
         if self._close_deadline is None:
-            self._loop.call_soon_threadsafe(self._skip, dict(rejects))
+            self._call(partial(self._skip, dict(rejects)))
 
     def close(self, seconds: float) -> None:
         """Send what can be sent within `seconds`, then stop, whatever the inlets do.
@@ -143,6 +147,18 @@ class InletSink:
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(seconds + _CLOSE_GRACE_SECONDS)
         self._raise_crash()
+
+    def _call(self, function: Callable[[], None]) -> None:
+        """Call a function in the sink's thread, where an error of it is a crash."""
+        with suppress(RuntimeError):  # the loop is closed: its crash is raised by the next call
+            self._loop.call_soon_threadsafe(self._guarded, function)
+
+    def _guarded(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001  raised in the task group, which ends the thread
+            assert self._tasks is not None  # noqa: S101  for the type checker: it is called inside
+            self._tasks.create_task(_raise(error))
 
     def _add(
         self, by_worker: list[tuple[RouteWorker, list[ScoreEvent]]], delivery: InletDelivery
@@ -171,7 +187,7 @@ class InletSink:
         rule = UndeliverableRule(
             retry.undeliverable_attempts, retry.undeliverable_seconds, retry.undeliverable_others
         )
-        breaker = CircuitBreaker(_backoff(aep.retry), aep.retry.breaker_failures)
+        breaker = CircuitBreaker(_probing(aep.retry), aep.retry.breaker_failures)
         return RouteWorker(
             RequestPacker(
                 max_bytes=limits.request_bytes - envelope.fixed_overhead,
@@ -215,6 +231,7 @@ class InletSink:
             await self._transport.close()
 
     async def _serve(self, tasks: asyncio.TaskGroup) -> None:
+        self._tasks = tasks
         for worker in self._workers.values():
             worker.start(tasks)
         tasks.create_task(self._tick())
@@ -251,6 +268,10 @@ class _StoppedError(Exception):
     """Ends the task group: its tasks are cancelled and awaited."""
 
 
+async def _raise(error: Exception) -> None:
+    raise error
+
+
 def _auth(aep: AepSettings, transport: Transport, metrics: Metrics, clock: Clock) -> Auth | None:
     if aep.auth is None:
         return None
@@ -263,10 +284,16 @@ def _backoff(retry: RetrySettings) -> RetryPolicy:
     return RetryPolicy(retry.first_seconds, retry.max_seconds)
 
 
+def _probing(retry: RetrySettings) -> RetryPolicy:
+    """Return when an inlet that fails is tried again, so that it is soon noticed to work."""
+    return RetryPolicy(retry.first_seconds, min(retry.max_seconds, _NOTICED_SECONDS))
+
+
 def _send_policy(aep: AepSettings) -> SendPolicy:
     return SendPolicy(
         linger_seconds=aep.limits.linger_seconds,
-        retry=_backoff(aep.retry),
+        retry=_probing(aep.retry),
+        suspect_retry=_backoff(aep.retry),
         retry_after_cap_seconds=aep.retry.retry_after_cap_seconds,
         no_token_seconds=aep.retry.first_seconds,
         refused_token_seconds=min(aep.retry.max_seconds, _REFUSED_TOKEN_SECONDS),

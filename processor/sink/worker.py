@@ -40,6 +40,8 @@ class SendPolicy(msgspec.Struct, frozen=True):
     """How long a request that is not full waits for more events."""
     retry: RetryPolicy
     """The delays of a request after its failures in a row; it never gives up."""
+    suspect_retry: RetryPolicy
+    """The delays of an event that fails alone while others are accepted."""
     retry_after_cap_seconds: float
     """The longest pause that a `Retry-After` may ask for."""
     no_token_seconds: float
@@ -88,7 +90,7 @@ class RouteWorker:
         self._metrics = metrics
         self._in_flight: dict[int, InletRequest] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Task[None] | None = None
         self.sending: dict[asyncio.Task[None], deque[InletRequest]] = {}
         self.suspects = suspects
 
@@ -143,11 +145,14 @@ class RouteWorker:
         """Look at the open request again when it will have lingered."""
         opened_at = self._packer.opened_at
         if opened_at is not None and self._timer is None:
+            assert self._tasks is not None  # noqa: S101  for the type checker: start comes first
             due_at = opened_at + self._policy.linger_seconds
             delay = max(_MIN_TIMER_SECONDS, due_at - self._clock.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._flush_if_due)
+            # A task, not a timer: an error in a callback would be logged, and nothing sent again.
+            self._timer = self._tasks.create_task(self._flush_if_due(delay))
 
-    def _flush_if_due(self) -> None:
+    async def _flush_if_due(self, delay: float) -> None:
+        await asyncio.sleep(delay)
         self._timer = None
         opened_at = self._packer.opened_at
         if opened_at is None:
@@ -206,6 +211,18 @@ class RouteWorker:
         """Send a request once; return what is to be sent again, and the seconds to wait before."""
         self._in_flight[id(request)] = request
         exchange = await self._transport.send(request)
+        try:
+            again, delay = await self._conclude(request, exchange, admission)
+        except Exception:  # a fault of the program: the response is lost, what it said is unknown
+            request.doubt_undecided(Cause.STOPPED)
+            raise
+        del self._in_flight[id(request)]
+        return again, delay
+
+    async def _conclude(
+        self, request: InletRequest, exchange: Exchange, admission: Admission
+    ) -> tuple[list[InletRequest], float]:
+        """Report what a response decides; return what is to be sent again, and the wait."""
         assessment = assess(exchange.reply, request.events)
         attempt = _Attempt(admission, exchange, assessment, len(request), self.suspects.failure())
         self._report_decided(request, attempt)
@@ -215,7 +232,6 @@ class RouteWorker:
             parts, seconds = await self._again(attempt, request.pick(indexes), verdict)
             again += parts
             delay = max(delay, seconds)
-        del self._in_flight[id(request)]
         return again, delay
 
     def _report_decided(self, request: InletRequest, attempt: _Attempt) -> None:
@@ -294,7 +310,9 @@ class RouteWorker:
 
     def _delayed(self, attempt: _Attempt, part: InletRequest) -> tuple[list[InletRequest], float]:
         """Return what to send again after a delay of the policy, and at least what is asked for."""
-        delay = self._policy.retry.delay(part.failures)
+        of_event = part.suspect is not None and part.suspect.others_work
+        policy = self._policy.suspect_retry if of_event else self._policy.retry
+        delay = policy.delay(part.failures)
         return _fails_again(part), max(delay, self._asked_seconds(attempt) or 0.0)
 
     def _asked_seconds(self, attempt: _Attempt) -> float | None:

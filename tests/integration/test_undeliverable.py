@@ -10,6 +10,7 @@ import structlog
 
 from processor.app import Processor, Telemetry, build_processor
 from processor.domain.clock import SystemClock, rfc3339
+from processor.domain.errors import InvariantError
 from processor.domain.outcome import Outcome, Reason, Stage
 from processor.settings import Settings
 from processor.simulator.aep.faults import FaultAction, ScriptedFault
@@ -20,6 +21,7 @@ from processor.simulator.environment import (
     SimulatedEnvironment,
 )
 from processor.simulator.history.settings import PREDICTIONS, InputRecord
+from processor.sink import worker
 from processor.telemetry.catalogue import DEAD_LETTERS, RECORDS_SETTLED
 from tests.support.waiting import until
 
@@ -65,17 +67,21 @@ def _person(number: int) -> str:
     return f"{number + 1:038d}"
 
 
+def _settings(environment: SimulatedEnvironment[AepSimulator], folder: Path) -> Settings:
+    tree = environment.settings(folder)
+    tree["kafka"] |= {"max_uncommitted_records": _WINDOW, "commit_seconds": 0.1}
+    tree["kafka"]["group_protocol"] = "consumer"
+    tree["stop"] = {"drain_seconds": 0.2}
+    tree["aep"]["retry"] = _RETRY
+    tree["telemetry"] = {"live_seconds": 60}
+    return Settings.model_validate(tree)
+
+
 class _Run:
     """The processor on a thread, from `start` to `stop`; its metrics are those of this run."""
 
     def __init__(self, environment: SimulatedEnvironment[AepSimulator], folder: Path) -> None:
-        tree = environment.settings(folder)
-        tree["kafka"] |= {"max_uncommitted_records": _WINDOW, "commit_seconds": 0.1}
-        tree["kafka"]["group_protocol"] = "consumer"
-        tree["stop"] = {"drain_seconds": 0.2}
-        tree["aep"]["retry"] = _RETRY
-        tree["telemetry"] = {"live_seconds": 60}
-        settings = Settings.model_validate(tree)
+        settings = _settings(environment, folder)
         self.telemetry = Telemetry.create(settings, SystemClock())
         self.processor: Processor = build_processor(settings, self.telemetry)
         self._ends: list[bool] = []
@@ -125,6 +131,27 @@ def test_one_event_the_inlet_fails_at_is_dead_lettered_and_all_others_are_delive
     assert line["record"] == f"{SCORES_TOPIC}/0/{_POISON}"
     listed = [each for each in log if each.get("cause") == "undeliverable" and "ranges" in each]
     assert [each["ranges"] for each in listed] == [f"{SCORES_TOPIC}/0/{_POISON}"]
+
+
+def test_a_fault_in_the_sinks_thread_lists_all_that_was_sent_and_ends_the_processor(
+    environment: SimulatedEnvironment[AepSimulator],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fault(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(worker, "assess", fault)
+    settings = _settings(environment, tmp_path)
+    processor = build_processor(settings, Telemetry.create(settings, SystemClock()))
+    with structlog.testing.capture_logs() as log, pytest.raises(InvariantError):
+        processor.run()
+
+    lines = [each for each in log if each.get("code") == "events_in_doubt"]
+    accepted = environment.simulator.accepted_events
+    assert accepted.total() > 0
+    assert sum(each["events"] for each in lines) >= accepted.total()
+    assert {each["cause"] for each in lines} == {"stopped"}
 
 
 def test_each_restart_meanwhile_repeats_no_more_than_the_window_once(

@@ -102,3 +102,30 @@ def test_a_longer_requested_pause_of_an_earlier_request_prolongs_it() -> None:
     breaker.pause(early, 0.0, Cause.THROTTLED, 1.0)
 
     assert breaker.wait_seconds(0.0) == 5.0
+
+
+def test_unlike_faults_in_a_row_do_not_add_up_to_a_long_wait() -> None:
+    breaker, now, waits = _opened(), 0.0, []
+
+    for cause in (Cause.THROTTLED, Cause.UNAVAILABLE, Cause.RESET) * 3:
+        now += breaker.wait_seconds(now)
+        breaker.failed(breaker.permit(), now, cause)
+        waits.append(breaker.wait_seconds(now))
+        now += waits[-1]
+        breaker.pause(breaker.permit(), now, Cause.AUTH, 1.0)
+        waits.append(breaker.wait_seconds(now))
+
+    assert waits == [1.0] * 18
+
+
+def test_a_requested_pause_is_kept_and_no_longer_than_asked_for_after_unlike_faults() -> None:
+    breaker = _opened()
+
+    breaker.failed(breaker.permit(), 1.0, Cause.RESET)
+    breaker.pause(breaker.permit(), 2.0, Cause.THROTTLED, 20.0)
+    before, after = breaker.wait_seconds(21.9), breaker.wait_seconds(22.0)
+    breaker.failed(breaker.permit(), 22.0, Cause.RESET)
+
+    assert before > 0
+    assert after == 0
+    assert breaker.wait_seconds(22.0) == 1.0
