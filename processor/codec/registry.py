@@ -14,10 +14,12 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
+from processor.codec.avro_limits import UnsafeSchemaError
 from processor.codec.registry_client import PART, RegistryClient
-from processor.codec.schemas import Schema, SchemaFolder, SchemaSource, prepare
+from processor.codec.schemas import Schema, SchemaFolder, SchemaSource, UnusableSchema, prepare
 from processor.domain.clock import Clock
 from processor.domain.errors import UnavailableError
+from processor.domain.outcome import Reason
 from processor.domain.retry import Retry, RetryPolicy, Uniform
 from processor.domain.schema_files import schemas_folder
 from processor.settings import RegistrySettings
@@ -25,6 +27,8 @@ from processor.telemetry.log_limiter import LogLimiter
 
 _MAX_REQUESTS = 8
 """Requests under way at once."""
+_IDS = range(1, 1 << 31)
+"""The ids a registry gives (Confluent, wire format): other ones are of no schema."""
 _MAX_SCHEMAS = 512
 _MAX_UNKNOWN = 10_000
 _UNKNOWN_ID_RETRY_SECONDS = 1.0
@@ -172,6 +176,9 @@ class RegistrySchemas:
 
     def _is_to_be_asked(self, schema_id: int) -> bool:
         retry = self._awaited.get(schema_id)
+        if schema_id not in _IDS:
+            self._report_unknown(schema_id)
+            return False
         return schema_id not in self._given_up and (retry is None or retry.due)
 
     def _take_answers(self) -> None:
@@ -200,6 +207,9 @@ class RegistrySchemas:
             return
         self._awaited.pop(schema_id, None)
         self._given_up[schema_id] = self._clock.monotonic()
+        self._report_unknown(schema_id)
+
+    def _report_unknown(self, schema_id: int) -> None:
         suppressed = self._limiter.due("unknown")
         if suppressed is not None:
             log.warning(
@@ -211,7 +221,10 @@ class RegistrySchemas:
             )
 
     def _ask(self, schema_id: int) -> Schema | None:
-        found = self._client.schema(schema_id)
+        try:
+            found = self._client.schema(schema_id)
+        except UnsafeSchemaError as error:
+            return UnusableSchema(Reason.UNSAFE_SCHEMA, str(error))
         if found is None:
             return None
         stored, references = found

@@ -16,13 +16,18 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from processor.codec.avro_limits import UnsafeSchemaError
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.settings import RegistrySettings
 
 PART = "registry"
 _MAX_RESPONSE_BYTES = 4 << 20
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
-_OK, _NOT_FOUND, _UNKNOWN_ID = 200, 404, 40403
+_OK, _NOT_FOUND = 200, 404
+_UNKNOWN = (40401, 40402, 40403)
+"""No such subject, version, or schema (Confluent, Schema Registry API)."""
+_OVERVIEWS = ("/schemas/types", "/subjects")
+"""What each registry answers with a list, an older one the second only."""
 _MAX_REFERENCES = 64
 
 
@@ -66,16 +71,17 @@ class RegistryClient:
         return RegistryResponse(response.status, _json(text, response.status))
 
     def schema(self, schema_id: int) -> "tuple[StoredSchema, list[str]] | None":
-        """Return a schema and the texts of those it refers to, None where the id is unknown.
+        """Return a schema and the texts of those it refers to, None where any of them is unknown.
 
-        A text comes after those it refers to itself. Raises UnavailableError.
+        A text comes after those it refers to itself. Raises UnavailableError, and UnsafeSchemaError
+        where the registry answers with more than it may.
         """
-        response = self.get(f"/schemas/ids/{schema_id}")
-        if response.status == _NOT_FOUND and _error_code(response) == _UNKNOWN_ID:
-            return None
-        stored = _stored(response)
         references: list[str] = []
-        self._collect(stored, references, set())
+        try:
+            stored = self._stored(f"/schemas/ids/{schema_id}")
+            self._collect(stored, references, set())
+        except _UnknownError:
+            return None
         return stored, references
 
     def _collect(
@@ -87,9 +93,38 @@ class RegistryClient:
                 continue
             fetched.add(version)
             path = f"/subjects/{quote(reference.subject, safe='')}/versions/{reference.version}"
-            inner = _stored(self.get(path))
+            inner = self._stored(path)
             self._collect(inner, texts, fetched)
             texts.append(inner.schema)
+
+    def _stored(self, path: str) -> "StoredSchema":
+        """Return the schema at a path.
+
+        What is said of one path holds only where the registry answers otherwise: a wrong URL or a
+        proxy says 404 to everything.
+        """
+        try:
+            response = self.get(path)
+        except _TooLargeError as error:
+            if error.status == _OK and self._answers():
+                raise UnsafeSchemaError(f"{error.detail} {path} is not read.") from error
+            raise
+        except _NotJsonError as error:
+            if error.status == _NOT_FOUND and self._answers():
+                raise _UnknownError from error
+            raise
+        if response.status == _NOT_FOUND and (_is_unknown(response) or self._answers()):
+            raise _UnknownError
+        return _stored(response)
+
+    def _answers(self) -> bool:
+        """Return whether this is a registry that answers; UnavailableError on an outage."""
+        for path in _OVERVIEWS:
+            with suppress(_NotJsonError):
+                response = self.get(path)
+                if response.status == _OK and isinstance(response.body, list):
+                    return True
+        return False
 
     def _connection(self) -> HTTPConnection:
         host, port = self._address.hostname or "", self._address.port
@@ -116,13 +151,33 @@ def _shut_down_after(seconds: float, connection: socket) -> Iterator[None]:
         timer.join()
 
 
+class _UnknownError(Exception):
+    """The registry does not know a schema, or one that it refers to."""
+
+
+class _UnreadableError(UnavailableError):
+    """A response without JSON, of this status."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(PART, detail)
+        self.status = status
+
+
+class _TooLargeError(_UnreadableError):
+    """A response that was not read to its end."""
+
+
+class _NotJsonError(_UnreadableError):
+    """A response of something else, such as a page for people."""
+
+
 def _json(text: bytes, status: int) -> Any:  # noqa: ANN401  any JSON
     if len(text) > _MAX_RESPONSE_BYTES:
-        raise UnavailableError(PART, "The schema registry's answer is too large.")
+        raise _TooLargeError(status, "The schema registry's answer is too large.")
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UnavailableError(PART, f"The schema registry answered {status}, not JSON.") from error
+        raise _NotJsonError(status, f"The schema registry answered {status}, not JSON.") from error
 
 
 def _authorization(settings: RegistrySettings) -> dict[str, str]:
@@ -162,5 +217,5 @@ def _stored(response: RegistryResponse) -> StoredSchema:
         raise UnavailableError(PART, "The schema registry's answer has no schema in it.") from error
 
 
-def _error_code(response: RegistryResponse) -> Any:  # noqa: ANN401  whatever the registry has there
-    return response.body.get("error_code") if isinstance(response.body, dict) else None
+def _is_unknown(response: RegistryResponse) -> bool:
+    return isinstance(response.body, dict) and response.body.get("error_code") in _UNKNOWN

@@ -8,6 +8,7 @@ against it and against a real registry (`tests/kafka/test_registry.py`).
 import base64
 import json
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from types import TracebackType
@@ -57,7 +58,9 @@ class FakeRegistry:
     """The registry and its faults.
 
     `status` makes every answer an error of that status, `delay_seconds` makes it slow, `hide` holds
-    ids it answers as unknown (a replica that lags), `credentials` are required once set.
+    ids it answers as unknown (a replica that lags), `credentials` are required once set. Its 404s
+    are without JSON where it is `plain`, and without an error code with `bare_errors`, as gateways
+    answer; without `has_types` it is older than the list of schema types.
     `requests` lists every path that was asked for.
     """
 
@@ -66,6 +69,9 @@ class FakeRegistry:
         self.status: int | None = None
         self.delay_seconds = 0.0
         self.hide: set[int] = set()
+        self.has_types = True
+        self.bare_errors = False
+        self.plain = False
         self.credentials: tuple[str, str] | None = None
         self.requests: list[str] = []
         self.closing = Event()
@@ -105,6 +111,8 @@ class FakeRegistry:
         match (method, [unquote(part) for part in path.strip("/").split("/")]):
             case ("GET", ["schemas", "ids", number]):
                 return self._by_id(number)
+            case ("GET", ["schemas", "types"]) if self.has_types:
+                return 200, ["JSON", "PROTOBUF", "AVRO"]
             case ("GET", ["subjects"]):
                 return 200, sorted(self.stored.subjects)
             case ("POST", ["subjects", subject, "versions"]):
@@ -167,14 +175,17 @@ class _Handler(BaseHTTPRequestHandler):
             return self.registry.status, {"error_code": 50001, "message": "Error in the backend"}
         if self.registry.credentials and not self._is_authorised(*self.registry.credentials):
             return 401, {"error_code": 401, "message": "Unauthorized"}
-        return self.registry.answer(self.command, path, body)
+        status, answer = self.registry.answer(self.command, path, body)
+        is_bare = self.registry.bare_errors and status == HTTPStatus.NOT_FOUND
+        return (status, {"message": "Not Found"}) if is_bare else (status, answer)
 
     def _is_authorised(self, user: str, password: str) -> bool:
         expected = base64.b64encode(f"{user}:{password}".encode()).decode()
         return self.headers.get("Authorization") == f"Basic {expected}"
 
     def _send(self, status: int, answer: dict[str, Any] | list[Any]) -> None:
-        payload = json.dumps(answer).encode()
+        is_plain = self.registry.plain and status == HTTPStatus.NOT_FOUND
+        payload = b"<html>Not Found</html>" if is_plain else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", _CONTENT_TYPE)
         self.send_header("Content-Length", str(len(payload)))

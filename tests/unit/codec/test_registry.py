@@ -10,12 +10,14 @@ import pytest
 from processor.codec.avro import AvroSchema
 from processor.codec.registry import RegistrySchemas
 from processor.codec.schemas import JsonSchema, SchemaFolder, UnusableSchema
+from processor.domain.clock import SystemClock
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.outcome import Reason
 from processor.domain.schema_files import schemas_folder
 from processor.settings import RegistrySettings
 from tests.support.clock import ManualClock
 from tests.support.registry import FakeRegistry, fetch_all
+from tests.support.waiting import until
 
 LONG = '"long"'
 FOLDER = SchemaFolder(schemas_folder())
@@ -148,6 +150,93 @@ def test_made_up_ids_do_not_block_other_records(registry: FakeRegistry) -> None:
     assert schemas.get(250) is None
 
 
+@pytest.mark.parametrize("has_types", [True, False])
+@pytest.mark.parametrize("plain", [True, False])
+def test_404_without_an_error_code_is_an_unknown_id_where_the_registry_answers_otherwise(
+    registry: FakeRegistry, *, plain: bool, has_types: bool
+) -> None:
+    registry.plain, registry.has_types = plain, has_types
+    registry.bare_errors = True
+    schema_id = registry.register("scores-value", LONG)
+    schemas = _schemas(registry.url, unknown_id_seconds=0)
+
+    fetch_all(schemas, {schema_id, 41})
+
+    assert schemas.get(schema_id) is not None
+    assert schemas.get(41) is None
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_404_of_a_wrong_url_is_an_outage(registry: FakeRegistry, *, plain: bool) -> None:
+    registry.plain = plain
+
+    with pytest.raises(UnavailableError, match="404"):
+        fetch_all(_schemas(f"{registry.url}/no/registry", unknown_id_seconds=0), {1})
+
+
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_schema_whose_reference_is_missing_is_unknown(
+    registry: FakeRegistry, version: int, *, bare: bool
+) -> None:
+    registry.bare_errors = bare
+    if version > 1:
+        registry.register("inner", LONG)
+    missing = [{"name": "I", "subject": "inner", "version": version}]
+    schema_id = registry.register("outer", '{"type": "array", "items": "I"}', references=missing)
+    schemas = _schemas(registry.url, unknown_id_seconds=0)
+
+    fetch_all(schemas, {schema_id})
+
+    assert schemas.get(schema_id) is None
+
+
+def test_a_schema_that_is_too_large_to_be_read_is_unsafe_and_stops_no_other(
+    registry: FakeRegistry,
+) -> None:
+    large_id = registry.register("large", "x" * (5 << 20))
+    schema_id = registry.register("scores-value", LONG)
+    schemas = _schemas(registry.url)
+
+    fetch_all(schemas, {large_id, schema_id})
+
+    found = schemas.get(large_id)
+    assert isinstance(found, UnusableSchema)
+    assert found.reason is Reason.UNSAFE_SCHEMA
+    assert schemas.get(schema_id) is not None
+
+
+def test_ids_that_no_registry_gives_are_unknown_without_a_request(registry: FakeRegistry) -> None:
+    schemas = _schemas(registry.url)
+
+    fetch_all(schemas, {0, -1, 1 << 31, (1 << 32) - 1})
+
+    assert schemas.get(1 << 31) is None
+    assert registry.requests == []
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_flood_of_ids_never_blocks_and_is_asked_for_once(
+    registry: FakeRegistry, *, bare: bool
+) -> None:
+    registry.bare_errors, registry.delay_seconds = bare, 0.01
+    schemas, clock = _schemas(registry.url, unknown_id_seconds=0), SystemClock()
+    flood, calls = set(range(1_000, 1_200)), []
+
+    def fetched() -> bool:
+        began = clock.monotonic()
+        done = schemas.fetch_schemas(flood)
+        calls.append(clock.monotonic() - began)
+        return done
+
+    until(fetched, seconds=20, what="all are given up", every=0.002)
+    assert schemas.fetch_schemas(flood)
+
+    assert max(calls) < 0.5
+    asked = [path for path in registry.requests if path.startswith("/schemas/ids/")]
+    assert len(asked) == len(set(asked)) == len(flood)
+
+
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 429, 500, 503])
 def test_every_other_response_is_an_outage(registry: FakeRegistry, status: int) -> None:
     registry.status = status
@@ -216,6 +305,10 @@ def _drip_headers(connection: socket.socket, done: Event) -> None:
         connection.sendall(b"x")
 
 
+def _hang(_connection: socket.socket, done: Event) -> None:
+    done.wait(5)
+
+
 def _flood(connection: socket.socket, done: Event) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
     while not done.is_set():
@@ -241,7 +334,8 @@ def _send_no_schema(connection: socket.socket, _done: Event) -> None:
 
 
 @pytest.mark.parametrize(
-    "send", [_drip, _drip_headers, _flood, _redirect, _cut_off, _send_no_http, _send_no_schema]
+    "send",
+    [_hang, _drip, _drip_headers, _flood, _redirect, _cut_off, _send_no_http, _send_no_schema],
 )
 def test_invalid_response_is_an_outage_and_ends_within_the_timeout(
     send: Callable[[socket.socket, Event], None],
