@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol, Self
 
 from processor.domain.control import ControlStore
-from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
+from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent, SuspectHistory
 from processor.domain.outcome import Reject
 from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey
@@ -240,6 +240,10 @@ class Sink(Protocol):
 
     def set_window_full(self, *, full: bool) -> None:
         """Tell whether no more events are delivered until some are settled."""
+        ...
+
+    def recall(self, histories: Mapping[str, SuspectHistory]) -> None:
+        """Take over what is known of events that failed alone, by `RetriedEvent.key`."""
         ...
 
     def start(self) -> None:

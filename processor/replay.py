@@ -11,7 +11,7 @@ from typing import TextIO
 import msgspec
 
 from processor.components import RecordReader
-from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
+from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent, SuspectHistory
 from processor.domain.outcome import Reject
 from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey, without_score
@@ -170,6 +170,9 @@ class JsonLinesSink:
 
     def __init__(self, lines: TextIO) -> None:
         self._lines = lines
+
+    def recall(self, histories: Mapping[str, SuspectHistory]) -> None:
+        """Do nothing: nothing fails here."""
 
     def set_window_full(self, *, full: bool) -> None:
         """Do nothing: events are written at once."""

@@ -18,6 +18,7 @@ from processor.batch import Batch, BatchObserver, Phase
 from processor.components import Components, Poll
 from processor.control.pauses import Pauses
 from processor.control.skips import Skips
+from processor.control.suspect_histories import SuspectHistories
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import StopError, UnavailableError
 from processor.domain.outcome import Outcome
@@ -69,6 +70,7 @@ class Stream:
         self._window: deque[Batch] = deque()
         self._pauses = Pauses(components.control, clock)
         self._skips = Skips(components.control, clock)
+        self._suspects = SuspectHistories(components.control, clock)
         self._control_due = Deadline(clock, 0)
         self._state_partitions = StatePartitions(settings)
         self._backpressure = Backpressure(components, self._state_partitions)
@@ -182,6 +184,8 @@ class Stream:
         new = self._skips.refresh()
         if new:
             self._components.sink.skip(new)
+        if self._suspects.refresh(self._components.sink.retried):
+            self._components.sink.recall(self._suspects.known)
 
     def _take_loadable(self) -> Poll | None:
         """Remove and return the first poll, or a part of one, whose person state can be loaded.
@@ -269,6 +273,7 @@ class Stream:
             revoked = self._source.settle(batch.poll)
             self._observer.batch_settled(batch, revoked)
             self._skips.settled(batch.poll.records, batch.rejected, revoked)
+            self._suspects.settled(batch.poll.records, revoked)
             self._window.popleft()  # only now: a fault before it must list the batch
             self._check_refusals(batch)
 
@@ -288,7 +293,8 @@ class Stream:
     def _is_full(self) -> bool:
         """Return whether the window is full, and keep since when it is.
 
-        It has room for as much again while only other events can show what an inlet fails at.
+        It has room for as much again, and for a poll an attempt at least, while only other events
+        can show what an inlet fails at.
         """
         unsettled, size = self.unsettled, sum(batch.size_bytes for batch in self._window)
         most = self._settings.kafka.max_uncommitted_records
@@ -297,7 +303,9 @@ class Stream:
             return False
         if self._full_since is None:
             self._full_since = self._clock.monotonic()
-        has_reserve = unsettled < 2 * most and size < 2 * _WINDOW_BYTES
+        kafka, retry = self._settings.kafka, self._settings.aep.retry
+        reserve = max(most, retry.undeliverable_attempts * kafka.poll_records)
+        has_reserve = unsettled < most + reserve and size < 2 * _WINDOW_BYTES
         return not (has_reserve and self._components.sink.needs_others)
 
     def _update_backpressure(self) -> None:
@@ -337,6 +345,7 @@ class Stream:
         with self._observer.stop_phase("drain"):
             while self._window and not deadline.over():
                 self._run_without_intake()
+        self._suspects.refresh(self._components.sink.retried, at_once=True)
         with self._observer.stop_phase("commit"):
             confirmed = self._source.close(stop.commit_seconds + stop.close_seconds / 2)
         return confirmed and not self.unsettled

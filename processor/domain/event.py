@@ -88,10 +88,29 @@ class ScoreEvent(msgspec.Struct, frozen=True):
     position: RecordPosition = RecordPosition()
 
 
+class SuspectHistory(msgspec.Struct, frozen=True):
+    """What is known of an event that fails alone, for the replica that sends it next.
+
+    `written_ms` is the Kafka time of its record: a topic made anew has other records at the same
+    offsets. `others` were accepted meanwhile. The counts and times of the two conditions of
+    `sink/suspect.py` follow, in milliseconds since the epoch.
+    """
+
+    written_ms: int
+    attempts: int
+    since_ms: int
+    others: int
+    undisturbed: int
+    undisturbed_ms: int
+    spaced: int
+    spaced_ms: int
+
+
 class RetriedEvent(NamedTuple):
     """A score event that is sent again and again: the record it came from, and how it fails.
 
-    `attempts` failed in a row, the first at `since_ms`; `cause` is what the last one came to.
+    `attempts` failed in a row, the first at `since_ms`; `cause` is what the last one came to. One
+    that failed alone has a `history`.
     """
 
     origin: str
@@ -99,3 +118,9 @@ class RetriedEvent(NamedTuple):
     attempts: int
     since_ms: int
     cause: str
+    history: SuspectHistory | None = None
+
+    @property
+    def key(self) -> str:
+        """The name under which its history is kept: route and record."""
+        return f"{self.route}/{self.origin}"

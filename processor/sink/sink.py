@@ -10,7 +10,7 @@ from functools import partial
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import InvariantError
-from processor.domain.event import RetriedEvent, ScoreEvent
+from processor.domain.event import RetriedEvent, ScoreEvent, SuspectHistory
 from processor.domain.outcome import Reject
 from processor.domain.record import Partition, Position
 from processor.domain.retry import Retry, RetryPolicy
@@ -59,6 +59,9 @@ class InletSink:
             for route, url in urls.items()
         }
         self._workers = {route.name: self._worker(aep, route) for route in routes}
+        for name, worker in self._workers.items():
+            names = [each for each, url in urls.items() if url == urls[name] and each != name]
+            worker.suspects.siblings = [self._workers[each].suspects for each in names]
         self._deliveries: list[InletDelivery] = []
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
@@ -90,6 +93,11 @@ class InletSink:
         """Tell whether no more events are handed over until some are settled."""
         for worker in self._workers.values():
             worker.suspects.window_full = full
+
+    def recall(self, histories: Mapping[str, SuspectHistory]) -> None:
+        """Take over what is known of events that failed alone, by `RetriedEvent.key`."""
+        for worker in self._workers.values():
+            worker.suspects.known = histories
 
     def start(self) -> None:
         """Start the sink's thread."""

@@ -8,7 +8,8 @@ one of two things held:
 - *Hardly anything else waits.* At each of these attempts, `others` events had been accepted since
   it first failed, and no more than one in a hundred of them was waiting. So a scoring run that has
   ended, with all of it accepted but this event, leads to a decision although nothing else is sent.
-  An attempt at which this does not hold starts the count again.
+  An attempt at which this does not hold starts the count again, unless another event was accepted
+  since the attempt before.
 - *Others go on being accepted.* Attempts count at most once in `seconds / (attempts - 1)`, and only
   where another event was accepted since the attempt before; `others` were accepted in all, or the
   window of batches is full and has no more.
@@ -23,8 +24,12 @@ wherever nothing else of its route is under way: an open circuit breaker does no
 it, and a full window has room for a second one. What remains is a route for which nothing else
 arrives: its suspect waits.
 
-Events are counted by route and not by inlet: a wrong flow or dataset makes everything of one route
-fail while others to the same inlet are accepted.
+Whose events count: those of the route. A wrong flow or dataset makes everything of one route fail
+while others to the same inlet are accepted. So the events of other routes to its inlet count only
+while no more than `FEW` of the route wait: a route with little traffic would wait for ever.
+
+What is known of a suspect outlives the process (`SuspectHistory`, in the control store): attempts,
+their times and the others that were accepted count on after a restart or on another replica.
 """
 
 from collections.abc import Sequence
@@ -33,7 +38,7 @@ import msgspec
 import structlog
 
 from processor.domain.clock import Clock
-from processor.domain.event import RetriedEvent, ScoreEvent
+from processor.domain.event import RetriedEvent, ScoreEvent, SuspectHistory
 from processor.domain.outcome import Cause
 from processor.sink.route_metrics import RouteMetrics
 
@@ -43,6 +48,8 @@ NEVER_SENT = frozenset(
     {Cause.CONNECT, Cause.DNS, Cause.ADDRESS, Cause.TLS, Cause.PROXY, Cause.TOKEN}
 )
 """Failures before anything was sent: they say nothing about an event."""
+FEW = 10
+"""The events of other routes to an inlet count for a route while no more of its own wait."""
 _OTHERS_PER_WAITING = 100
 _LOG_SECONDS = 60.0
 _LOGGED_AT_ONCE = 5
@@ -68,6 +75,14 @@ class Failure(msgspec.Struct, frozen=True):
     at_ms: int
     accepted: int
 
+    def at_of(self, time_ms: int) -> float:
+        """Return the monotonic time of a time, which is at or before this failure's."""
+        return self.at - max(0, self.at_ms - time_ms) / 1000
+
+    def ms_of(self, at: float) -> int:
+        """Return the time of a monotonic time."""
+        return self.at_ms + round((at - self.at) * 1000)
+
 
 class Evidence(msgspec.Struct, frozen=True):
     """What is known of a route when one of its events has failed alone.
@@ -87,21 +102,30 @@ class Suspect:
     `others_work` tells that the inlet works for others, so that this failure is none of the route.
     """
 
-    def __init__(self, event: ScoreEvent, first: Failure, rule: UndeliverableRule) -> None:
+    def __init__(
+        self,
+        event: ScoreEvent,
+        first: Failure,
+        rule: UndeliverableRule,
+        known: SuspectHistory | None = None,
+    ) -> None:
         self.event = event
         self.first = first
-        self.attempts = 0
-        self.others = 0
+        self.attempts = known.attempts if known else 0
+        self.others = known.others if known else 0
         self.cause = Cause.NONE
         self.others_work = False
         self.at_fault = False
         self.logged_at = float("-inf")
         self._rule = rule
+        self._others_before = self.others
         self._accepted = first.accepted
-        self._undisturbed = 0
-        self._undisturbed_since = 0.0
-        self._spaced = 0
-        self._spaced_at = 0.0
+        self._undisturbed = known.undisturbed if known else 0
+        self._undisturbed_since = first.at_of(known.undisturbed_ms) if known else 0.0
+        self._spaced = known.spaced if known else 0
+        self._spaced_at = first.at_of(known.spaced_ms) if known else 0.0
+        if known:
+            self.first = Failure(first.at_of(known.since_ms), known.since_ms, first.accepted)
 
     @property
     def named(self) -> bool:
@@ -112,9 +136,9 @@ class Suspect:
         """Record one more failure alone."""
         self.attempts += 1
         self.cause = cause
-        self.others = seen.accepted - self.first.accepted
+        self.others = self._others_before + seen.accepted - self.first.accepted
         fresh = self.attempts > 1 and seen.accepted > self._accepted
-        self._count_undisturbed(seen)
+        self._count_undisturbed(seen, fresh=fresh)
         self._count_spaced(seen, fresh=fresh)
         self._accepted = seen.accepted
         self.others_work = fresh or self._spaced > 1 or self._undisturbed > 0
@@ -129,12 +153,23 @@ class Suspect:
     def retried(self) -> RetriedEvent:
         """Return it as others see it."""
         record, route = self.event.record, self.event.route
-        return RetriedEvent(record.origin, route, self.attempts, self.first.at_ms, self.cause)
+        first = self.first
+        history = SuspectHistory(
+            record.timestamp_ms,
+            self.attempts,
+            first.at_ms,
+            self.others,
+            self._undisturbed,
+            first.ms_of(self._undisturbed_since),
+            self._spaced,
+            first.ms_of(self._spaced_at),
+        )
+        return RetriedEvent(record.origin, route, self.attempts, first.at_ms, self.cause, history)
 
-    def _count_undisturbed(self, seen: Evidence) -> None:
+    def _count_undisturbed(self, seen: Evidence, *, fresh: bool) -> None:
         others = self._rule.others
         if self.others < max(others, min(others, _OTHERS_PER_WAITING) * seen.unsettled):
-            self._undisturbed = 0
+            self._undisturbed = self._undisturbed if fresh else 0
             return
         if self._undisturbed == 0:
             self._undisturbed_since = seen.now

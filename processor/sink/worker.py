@@ -273,6 +273,8 @@ class RouteWorker:
             self.suspects.refuse(part, part.suspect)
             return [], 0.0
         if _is_of_the_event(attempt, part, verdict):
+            if not self._others_wait():  # no other event can show that the inlet works
+                attempt.admission.succeeded()
             return self._delayed(attempt, part)
         return await self._of_the_route(attempt, part, verdict)
 

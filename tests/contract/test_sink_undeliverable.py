@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
-from processor.domain.outcome import Reason, Stage
+from processor.domain.outcome import Reason, Reject, Stage
+from processor.domain.record import Position
 from processor.telemetry.catalogue import (
     FAILING_RECORD_INFO,
     FAILING_RECORDS,
@@ -132,6 +134,106 @@ def test_with_too_few_others_an_event_waits_until_more_are_accepted() -> None:
 
         assert delivery.wait(5)
         assert [event.id for event, _ in delivery.refused] == ["e13"]
+
+
+def test_fifty_events_at_fault_of_one_window_are_all_refused_and_no_other() -> None:
+    bad = {f"e{index}" for index in range(0, 1000, 20)}
+
+    async def react(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
+        await (answers(500) if bad & set(request.ids) else accepts())(request, writer, inlet)
+
+    with sink_fixture(default=react, retry=_SOON | {"request_deadline_seconds": 10}) as fixture:
+        delivery = fixture.deliver(1000, within=20)
+
+        assert {event.id for event, _ in delivery.refused} == bad
+        assert {reject.reason for _, reject in delivery.refused} == {Reason.UNDELIVERABLE}
+
+
+@pytest.mark.parametrize("reaction", [answers(500), answers(503), resets(), answers(404)])
+def test_an_event_at_fault_on_a_quiet_route_is_refused_beside_those_of_another_route(
+    reaction: Reaction,
+) -> None:
+    with sink_fixture(default=_fails_on("rare", reaction), retry=_SOON) as fixture:
+        rare = fixture.sink.deliver([score_event("rare", route="churn")])
+
+        for number in range(200):
+            names = [f"{number}-{i}" for i in range(10)]
+            assert fixture.sink.deliver([score_event(each) for each in names]).wait(5)
+            if rare.wait(0.02):
+                break
+
+        assert [event.id for event, _ in rare.refused] == ["rare"]
+        assert fixture.sink.unavailable_reason is None
+
+
+def test_a_route_of_which_everything_fails_loses_nothing_while_another_is_accepted() -> None:
+    async def react(request: Request, writer: StreamWriter, inlet: FakeInlet) -> None:
+        fails = any(name.startswith("c") for name in request.ids)
+        await (answers(500) if fails else accepts())(request, writer, inlet)
+
+    with sink_fixture(default=react, retry=_SOON | {"undeliverable_seconds": 0.1}) as fixture:
+        churn = fixture.sink.deliver([score_event(f"c{i}", route="churn") for i in range(30)])
+        for number in range(60):
+            names = [f"{number}-{i}" for i in range(10)]
+            assert fixture.sink.deliver([score_event(each) for each in names]).wait(5)
+            assert not churn.wait(0.02)
+
+        assert churn.refused == []
+        fixture.inlet.default = accepts()
+        assert churn.wait(10)
+        assert churn.refused == []
+
+
+def test_an_event_of_several_routes_is_refused_in_each() -> None:
+    with sink_fixture(default=_fails_on("bad", answers(500)), retry=_SOON) as fixture:
+        routes = ("upgrade", "churn")
+        bad = fixture.sink.deliver([score_event("bad", route=route) for route in routes])
+        for number in range(200):
+            events = [score_event(f"{number}-{i}", route=routes[i % 2]) for i in range(20)]
+            assert fixture.sink.deliver(events).wait(5)
+            if bad.wait(0.02):
+                break
+
+        assert sorted(event.route for event, _ in bad.refused) == ["churn", "upgrade"]
+
+
+def test_a_suspect_counts_on_where_it_was_left_by_the_process_before() -> None:
+    retry = {"undeliverable_attempts": 6, "undeliverable_seconds": 3, "undeliverable_others": 50}
+    with sink_fixture(default=_POISONED["item 500"], retry=retry) as before:
+        before.sink.deliver(score_events(100))
+        until(
+            lambda: [each for each in before.sink.retried if each.attempts >= 5],
+            seconds=10,
+            what="it has failed often",
+        )
+        (left,) = before.sink.retried
+    assert left.history is not None
+    long_ago = replace(left.history, undisturbed_ms=left.history.undisturbed_ms - 60_000)
+
+    for history, ids in ((long_ago, ["e13"]), (replace(long_ago, written_ms=2), [])):
+        with sink_fixture(default=_POISONED["item 500"], retry=retry) as after:
+            after.sink.recall({left.key: history})
+            delivery = after.sink.deliver(score_events(100))
+
+            assert delivery.wait(2) is bool(ids)
+            assert [event.id for event, _ in delivery.refused] == ids
+
+
+def test_a_skipped_suspect_is_refused_at_once_as_skipped() -> None:
+    why = Reject(Stage.DELIVER, Reason.SKIPPED, "An operator skipped the record.")
+    event = score_event("poison")
+    poison = replace(event, record=replace(event.record, offset=99))
+    with sink_fixture(default=_fails_on("poison", answers(500))) as fixture:
+        delivery = fixture.sink.deliver([*score_events(20), poison])
+        until(lambda: fixture.sink.retried, seconds=5, what="it is named")
+
+        fixture.sink.skip({Position.of(poison.record): why})
+
+        assert delivery.wait(2)
+        assert [(event.id, each.reason) for event, each in delivery.refused] == [
+            ("poison", Reason.SKIPPED)
+        ]
+        assert "poison" in [event.id for event, _ in delivery.in_doubt]
 
 
 def test_a_full_window_lets_others_in_and_then_fewer_are_enough() -> None:

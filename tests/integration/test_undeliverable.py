@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from processor.app import Processor, Telemetry, build_processor
+from processor.cli.dead_letters import replay_dead_letters
 from processor.domain.clock import SystemClock, rfc3339
 from processor.domain.errors import InvariantError
 from processor.domain.outcome import Outcome, Reason, Stage
@@ -131,6 +132,24 @@ def test_one_event_the_inlet_fails_at_is_dead_lettered_and_all_others_are_delive
     assert line["record"] == f"{SCORES_TOPIC}/0/{_POISON}"
     listed = [each for each in log if each.get("cause") == "undeliverable" and "ranges" in each]
     assert [each["ranges"] for each in listed] == [f"{SCORES_TOPIC}/0/{_POISON}"]
+
+
+def test_an_undeliverable_event_is_replayed_once_the_inlet_works_for_it(
+    environment: SimulatedEnvironment[AepSimulator], tmp_path: Path
+) -> None:
+    _poison(environment, FaultAction.STATUS)
+    run = _Run(environment, tmp_path)
+    until(lambda: run.settled(Outcome.DEAD_LETTERED) == 1, seconds=30, what="it is refused")
+    until(lambda: run.settled(Outcome.DELIVERED) >= _SCORES - 1, seconds=30, what="the others")
+    assert run.stop()
+    settings, accepted = _settings(environment, tmp_path), environment.simulator.accepted_events
+    environment.simulator.clear_faults()
+
+    for _ in range(2):  # the second time it is a duplicate
+        assert replay_dead_letters(settings, reason=[Reason.UNDELIVERABLE], send=True) == 0
+
+    assert (accepted.distinct(), accepted.total()) == (_SCORES, _SCORES)
+    assert _person(_POISON) in accepted.events()[-1].body.decode()
 
 
 def test_a_fault_in_the_sinks_thread_lists_all_that_was_sent_and_ends_the_processor(

@@ -9,6 +9,7 @@ from processor.control.pauses import pause, resume
 from processor.control.skips import skip
 from processor.domain.control import ControlStore, InMemoryControlStore
 from processor.domain.errors import StopCause, StopError
+from processor.domain.event import RetriedEvent, SuspectHistory
 from processor.domain.outcome import Outcome, Reason, Stage
 from processor.domain.record import Partition, Position, Record
 from processor.telemetry.catalogue import PAUSED_AT_LIMIT, RECORDS_SETTLED
@@ -237,6 +238,41 @@ def test_a_record_that_cannot_be_delivered_is_skipped_and_the_others_go_on() -> 
     fact = run.control.get(f"skip/{SCORES}/0/10")
     assert fact is not None
     assert fact["result"] == "dead_lettered"
+
+
+def test_what_is_known_of_a_suspect_outlives_the_process_until_its_record_is_settled() -> None:
+    run = StreamRun([[score_record(10)]])
+    run.sink.slow = True
+    started(run)
+    history = SuspectHistory(NOW_MS, 5, NOW_MS, 700, 0, 0, 4, NOW_MS)
+    failing = RetriedEvent(f"{SCORES}/0/10", "upgrade", 5, NOW_MS, "server_error", history)
+    run.sink.retried = [failing]
+    run.stream.stop()
+    run.stream.run()
+
+    assert list(run.control.items("suspect/")) == [f"suspect/{failing.key}"]
+    again = StreamRun([[score_record(10)]], control=run.control)
+    started(again)
+    turn(again)
+
+    assert again.source.committed == {P0: 11}
+    assert run.control.items("suspect/") == {}
+
+
+def test_a_history_is_shown_to_the_next_replica_and_forgotten_after_a_week() -> None:
+    run = started(StreamRun())
+    history = SuspectHistory(NOW_MS, 5, NOW_MS, 700, 0, 0, 4, NOW_MS)
+    failing = RetriedEvent(f"{SCORES}/0/10", "upgrade", 5, NOW_MS, "server_error", history)
+    run.sink.retried = [failing]
+    run.clock.advance(20)
+    turn(run)
+
+    other = started(StreamRun(control=run.control))
+    assert other.sink.recalled == {failing.key: history}
+
+    other.clock.advance(8 * 86_400)
+    turn(other)
+    assert other.sink.recalled == {}
 
 
 @pytest.mark.parametrize("text", ["", "topic/0", "topic/x/1", "topic/0/-1", "a/0/1/2"])

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from processor.components import RecordReader, RejectLimit
 from processor.domain.errors import InvariantError, StopError, UnavailableError
-from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent
+from processor.domain.event import DecodedRecord, RetriedEvent, ScoreEvent, SuspectHistory
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import AssignmentListener, Partition, Position, Record
 from processor.state.person import Person, PersonKey, without_score
@@ -243,6 +243,7 @@ class FakeSink:
         self.needs_others = False
         self.retried: list[RetriedEvent] = []
         self.window_full = False
+        self.recalled: Mapping[str, SuspectHistory] = {}
         self.slow = False
         self.refuse_next = 0
         self.accepted: list[ScoreEvent] = []
@@ -260,6 +261,9 @@ class FakeSink:
 
     def set_window_full(self, *, full: bool) -> None:
         self.window_full = full
+
+    def recall(self, histories: Mapping[str, SuspectHistory]) -> None:
+        self.recalled = histories
 
     def deliver(self, events: Sequence[ScoreEvent]) -> FakeDelivery:
         delivery = FakeDelivery(self, events)

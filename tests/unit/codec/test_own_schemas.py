@@ -54,7 +54,78 @@ def _more(declared: Json) -> None:
         declared["fields"].pop()
 
 
-changes = pytest.mark.parametrize("change", [_unchanged, _more])
+def _reordered(declared: Json) -> None:
+    """Put null last in every union, without the default that would have to be of another type."""
+    for field in _fields(declared):
+        if isinstance(field["type"], list) and field["type"][0] == "null":
+            field["type"].append(field["type"].pop(0))
+            field.pop("default", None)
+
+
+def _without_defaults(declared: Json) -> None:
+    for field in _fields(declared):
+        if field.pop("default", None) is not None:
+            field["type"] = ["null", field["type"]]
+
+
+def _with_enums(declared: Json) -> None:
+    """Make texts enums, with a symbol that nobody else has."""
+    symbols = {
+        "modelType": ["Conversion", "Churn", "Custom", "conversion", "churn", "custom", "x"],
+        "authenticatedState": ["ambiguous", "authenticated", "loggedOut", "x"],
+        "importance": ["low", "medium", "high", "x"],
+    }
+    for number, field in enumerate(_fields(declared)):
+        if field["name"] in symbols:
+            enum = {"type": "enum", "name": f"Symbols{number}", "symbols": symbols[field["name"]]}
+            field["type"] = ["null", enum]
+
+
+def _other_types_of_our_names(declared: Json) -> None:
+    """Give every nested record of our names a field of one's own in front."""
+    for number, record in enumerate(_records(declared["fields"])):
+        own = {"name": f"own{number}", "type": ["null", "long"], "default": None}
+        record["fields"].insert(0, own)
+
+
+def _in_another_namespace(declared: Json) -> None:
+    declared["namespace"] = "com.initech"
+
+
+def _in_microseconds(declared: Json) -> None:
+    for field in declared["fields"]:
+        if isinstance(field["type"], dict) and "logicalType" in field["type"]:
+            field["type"]["logicalType"] = "timestamp-micros"
+
+
+def _records(declared: Json) -> Iterator[Json]:
+    if isinstance(declared, list):
+        for each in declared:
+            yield from _records(each)
+    elif isinstance(declared, dict):
+        if declared.get("type") == "record":
+            yield declared
+        for each in declared.values():
+            yield from _records(each)
+
+
+def _fields(declared: Json) -> list[Json]:
+    return [field for record in _records(declared) for field in record["fields"]]
+
+
+changes = pytest.mark.parametrize(
+    "change",
+    [
+        _unchanged,
+        _more,
+        _reordered,
+        _without_defaults,
+        _with_enums,
+        _other_types_of_our_names,
+        _in_another_namespace,
+        _in_microseconds,
+    ],
+)
 
 
 @examples
@@ -96,6 +167,21 @@ def test_own_schema_in_a_copied_folder_reads_as_json_does(
     unframed = reader_with({**SETTINGS, kafka: plain}, source).read(json_record(message, topic))
 
     assert framed == unframed == _as_json(topic, content)
+
+
+@examples
+def test_own_json_schema_in_a_registry_reads_as_json_does(
+    topic: str, schema: str, example: str, registry: FakeRegistry
+) -> None:
+    """The schema is not needed to read JSON: what is written counts, whatever it declares."""
+    _, content = _own(schema, example, _unchanged)
+    declared = {"title": schema, "type": "object", "additionalProperties": False}
+    text = msgspec.json.encode(declared).decode()
+    schema_id = registry.register(f"{topic}-value", text, "JSON")
+
+    framed = b"\x00" + schema_id.to_bytes(4, "big") + msgspec.json.encode(content)
+
+    assert _framed(topic, framed, registry) == _as_json(topic, content)
 
 
 def test_cohort_and_scores_under_the_own_tenant_of_an_event_are_read(
@@ -140,10 +226,12 @@ def _renamed(file: Path) -> Json:
 
 def _message(declared: Json, content: Json) -> bytes:
     types = {field["name"]: field["type"] for field in declared["fields"]}
-    dates = [
-        name for name, kind in types.items() if isinstance(kind, dict) and "logicalType" in kind
-    ]
-    dated = {name: Dates("UTC").instant_ms(content[name]) for name in dates}
+    units = {"timestamp-millis": 1, "timestamp-micros": 1_000}
+    dated = {
+        name: Dates("UTC").instant_ms(content[name]) * units[kind["logicalType"]]
+        for name, kind in types.items()
+        if isinstance(kind, dict) and "logicalType" in kind
+    }
     buffer = io.BytesIO()
     schemaless_writer(buffer, parse_schema(declared), {**content, **dated})
     return buffer.getvalue()
