@@ -53,7 +53,8 @@ class RetrySettings(Section):
     first_seconds: Annotated[float, Field(gt=0)] = 0.5
     """First wait; each further wait is twice as long, less a random part."""
     max_seconds: Annotated[float, Field(gt=0)] = 30.0
-    """Longest wait, unless an inlet asks for a longer one."""
+    """Longest wait, unless an inlet asks for a longer one. One that fails is tried again within 5
+    seconds all the same."""
     retry_after_cap_seconds: Annotated[float, Field(gt=0)] = 300.0
     """Longest wait that is accepted from an inlet's `Retry-After`."""
     breaker_failures: Annotated[int, Field(ge=1)] = 5
@@ -64,7 +65,8 @@ class RetrySettings(Section):
     undeliverable_seconds: Annotated[float, Field(gt=0)] = 600.0
     """For how long such an event has to fail; an outage of its route starts the time again."""
     undeliverable_others: Annotated[int, Field(ge=1)] = 1_000
-    """How many other events of its route have to be accepted meanwhile."""
+    """How many other events of its route have to be accepted meanwhile; of its inlet, while no more
+    than 10 of the route wait."""
     connect_timeout_seconds: Annotated[float, Field(gt=0)] = 5.0
     """Time limit to connect, including name lookup and TLS."""
     request_deadline_seconds: Annotated[float, Field(gt=0)] = 60.0

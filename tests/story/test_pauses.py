@@ -166,3 +166,28 @@ def test_every_cause_is_in_the_metrics_from_the_start() -> None:
     }
 
     assert names == set(PauseCause)
+
+
+def test_a_full_window_takes_in_a_poll_for_each_attempt_that_is_to_show_what_is_at_fault() -> None:
+    """Also where a poll is as large as the window: 1,000 records, 3 attempts."""
+    small = {
+        "kafka/max_uncommitted_records": 1_000,
+        "kafka/poll_records": 1_000,
+        "aep/retry/undeliverable_attempts": 3,
+    }
+    polls = [
+        [score_record(offset, person=offset) for offset in range(first, first + 1_000)]
+        for first in range(0, 8_000, 1_000)
+    ]
+    run = StreamRun(polls, small)
+    run.sink.slow = True
+    run.start()
+    for _ in range(3):
+        run.stream.run_once()
+    assert run.stream.unsettled == 1_000
+
+    run.sink.needs_others = True
+    for _ in range(12):
+        run.stream.run_once()
+
+    assert run.stream.unsettled == 4_000
