@@ -16,7 +16,7 @@ loss, or the same offsets read once more, are not accepted by it.
 
 import socket
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -35,6 +35,16 @@ _PLACE: Final = len(Partition._fields)
 log = structlog.get_logger()
 
 
+class StoredPause(NamedTuple):
+    """Why intake is paused, as a sentence without its full stop, and since when (epoch ms).
+
+    `since_ms` is None where the fact does not say; a restart does not change it.
+    """
+
+    sentence: str
+    since_ms: int | None
+
+
 class Pauses:
     """The pauses of the group: `reasons` by cause, as of the last `refresh`."""
 
@@ -46,7 +56,7 @@ class Pauses:
         self._sentences: dict[Partition, str] = {}
         self._logged: dict[str, object] = {}
         self._ended: set[PauseCause] = set()
-        self.reasons: Mapping[PauseCause, str] = {}
+        self.reasons: Mapping[PauseCause, StoredPause] = {}
 
     def refresh(self) -> frozenset[PauseCause]:
         """Read the pauses again; return, once each, the causes whose pause has ended."""
@@ -93,13 +103,14 @@ class Pauses:
                     self._control.put(key, None)
 
     def _read(self) -> None:
-        reasons: dict[PauseCause, str] = {}
+        reasons: dict[PauseCause, StoredPause] = {}
         by_hand = self._control.get(PAUSE)
         if by_hand is not None:
-            reasons[PauseCause.OPERATOR] = (
+            sentence = (
                 f"an operator paused intake ({by_hand.get('by')}, since {_time(by_hand)}): "
                 f"{by_hand.get('reason')}"
             )
+            reasons[PauseCause.OPERATOR] = StoredPause(sentence, _since_ms([by_hand]))
         stopped = stopped_at_limits(self._control)
         self._log_new(stopped)
         for cause in StopCause:
@@ -107,9 +118,8 @@ class Pauses:
             if values:
                 since = min(map(_time, values))
                 sentences = " ".join(dict.fromkeys(str(each.get("sentence")) for each in values))
-                reasons[PauseCause(cause)] = (
-                    f"{sentences} Paused since {since} until the command `resume`"
-                )
+                sentence = f"{sentences} Paused since {since} until the command `resume`"
+                reasons[PauseCause(cause)] = StoredPause(sentence, _since_ms(values))
         self._ended |= self.reasons.keys() - reasons.keys()
         self.reasons = reasons
 
@@ -200,6 +210,12 @@ def describe(key: str, fact: ControlValue) -> str:
 def _time(fact: ControlValue) -> str:
     since: Any = fact.get("since")
     return rfc3339(since) if isinstance(since, int) else "an unknown time"
+
+
+def _since_ms(facts: Iterable[ControlValue]) -> int | None:
+    return min(
+        (each["since"] for each in facts if isinstance(each.get("since"), int)), default=None
+    )
 
 
 def _gap_key(partition: Partition) -> str:
