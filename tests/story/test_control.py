@@ -96,6 +96,34 @@ def test_resume_accepts_the_batch_that_hit_the_limit_and_counts_anew() -> None:
     assert run.metrics.value(PAUSED_AT_LIMIT, StopCause.REJECT_LIMIT) == 1
 
 
+@pytest.mark.parametrize("by", ["count", "share"])
+def test_the_reject_limit_of_one_replica_pauses_the_others_also_after_a_restart(by: str) -> None:
+    share = {
+        "dead_letter/stop_after_consecutive": 0,
+        "dead_letter/stop_window": 100,
+        "dead_letter/stop_ratio": 0.5,
+    }
+    changes, count = (LIMIT, 12) if by == "count" else (share, 100)
+    one = started(StreamRun([bad(range(count))], changes))
+    other = started(StreamRun([[score_record(10)]], changes, control=one.control))
+    restarted = started(StreamRun([bad(range(count))], changes, control=one.control))
+
+    for run in (one, other, restarted):
+        assert run.source.causes == {"reject_limit"}
+        assert not run.health.ready().ok
+        assert (
+            f"dead_letter.stop_{'ratio' if by == 'share' else 'after'}" in run.health.ready().reason
+        )
+        assert run.metrics.value(PAUSED_AT_LIMIT, StopCause.REJECT_LIMIT) == 1
+    assert other.source.committed == {}
+
+    end_pauses(one.control)
+    turn(other)
+    turn(restarted)
+    assert other.source.committed == {P0: 11}
+    assert restarted.dead_letters.written == list(range(count))
+
+
 def test_a_restart_stays_paused_and_resume_gets_past_the_batch_that_hit_the_limit() -> None:
     run = started(StreamRun([bad(range(12))], LIMIT))
     run.stream.stop()
