@@ -8,7 +8,7 @@ parts that they use.
 from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, Protocol, TextIO, TypeVar
 
 from processor.codec.input_reader import InputReader
 from processor.codec.registry import schema_source
@@ -38,6 +38,13 @@ from processor.state.state_store import open_state_store
 from processor.stream import Stream
 from processor.telemetry.health import Health
 from processor.telemetry.metrics import Metrics
+
+
+class _Closable(Protocol):
+    def close(self, seconds: float) -> object: ...
+
+
+_P = TypeVar("_P", bound=_Closable)
 
 
 class Telemetry(NamedTuple):
@@ -117,23 +124,33 @@ def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
     """
     metrics, _, clock = telemetry
     planner = build_planner(settings, build_reader(settings, clock))
-    control = open_control_store(settings, metrics, clock)
-    components = Components(
-        source=KafkaSource(
+    with ExitStack() as built:  # closes what is there already where a later part cannot be built
+
+        def closed_on_error(part: _P) -> _P:
+            built.callback(part.close, 0.0)
+            return part
+
+        control = closed_on_error(open_control_store(settings, metrics, clock))
+        source = KafkaSource(
             settings.kafka,
             metrics,
             clock,
             join=settings.join,
             control=control,
             written=[settings.dead_letter.topic, settings.kafka.control_topic],
-        ),
-        sink=InletSink(settings.aep, settings.routes, metrics, clock),
-        dead_letters=KafkaDeadLetterSink(settings, metrics, clock),
-        state_store=_state_store(settings, telemetry),
-        repartition=_repartition_sink(settings, telemetry),
-        control=control,
-    )
-    return _build(settings, components, planner, telemetry)
+        )
+        built.callback(source.leave, 0.0)
+        components = Components(
+            source=source,
+            sink=closed_on_error(InletSink(settings.aep, settings.routes, metrics, clock)),
+            dead_letters=closed_on_error(KafkaDeadLetterSink(settings, metrics, clock)),
+            state_store=closed_on_error(_state_store(settings, telemetry)),
+            repartition=closed_on_error(_repartition_sink(settings, telemetry)),
+            control=control,
+        )
+        processor = _build(settings, components, planner, telemetry)
+        built.pop_all()
+    return processor
 
 
 def build_dry_run(

@@ -8,16 +8,21 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from processor.components import Components
+from processor.control.pauses import StoredPause
 from processor.domain.record import Partition
 from processor.state.partitions import StatePartitions
 from processor.telemetry.labels import PauseCause
 
 
 class PauseReason(NamedTuple):
-    """Why intake is paused, as a sentence without its full stop, and of how many partitions."""
+    """Why intake is paused, as a sentence without its full stop, and of how many partitions.
+
+    `since_ms` is since when (epoch ms) where that is known from before; otherwise it begins now.
+    """
 
     sentence: str
     partitions: int
+    since_ms: int | None = None
 
 
 class Backpressure:
@@ -30,6 +35,7 @@ class Backpressure:
         self._components = components
         self._state_partitions = state_partitions
         self._for_all: Mapping[PauseCause, str] = {}
+        self._since_ms: Mapping[PauseCause, int | None] = {}
         self._restoring: frozenset[Partition] = frozenset()
         self.reasons: Mapping[PauseCause, PauseReason] = {}
 
@@ -40,7 +46,11 @@ class Backpressure:
         return bool(self._for_all) or (bool(assigned) and assigned <= self._restoring)
 
     def update(
-        self, *, registry: str | None, window: str | None, requested: Mapping[PauseCause, str]
+        self,
+        *,
+        registry: str | None,
+        window: str | None,
+        requested: Mapping[PauseCause, StoredPause],
     ) -> None:
         """Collect the reasons to pause, and pause or resume the source for each change.
 
@@ -57,8 +67,9 @@ class Backpressure:
             PauseCause.COMMIT: source.commit_overdue_reason,
             PauseCause.REGISTRY: registry,
             PauseCause.WINDOW: window,
-            **requested,
+            **{cause: stored.sentence for cause, stored in requested.items()},
         }
+        self._since_ms = {cause: stored.since_ms for cause, stored in requested.items()}
         for_all = {cause: reason for cause, reason in found.items() if reason}
         for cause in self._for_all.keys() - for_all.keys():
             source.resume(cause)
@@ -85,7 +96,10 @@ class Backpressure:
 
     def _collected(self) -> Mapping[PauseCause, PauseReason]:
         assigned = len(self._components.source.assigned)
-        reasons = {cause: PauseReason(text, assigned) for cause, text in self._for_all.items()}
+        reasons = {
+            cause: PauseReason(text, assigned, self._since_ms.get(cause))
+            for cause, text in self._for_all.items()
+        }
         if self._restoring:
             state_store = self._components.state_store
             fault = state_store.restore_unavailable_reason

@@ -91,6 +91,17 @@ class Source(Protocol):
         """Read on in partitions that a StopError named, as `kafka.on_gap: continue` would."""
         ...
 
+    def topic_id(self, topic: str) -> str:
+        """Return the id of a topic that is read; empty where it is unknown or there is none."""
+        ...
+
+    def committed_offset(self, partition: Partition) -> int | None:
+        """Return the group's offset of an assigned partition, as Kafka confirmed it.
+
+        None where it is unknown, is lost, or belongs to an earlier topic of this name.
+        """
+        ...
+
     def settle(self, poll: Any) -> AbstractSet[Partition]:  # noqa: ANN401  its own kind of poll
         """Mark all records of a poll as settled; returns partitions that are not assigned now."""
         ...

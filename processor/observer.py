@@ -192,9 +192,10 @@ class TelemetryObserver:
         """Log what began and ended, and let health and metrics name what is paused since when."""
         now_ms = self._clock.now_ms()
         for cause in paused.keys() - self._reasons.keys():
-            self._paused_at[cause] = _Began(now, rfc3339(now_ms))
-            self._metrics.gauge(PAUSED_SINCE_TIMESTAMP_SECONDS, cause).set(now_ms / 1000)
-            reason, partitions = paused[cause]
+            reason, partitions, known_ms = paused[cause]
+            since_ms = now_ms if known_ms is None else known_ms
+            self._paused_at[cause] = _Began(now, rfc3339(since_ms))
+            self._metrics.gauge(PAUSED_SINCE_TIMESTAMP_SECONDS, cause).set(since_ms / 1000)
             log.warning(
                 "Intake is paused.",
                 code="intake_paused",
@@ -211,7 +212,7 @@ class TelemetryObserver:
         self._health.set_paused(
             [
                 Pause(cause, reason, self._paused_at[cause].time, partitions)
-                for cause, (reason, partitions) in paused.items()
+                for cause, (reason, partitions, _) in paused.items()
             ]
         )
 

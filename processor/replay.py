@@ -67,6 +67,16 @@ class DeadLetterSource:
     def accept_gaps(self, partitions: Iterable[Partition]) -> None:
         """Do nothing: there are no gaps."""
 
+    def topic_id(self, topic: str) -> str:
+        """Return an empty id: the topics are not read."""
+        del topic
+        return ""
+
+    def committed_offset(self, partition: Partition) -> int | None:
+        """Return None: nothing is committed."""
+        del partition
+        return None
+
     def settle(self, poll: DeadLetterPoll) -> frozenset[Partition]:
         """Count the records of a poll as settled."""
         self._unsettled -= len(poll.records)

@@ -68,8 +68,8 @@ class Stream:
         self._clock = clock
         self._polls: deque[Poll] = deque()
         self._window: deque[Batch] = deque()
-        self._pauses = Pauses(components.control, clock)
-        self._skips = Skips(components.control, clock)
+        self._pauses = Pauses(components.control, components.source, clock)
+        self._skips = Skips(components.control, components.source, clock)
         self._suspects = SuspectHistories(components.control, clock)
         self._control_due = Deadline(clock, 0)
         self._state_partitions = StatePartitions(settings)
@@ -181,6 +181,7 @@ class Stream:
         gaps = self._pauses.take_accepted_gaps(self._source.assigned)
         if gaps:
             self._source.accept_gaps(gaps)
+        self._pauses.delete_passed(self._source.assigned)
         new = self._skips.refresh()
         if new:
             self._components.sink.skip(new)

@@ -88,10 +88,12 @@ def skip_record(
     """
     place, why, clock = _position(settings, position), _given(reason), SystemClock()
     _refuse_settled(settings, place, clock)
+    topic_id = _topic_id(settings, place.topic, clock)
+    by, now_ms = _operator(), clock.now_ms()
     with _opened(settings, clock) as store:
-        known = skip(store, place, reason=why, by=_operator(), now_ms=clock.now_ms())
+        known = skip(store, place, reason=why, by=by, now_ms=now_ms, topic_id=topic_id)
     if known is not None:
-        _print(f"It was asked for before. {_line(skip_key(place), known)}")
+        _print(f"It was asked for before. {_line(skip_key(place, topic_id), known)}")
         return 0
     _print(f"{position} is skipped by the replica that has its partition, once it is read.")
     return 0
@@ -150,6 +152,14 @@ def _refuse_settled(settings: Settings, place: Position, clock: Clock) -> None:
     if end is not None and place.offset >= end:
         sentence = f"{place.topic}/{place.partition} ends at {end}: there is no such record yet."
         raise SettingsError([sentence])
+
+
+def _topic_id(settings: Settings, topic: str, clock: Clock) -> str:
+    """Return the id of a topic as replicas know it; empty where the broker has no ids."""
+    admin = KafkaAdmin(settings.kafka, "skip", clock)
+    cluster = admin.cluster()
+    found = admin.topic_id(topic) if cluster.has_controller else ""
+    return f"{cluster.id}:{found}" if found else ""
 
 
 def _given(reason: str) -> str:

@@ -145,6 +145,14 @@ def _run(processor: Processor) -> ExitCode:
     """Return the exit code; what is not settled is not committed, however the run ends."""
     try:
         settled = processor.run()
+    except SettingsError as error:
+        log.error(  # noqa: TRY400  its sentences say all
+            "The processor cannot go on with its settings; nothing that was in progress is "
+            "committed.",
+            code="processor_settings_wrong",
+            error=str(error),
+        )
+        return ExitCode.WRONG_SETTINGS
     except Exception:
         log.exception(
             "The processor failed; nothing that was in progress is committed.",

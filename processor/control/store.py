@@ -15,6 +15,7 @@ import structlog
 from processor.domain.clock import Clock, Deadline
 from processor.domain.control import ControlValue
 from processor.domain.errors import SettingsError, UnavailableError
+from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.admin import KafkaAdmin
 from processor.kafka.internal_topic import (
     COMPACTED,
@@ -36,6 +37,9 @@ _READ_SECONDS: Final = 0.2
 """Between looks at what others wrote."""
 _OPEN_SECONDS: Final = 30.0
 _SILENCE_SECONDS: Final = 10.0
+_READ_RETRY: Final = RetryPolicy(first_seconds=1.0, max_seconds=5.0)
+_UNREAD_SECONDS: Final = 5.0
+"""How long nothing can be read before intake is paused: most lost connections are back sooner."""
 
 log = structlog.get_logger()
 
@@ -57,8 +61,8 @@ class KafkaControlStore:
     """The facts of one consumer group in the control topic; see `ControlStore`.
 
     The order of the topic decides between writers. A fact that was written here is shown at once,
-    and what others wrote before it is not shown any more. `poll` raises SettingsError where a newer
-    version of the processor wrote a fact in another form.
+    and what others wrote before it is not shown any more. While the topic cannot be read, or has a
+    fact in the form of a newer version, a pause could be missed: the store is unavailable.
     """
 
     def __init__(
@@ -75,10 +79,20 @@ class KafkaControlStore:
         self._writes = 0
         self._read_due = Deadline(clock, 0)
         self._limiter = LogLimiter(clock)
+        self._newer: dict[str, str] = {}
+        """The facts that a newer version wrote, each with a sentence."""
+        self._next_offset = 0
+        self._unread_since: float | None = None
+        self._read_retry = Retry(_READ_RETRY, clock)
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Return why facts cannot be written now; None while they can."""
+        """Return why facts cannot be read or written now; None while they can."""
+        if self._newer:
+            return next(iter(self._newer.values()))
+        since, now = self._unread_since, self._clock.monotonic()
+        if since is not None and now - since >= _UNREAD_SECONDS:
+            return f"the control topic cannot be read: {self._reader.unavailable_reason}"
         return self._producer.unavailable_reason
 
     def get(self, key: str) -> ControlValue | None:
@@ -108,8 +122,10 @@ class KafkaControlStore:
         self._read_due = Deadline(self._clock, _READ_SECONDS)
         self._producer.poll()
         piece = self._reader.read(0).get(_PARTITION)
+        self._note_readable()
         if piece is None:
             return
+        self._next_offset = piece.next_offset or self._next_offset
         self.take(piece.records)
         if piece.out_of_range:
             self._write_again()
@@ -123,7 +139,8 @@ class KafkaControlStore:
     def read_to_end(self) -> None:
         """Read the topic from its beginning to where it ends now, and follow it from there.
 
-        Takes half a minute at most; raises UnavailableError where that is not enough.
+        Takes half a minute at most; raises UnavailableError where that is not enough, and
+        SettingsError where a newer version of the processor wrote a fact in another form.
         """
         deadline = Deadline(self._clock, _OPEN_SECONDS)
         ranges = {_PARTITION: self._reader.ranges()[_PARTITION]}
@@ -131,7 +148,10 @@ class KafkaControlStore:
             self.take((each.key or b"", each.value) for each in records)
             if left and deadline.over():
                 raise UnavailableError("control", f"it was not read in {_OPEN_SECONDS:g} seconds")
-        self._reader.begin(_PARTITION, ranges[_PARTITION].stop)
+        if self._newer:
+            raise SettingsError(list(self._newer.values()))
+        self._next_offset = ranges[_PARTITION].stop
+        self._reader.begin(_PARTITION, self._next_offset)
 
     def take(self, records: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Show what was read, but for what was overwritten here since."""
@@ -161,14 +181,28 @@ class KafkaControlStore:
             self._report_unreadable(key)
             raise _UnreadableError from None
         if stored.version > _VERSION:
-            sentence = (
+            self._newer[key] = (
                 f"kafka.control_topic: `{key}` was written in version {stored.version} of its "
                 f"form, and this processor reads up to {_VERSION}: run the newer processor."
             )
-            raise SettingsError([sentence])
+            raise _UnreadableError
         return stored.value
 
+    def _note_readable(self) -> None:
+        """Keep since when nothing can be read; ask again, since an idle topic shows no recovery."""
+        if self._reader.unavailable_reason is None:
+            self._unread_since = None
+            self._read_retry.succeeded()
+            return
+        if self._unread_since is None:
+            self._unread_since = self._clock.monotonic()
+            self._read_retry.failed()
+        elif self._read_retry.due:
+            self._read_retry.failed()
+            self._reader.begin(_PARTITION, self._next_offset)
+
     def _show(self, key: str, value: ControlValue | None) -> None:
+        self._newer.pop(key, None)
         if value is None:
             self._values.pop(key, None)
         else:

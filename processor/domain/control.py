@@ -8,6 +8,8 @@ one. Keys are slash-separated texts, values are small JSON objects.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from processor.domain.record import Partition
+
 ControlValue = Mapping[str, Any]
 
 
@@ -37,6 +39,21 @@ class ControlStore(Protocol):
 
     def close(self, seconds: float) -> bool:
         """Write what is left within so many seconds; returns whether nothing is left."""
+        ...
+
+
+class GroupPosition(Protocol):
+    """Up to where the group is: what decides whether a fact about records is done with."""
+
+    def topic_id(self, topic: str) -> str:
+        """Return the id of a topic that is read; empty where it is unknown or there is none."""
+        ...
+
+    def committed_offset(self, partition: Partition) -> int | None:
+        """Return the group's offset of an assigned partition, as Kafka confirmed it.
+
+        None where it is unknown, is lost, or belongs to an earlier topic of this name.
+        """
         ...
 
 

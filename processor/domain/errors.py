@@ -10,6 +10,7 @@ ProcessorError
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Partition
@@ -53,14 +54,27 @@ class StopCause(StrEnum):
     GAP = "gap"
 
 
+class Gap(NamedTuple):
+    """The loss of the offset of one partition: what `resume` accepts, and nothing else.
+
+    `cause` is an `OffsetLoss`, `topic_id` that of the topic now, empty where the broker has none;
+    `wanted` the offset that the group had, None where it has none; reading would go on at `start`.
+    """
+
+    cause: str
+    topic_id: str
+    wanted: int | None
+    start: int
+
+
 class StopError(ProcessorError):
     """A limit of the settings is exceeded: intake is paused until an operator resumes it.
 
-    `gaps` has the partitions whose next records Kafka does not have, each with the offset that was
-    wanted, None where there is no commit. They are not read until the gap is accepted.
+    `gaps` has the partitions whose next records Kafka does not have. They are not read until the
+    gap is accepted.
     """
 
-    def __init__(self, sentence: str, gaps: Mapping[Partition, int | None] | None = None) -> None:
+    def __init__(self, sentence: str, gaps: Mapping[Partition, Gap] | None = None) -> None:
         super().__init__(sentence)
         self.gaps = dict(gaps or {})
         self.cause = StopCause.GAP if self.gaps else StopCause.REJECT_LIMIT

@@ -42,6 +42,7 @@ from processor.source.partition_status import (
 )
 from processor.source.start_offsets import StartOffsets
 from processor.source.topic_guard import TopicGuard
+from processor.source.topic_watch import is_recreated
 from processor.source.waiting import EventWait, PartitionRecords, ReadyRecords, WaitingScores
 from processor.telemetry.catalogue import REBALANCES
 from processor.telemetry.labels import RebalanceKind, ReleaseCause, WaitResult
@@ -175,6 +176,18 @@ class KafkaSource:
     def accept_gaps(self, partitions: Iterable[Partition]) -> None:
         """Read on in partitions that a StopError named, from their oldest record."""
         self._starts.accept_gaps(partitions)
+
+    def topic_id(self, topic: str) -> str:
+        """Return the id of a topic that is read; empty where it is unknown or there is none."""
+        return self._guard.watch.id_of(topic)
+
+    def committed_offset(self, partition: Partition) -> int | None:
+        """Return the group's offset of a partition; None where it is unknown or lost."""
+        offsets = self._tracker.partitions.get(partition)
+        if offsets is None or not offsets.stamped or self._starts.is_lost(partition):
+            return None
+        now = self.topic_id(partition.topic)
+        return None if is_recreated(offsets.topic_id, now) else offsets.committed
 
     def start(self, listener: AssignmentListener) -> None:
         """Join the group."""

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from processor.domain.clock import Clock
-from processor.domain.errors import StopError
+from processor.domain.errors import Gap, StopError
 from processor.domain.record import Partition
 from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.admin import KafkaAdmin
@@ -137,6 +137,10 @@ class StartOffsets:
         """Return the partitions that wait until the loss of their offset is accepted."""
         return frozenset(self._stopped)
 
+    def is_lost(self, partition: Partition) -> bool:
+        """Return True while a partition has no valid offset."""
+        return partition in self._stopped or partition in self._invalid
+
     def assign(
         self, partitions: Sequence[Partition], tracker: OffsetTracker
     ) -> dict[Partition, CommittedOffset]:
@@ -155,7 +159,12 @@ class StartOffsets:
         return committed
 
     def mark_invalid(self, partition: Partition, wanted: int | None, error: str = "") -> None:
-        """Note a partition without a valid offset; `wanted` is one that Kafka does not have."""
+        """Note a partition without a valid offset; `wanted` is one that Kafka does not have.
+
+        A late error of one that waits already is the same loss.
+        """
+        if partition in self._stopped:
+            return
         self._invalid[partition] = _Invalid(wanted, "truncation" in error)
         self._marked_at = self._clock.monotonic()
         self._watch.hurry()
@@ -330,11 +339,18 @@ class StartOffsets:
             others = {each: offsets.next_read for each, offsets in tracker.partitions.items()}
             self._consumer.reassign({each: start.offset for each, start in starts.items()}, others)
 
+    def _wanted(self, partition: Partition, start: Start) -> int | None:
+        """Return the offset that was lost; of an earlier topic it says nothing about this one."""
+        replaced = start.loss is OffsetLoss.TOPIC_RECREATED
+        return None if replaced else self._stopped[partition].wanted
+
     def _raise_stopped(self) -> None:
         """Raise StopError for the partitions that were stopped since it was raised last."""
         raised, self._raised = self._raised, {}
         gaps = {
-            each: None if start.loss is OffsetLoss.TOPIC_RECREATED else self._stopped[each].wanted
+            each: Gap(
+                start.cause, self._watch.id_of(each.topic), self._wanted(each, start), start.offset
+            )
             for each, start in raised.items()
             if each in self._stopped
         }

@@ -137,6 +137,7 @@ class TelemetryServer:
     ) -> None:
         self._metrics = metrics
         self._health = health
+        self._rendering = threading.Lock()
         self._server = _Server((host, port), self._respond, response_seconds)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="telemetry"
@@ -160,13 +161,16 @@ class TelemetryServer:
         match path:
             case "/metrics":
                 encode, content_type = choose_encoder(accept)
-                return _Response(HTTPStatus.OK, content_type, encode(self._metrics.registry))
+                with self._rendering:  # one at a time: many at once would take the CPU from probes
+                    body = encode(self._metrics.registry)
+                return _Response(HTTPStatus.OK, content_type, body)
             case "/livez":
                 return _probe(self._health.live())
             case "/readyz":
                 return _probe(self._health.ready())
             case "/":
-                html = page(self._metrics, self._health.live(), self._health.ready())
+                with self._rendering:
+                    html = page(self._metrics, self._health.live(), self._health.ready())
                 return _Response(HTTPStatus.OK, "text/html; charset=utf-8", html.encode())
             case _:
                 return _Response(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"Not found.\n")

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import pytest
 from confluent_kafka import KafkaError, Producer
 
+from processor.control import store as store_module
 from processor.control.store import KafkaControlStore, open_control_store
 from processor.domain.clock import SystemClock
 from processor.domain.control import ControlStore, InMemoryControlStore
@@ -163,6 +164,40 @@ def test_a_newer_form_is_a_clear_error_and_that_of_another_group_is_not(
         opened()
     following.poll()
     assert following.items("") == {}
+
+
+def test_a_newer_form_makes_a_running_store_unavailable_until_it_is_written_in_a_known_one(
+    broker: EmbeddedBroker, opened: Callable[..., KafkaControlStore]
+) -> None:
+    store = opened()
+    write(broker, (b'["a-group","pause"]', b'{"version":2,"content":[]}'))
+    write(broker, (b'["a-group","x"]', b'{"version":1,"value":{"since":1}}'))
+
+    follow(store)(lambda: store.unavailable_reason)
+    assert "run the newer processor" in str(store.unavailable_reason)
+    assert store.items("") == {"x": {"since": 1}}
+
+    write(broker, (b'["a-group","pause"]', b'{"version":1,"value":{"since":2}}'))
+    follow(store)(lambda: store.unavailable_reason is None)
+    assert store.get("pause") == {"since": 2}
+
+
+def test_a_topic_that_cannot_be_read_makes_a_running_store_unavailable_until_it_can(
+    broker: EmbeddedBroker,
+    opened: Callable[..., KafkaControlStore],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store_module, "_UNREAD_SECONDS", 0.5)
+    store = opened()
+    broker.fail_requests(Api.FETCH, *[KafkaError.TOPIC_AUTHORIZATION_FAILED] * 1000)
+    follow(store)(lambda: store.unavailable_reason)
+    assert "the control topic cannot be read" in str(store.unavailable_reason)
+    assert "authorization failed" in str(store.unavailable_reason)
+
+    broker.heal_requests(Api.FETCH)
+    follow(store)(lambda: store.unavailable_reason is None)
+    write(broker, (b'["a-group","pause"]', b'{"version":1,"value":{"since":1}}'))
+    follow(store)(lambda: store.get("pause") == {"since": 1})
 
 
 def test_a_fact_that_cannot_be_written_is_written_later(

@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from processor.domain.clock import Deadline, SystemClock
-from processor.domain.errors import StopError
+from processor.domain.errors import Gap, StopError
 from processor.domain.record import Partition
 from processor.kafka.partitioner import PARTITIONERS
 from processor.settings import JoinSettings
@@ -203,7 +203,7 @@ def test_records_deleted_before_they_were_read_are_named_once_and_read_on_when_a
     with pytest.raises(StopError, match=r"customer-ai-scores/0.*on_gap") as raised:
         replica.read(2)
     replica.turn_until(lambda: b"other" in replica.values, "the other partition goes on")
-    assert raised.value.gaps == {P0: 4}
+    assert raised.value.gaps == {P0: Gap("below_start", "", 4, raised.value.gaps[P0].start)}
     assert replica.metrics.value(RETENTION_OVERRUN_RECORDS, SCORES) == 5
     assert committed(broker, GROUP, P0) == [4]
 

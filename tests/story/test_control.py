@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from processor.control.pauses import pause, resume
 from processor.control.skips import skip
 from processor.domain.control import ControlStore, InMemoryControlStore
-from processor.domain.errors import StopCause, StopError
+from processor.domain.errors import Gap, StopCause, StopError
 from processor.domain.event import RetriedEvent, SuspectHistory
 from processor.domain.outcome import Outcome, Reason, Stage
 from processor.domain.record import Partition, Position, Record
@@ -17,6 +18,7 @@ from tests.support.stream_run import NOW_MS, SCORES, StreamRun, score_record
 
 P0 = Partition(SCORES, 0)
 LIMIT = {"dead_letter/stop_after_consecutive": 10}
+GAP = Gap("below_start", "cluster:one", 11, 20)
 
 
 def turn(run: StreamRun, times: int = 6) -> None:
@@ -95,6 +97,34 @@ def test_resume_accepts_the_batch_that_hit_the_limit_and_counts_anew() -> None:
     assert run.metrics.value(PAUSED_AT_LIMIT, StopCause.REJECT_LIMIT) == 1
 
 
+@pytest.mark.parametrize("by", ["count", "share"])
+def test_the_reject_limit_of_one_replica_pauses_the_others_also_after_a_restart(by: str) -> None:
+    share = {
+        "dead_letter/stop_after_consecutive": 0,
+        "dead_letter/stop_window": 100,
+        "dead_letter/stop_ratio": 0.5,
+    }
+    changes, count = (LIMIT, 12) if by == "count" else (share, 100)
+    one = started(StreamRun([bad(range(count))], changes))
+    other = started(StreamRun([[score_record(10)]], changes, control=one.control))
+    restarted = started(StreamRun([bad(range(count))], changes, control=one.control))
+
+    for run in (one, other, restarted):
+        assert run.source.causes == {"reject_limit"}
+        assert not run.health.ready().ok
+        assert (
+            f"dead_letter.stop_{'ratio' if by == 'share' else 'after'}" in run.health.ready().reason
+        )
+        assert run.metrics.value(PAUSED_AT_LIMIT, StopCause.REJECT_LIMIT) == 1
+    assert other.source.committed == {}
+
+    end_pauses(one.control)
+    turn(other)
+    turn(restarted)
+    assert other.source.committed == {P0: 11}
+    assert restarted.dead_letters.written == list(range(count))
+
+
 def test_a_restart_stays_paused_and_resume_gets_past_the_batch_that_hit_the_limit() -> None:
     run = started(StreamRun([bad(range(12))], LIMIT))
     run.stream.stop()
@@ -141,7 +171,7 @@ def test_a_limit_that_is_reached_again_during_the_stop_does_not_prevent_it() -> 
 
 def test_a_gap_pauses_intake_until_resume_and_then_exactly_its_partition_goes_on() -> None:
     run = started(StreamRun([[score_record(10)]]))
-    run.source.stop_error = StopError("Records of customer-ai-scores/0 are gone.", {P0: 11})
+    run.source.stop_error = StopError("Records of customer-ai-scores/0 are gone.", {P0: GAP})
     turn(run)
     assert run.source.causes == {"gap"}
     assert run.metrics.value(PAUSED_AT_LIMIT, StopCause.GAP) == 1
@@ -157,19 +187,150 @@ def test_a_gap_pauses_intake_until_resume_and_then_exactly_its_partition_goes_on
 
 def test_a_gap_that_was_accepted_before_a_restart_does_not_pause_again() -> None:
     run = started(StreamRun())
-    run.source.stop_error = StopError("Records are gone.", {P0: 11})
+    run.source.stop_error = StopError("Records are gone.", {P0: GAP})
     turn(run)
     end_pauses(run.control)
 
     again = StreamRun(control=run.control)
     started(again)
-    again.source.stop_error = StopError("Records are gone.", {P0: 11})
+    again.source.stop_error = StopError("Records are gone.", {P0: GAP})
     turn(again)
     assert (again.source.causes, again.source.accepted_gaps) == (set(), [P0])
 
-    again.source.stop_error = StopError("More records are gone.", {P0: 99})
+    again.source.stop_error = StopError("More records are gone.", {P0: GAP._replace(wanted=99)})
     turn(again)
     assert again.source.causes == {"gap"}
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        GAP._replace(cause="beyond_end"),
+        GAP._replace(topic_id="cluster:two"),
+        GAP._replace(wanted=12),
+        GAP._replace(start=30),
+    ],
+    ids=["another cause", "a new topic", "another offset", "more records"],
+)
+def test_a_gap_that_no_replica_had_when_it_was_resumed_accepts_no_other_one(later: Gap) -> None:
+    run = started(StreamRun())
+    run.source.stop_error = StopError("Records are gone.", {P0: GAP})
+    turn(run)
+    end_pauses(run.control)
+
+    again = started(StreamRun(control=run.control))
+    again.source.stop_error = StopError("More records are gone.", {P0: later})
+    turn(again)
+
+    assert (again.source.causes, again.source.accepted_gaps) == ({"gap"}, [])
+    assert "More records" in again.health.ready().reason
+
+
+def test_a_gap_that_has_grown_by_a_restart_is_paused_since_it_began() -> None:
+    run = started(StreamRun())
+    run.source.stop_error = StopError("3 are gone.", {P0: GAP})
+    turn(run)
+
+    again = started(StreamRun(control=run.control))
+    again.clock.advance(3600)
+    again.source.stop_error = StopError("9 are gone.", {P0: GAP._replace(start=26)})
+    turn(again)
+
+    assert "9 are gone. Paused since 2026-11-18T11:06:41.200Z" in again.health.ready().reason
+
+
+def test_an_accepted_gap_is_deleted_once_the_group_has_committed_beyond_it() -> None:
+    run = started(StreamRun([[score_record(10)]]))
+    run.source.topic_ids[SCORES] = GAP.topic_id
+    run.source.stop_error = StopError("Records are gone.", {P0: GAP})
+    turn(run)
+    end_pauses(run.control)
+    turn(run)
+    assert run.source.accepted_gaps == [P0]
+    assert len(run.control.items("paused/")) == 1
+
+    run.source.add([score_record(20)])
+    turn(run)
+    assert run.control.items("paused/") == {}
+    run.source.stop_error = StopError("Records are gone.", {P0: GAP})
+    turn(run)
+    assert run.source.causes == {"gap"}
+
+
+def test_an_acceptance_that_was_not_needed_is_deleted_by_the_next_commit() -> None:
+    """Such as where the operator has set the offsets by hand instead."""
+    run = started(StreamRun())
+    run.source.stop_error = StopError("Offsets are gone.", {P0: Gap("x", "", None, 0)})
+    turn(run)
+    end_pauses(run.control)
+
+    again = started(StreamRun([[score_record(50)]], control=run.control))
+    turn(again)
+
+    assert again.control.items("paused/") == {}
+
+
+def test_an_accepted_batch_of_rejects_is_deleted_and_reading_it_again_pauses_again() -> None:
+    run = started(StreamRun([bad(range(12))], LIMIT))
+    end_pauses(run.control)
+    turn(run)
+    assert run.source.committed == {P0: 12}
+    assert run.control.items("paused/") == {}
+
+    again = started(StreamRun([bad(range(12))], LIMIT, control=run.control))
+    assert again.source.causes == {"reject_limit"}
+    assert again.dead_letters.written == []
+
+
+def test_an_accepted_batch_of_rejects_accepts_none_of_a_new_topic_of_that_name() -> None:
+    run = StreamRun([bad(range(12))], LIMIT)
+    run.source.topic_ids[SCORES] = "cluster:one"
+    started(run)
+    end_pauses(run.control)
+
+    again = StreamRun([bad(range(12))], LIMIT, control=run.control)
+    again.source.topic_ids[SCORES] = "cluster:two"
+    started(again)
+
+    assert again.source.causes == {"reject_limit"}
+
+
+def test_resuming_while_another_limit_is_reached_lets_the_rejects_count_anew() -> None:
+    run = StreamRun([[score_record(10)]], {"dead_letter/stop_after_consecutive": 2})
+    run.sink.refuse_next = 1
+    started(run)
+    pauses, limit = run.stream._pauses, run.dead_letters.limit  # noqa: SLF001
+    pauses.stop(StopError("2 in a row."))
+    turn(run, 1)
+    end_pauses(run.control)
+
+    pauses.stop(StopError("Records are gone.", {P0: GAP}))
+    turn(run)
+
+    assert run.source.causes == {"gap"}
+    limit.check_refusals("upgrade", 1, 1)
+
+
+def test_two_replicas_that_reach_the_reject_limit_at_once_both_go_on_after_resume() -> None:
+    control = InMemoryControlStore()
+    first, other = StreamRun(changes=LIMIT, control=control), StreamRun([], LIMIT, control=control)
+    other.source.group = frozenset({Partition(SCORES, 1)})
+    started(first)
+    started(other)
+    first.source.add(bad(range(12)))
+    other.source.add([replace(each, partition=1) for each in bad(range(12))])
+    first.clock.advance(-0.2)  # so that it has not read the other one's pause yet
+    other.stream.run_once()
+    turn(first)
+    turn(other)
+    assert first.source.causes == other.source.causes == {"reject_limit"}
+
+    end_pauses(control)
+    turn(other)
+    turn(first)
+
+    assert first.dead_letters.written == other.dead_letters.written == list(range(12))
+    assert control.items("paused/") == {}
 
 
 def test_a_skipped_record_is_dead_lettered_once_with_its_bytes_and_not_decoded() -> None:
@@ -217,6 +378,72 @@ def test_a_skip_that_is_done_is_not_repeated_when_the_record_is_read_again() -> 
 
     assert run.dead_letters.written == [10]
     assert [event.record.offset for event in run.sink.accepted] == [10]
+
+
+def test_a_skip_of_the_old_topic_concerns_no_record_of_a_new_one() -> None:
+    control, place = InMemoryControlStore(), Position(SCORES, 0, 10)
+    asked = {"reason": "r", "by": "ann@host"}
+    skip(control, place, **asked, now_ms=NOW_MS, topic_id="cluster:one")
+    run = StreamRun([[score_record(10)]], control=control)
+    run.source.topic_ids[SCORES] = "cluster:two"
+    started(run)
+    assert [event.record.offset for event in run.sink.accepted] == [10]
+    assert run.dead_letters.written == []
+
+    assert skip(control, place, **asked, now_ms=NOW_MS, topic_id="cluster:two") is None
+    again = StreamRun([[score_record(10)]], control=control)
+    again.source.topic_ids[SCORES] = "cluster:two"
+    started(again)
+    assert again.dead_letters.written == [10]
+    assert set(control.items("skip/")) == {
+        f"skip/{SCORES}/0/10/cluster:one",
+        f"skip/{SCORES}/0/10/cluster:two",
+    }
+
+
+def test_a_skip_is_done_only_once_its_commit_is_confirmed() -> None:
+    run = StreamRun([[score_record(10)]])
+    skip(run.control, Position(SCORES, 0, 10), reason="r", by="ann@host", now_ms=NOW_MS)
+    run.source.lost.add(P0)
+    started(run)
+    fact = run.control.get(f"skip/{SCORES}/0/10") or {}
+    assert (fact["result"], "done" in fact) == ("dead_lettered", False)
+
+    run.source.lost.clear()
+    turn(run)
+    assert "done" in (run.control.get(f"skip/{SCORES}/0/10") or {})
+
+
+def test_a_skipped_record_that_is_read_again_before_its_commit_is_named() -> None:
+    run = StreamRun([[score_record(10)]])
+    skip(run.control, Position(SCORES, 0, 10), reason="r", by="ann@host", now_ms=NOW_MS)
+    run.source.lost.add(P0)
+    started(run)
+
+    again = StreamRun([[score_record(10)]], control=run.control)
+    with structlog.testing.capture_logs() as lines:
+        started(again)
+
+    assert again.dead_letters.written == [10]
+    assert again.sink.accepted == []
+    assert [line["record"] for line in lines if line["code"] == "record_skipped_again"] == [
+        f"{SCORES}/0/10"
+    ]
+
+
+def test_a_restart_between_commit_and_note_finishes_a_skip_without_a_second_dead_letter() -> None:
+    run = StreamRun([[score_record(10)]])
+    skip(run.control, Position(SCORES, 0, 10), reason="r", by="ann@host", now_ms=NOW_MS)
+    run.source.lost.add(P0)
+    started(run)
+
+    again = StreamRun(control=run.control)
+    again.source.committed = {P0: 11}
+    started(again)
+
+    fact = run.control.get(f"skip/{SCORES}/0/10") or {}
+    assert (fact["result"], "done" in fact) == ("dead_lettered", True)
+    assert again.dead_letters.written == []
 
 
 def test_a_record_that_cannot_be_delivered_is_skipped_and_the_others_go_on() -> None:

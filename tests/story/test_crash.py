@@ -29,6 +29,7 @@ def _accepted_and_unsettled() -> StreamRun:
     run.dead_letters.slow = True
     run.start()
     run.stream.run_once()
+    run.clock.advance(1)
     assert [event.record.offset for event in run.sink.accepted] == [10, 11]
     run.source.add([score_record(13, person=3)])
     return run
@@ -46,6 +47,15 @@ _PLACES: Mapping[str, Callable[[StreamRun], tuple[object, str]]] = {
     "state": lambda run: (run.state_store, "poll"),
     "commit": lambda run: (run.source, "commit"),
     "turn": lambda run: (run.observer, "loop_turned"),
+    "control": lambda run: (run.control, "poll"),
+    "pauses": lambda run: (run.control, "items"),
+    "planner's decode": lambda run: (run.stream._planner, "decode"),  # noqa: SLF001
+    "planner's plan": lambda run: (run.stream._planner, "plan"),  # noqa: SLF001
+    "schemas": lambda run: (run.reader, "fetch_schemas"),
+    "limit": lambda run: (run.dead_letters.limit, "check"),
+    "repartition's poll": lambda run: (run.repartition, "poll"),
+    "restore": lambda run: (run.state_store, "ready"),
+    "withheld": lambda run: (run.sink, "set_window_full"),
     "status": lambda run: (run.observer, "status_checked"),
 }
 
@@ -76,6 +86,62 @@ def test_a_fault_while_a_batch_is_settled_lists_it(
 
     assert _listed(lines, "uncommitted") == [f"{SCORES}/0/10-11"]
     assert run.source.committed == {}
+
+
+@pytest.mark.parametrize("call", ["assigned", "drain", "revoked"])
+def test_a_fault_in_a_rebalance_lists_what_was_accepted_and_commits_nothing(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _accepted_and_unsettled()
+
+    def rebalance(seconds: float) -> None:
+        del seconds
+        monkeypatch.setattr(run.state_store, {"assigned": "assign"}.get(call, "revoke"), fault)
+        monkeypatch.setattr(run.dead_letters, "poll", fault)
+        getattr(run.stream, call)(sorted(run.source.group))
+
+    monkeypatch.setattr(run.source, "poll", rebalance)
+
+    assert f"{SCORES}/0/10-11" in _listed(_failing(run), "uncommitted")
+    assert run.source.committed == {}
+    assert run.steps[-1] == ("left",)
+
+
+def test_ctrl_c_in_the_loop_lists_what_was_accepted_and_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = _accepted_and_unsettled()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.source, "poll", interrupted)
+
+    with structlog.testing.capture_logs() as lines, pytest.raises(KeyboardInterrupt):
+        run.processor.run()
+
+    assert f"{SCORES}/0/10-11" in _listed(lines, "uncommitted")
+    assert run.steps[-1] == ("left",)
+
+
+@pytest.mark.parametrize(
+    ("part", "call"), [("sink", "start"), ("source", "start"), ("control", "poll")]
+)
+def test_a_fault_at_the_start_closes_all_parts_and_lists_nothing(
+    part: str, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = StreamRun([[score_record(10)]])
+    monkeypatch.setattr(getattr(run, part), call, fault)
+    closed: list[str] = []
+    parts = ("sink", "state_store", "repartition", "control", "dead_letters")
+    for one in parts:
+        monkeypatch.setattr(getattr(run, one), "close", _noting(closed, one, fails=False))
+
+    lines = _failing(run)
+
+    assert closed == list(parts)
+    assert _listed(lines, "uncommitted") == []
+    assert run.steps[-1] == ("left",)
 
 
 def test_a_fault_right_after_a_batch_was_handed_over_lists_it(

@@ -1,14 +1,18 @@
 """What is paused, of which partitions, and how it shows."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 import structlog
 from msgspec.structs import replace
 
+from processor.control.pauses import pause
+from processor.domain.clock import rfc3339
+from processor.domain.errors import Gap, StopError
 from processor.domain.record import Partition, Record
 from processor.telemetry.catalogue import PAUSED_SECONDS, PAUSED_SINCE_TIMESTAMP_SECONDS, READY
 from processor.telemetry.labels import PauseCause, State
+from processor.telemetry.server import page
 from tests.support.stream_run import EVENTS, NOW_MS, SCORES, StreamRun, event_record, score_record
 
 
@@ -152,6 +156,90 @@ def test_an_outage_is_named_with_its_beginning_and_counted_while_the_replica_is_
     ]
     assert run.health.ready().paused == ()
     assert run.health.ready().reason == "Ready."
+
+
+def _unavailable(part: str, attribute: str = "unavailable_reason") -> Callable[[StreamRun], None]:
+    return lambda run: setattr(getattr(run, part), attribute, f"the {part} is unavailable")
+
+
+def _stopped(run: StreamRun, gaps: Mapping[Partition, Gap]) -> None:
+    run.source.stop_error = StopError("A limit is reached.", gaps)
+
+
+def _await_registry(run: StreamRun) -> None:
+    run.reader.unavailable_reason = "no response"
+    run.source.add([score_record(10)])
+
+
+def _fill_window(run: StreamRun) -> None:
+    run.sink.slow = True
+    run.source.add([score_record(offset, person=offset) for offset in range(1010)])
+
+
+BEGINNINGS: Mapping[PauseCause, Callable[[StreamRun], None]] = {
+    PauseCause.DESTINATION: _unavailable("sink"),
+    PauseCause.DEAD_LETTERS: _unavailable("dead_letters"),
+    PauseCause.STATE: _unavailable("state_store"),
+    PauseCause.REPARTITION: _unavailable("repartition"),
+    PauseCause.CONTROL: _unavailable("control"),
+    PauseCause.COMMIT: _unavailable("source", "commit_overdue_reason"),
+    PauseCause.TOPICS: _unavailable("source", "topic_fault_reason"),
+    PauseCause.RESTORING: lambda run: run.state_store.unready.add(0),
+    PauseCause.REGISTRY: _await_registry,
+    PauseCause.WINDOW: _fill_window,
+    PauseCause.OPERATOR: lambda run: pause(
+        run.control, reason="inlet moves", by="ann@host", now_ms=run.clock.now_ms()
+    ),
+    PauseCause.REJECT_LIMIT: lambda run: _stopped(run, {}),
+    PauseCause.GAP: lambda run: _stopped(
+        run, {Partition(SCORES, 0): Gap("below_start", "", 11, 20)}
+    ),
+}
+
+
+@pytest.mark.parametrize("cause", PauseCause)
+def test_probe_page_metric_and_log_name_each_cause_and_since_when(cause: PauseCause) -> None:
+    run = StreamRun(changes={"kafka/max_uncommitted_records": 1000})
+    run.start()
+    _turns(run, 2)
+    run.clock.advance(60)
+    with structlog.testing.capture_logs() as lines:
+        BEGINNINGS[cause](run)
+        for _ in range(8):
+            run.stream.run_once()
+            run.clock.advance(0.5)
+    later_ms = run.clock.now_ms()
+
+    ready = run.health.ready()
+    (shown,) = ready.paused
+    assert shown.cause == cause
+    assert shown.reason
+    assert shown.reason in ready.reason or ready.state == State.RESTORING
+    since = run.metrics.value(PAUSED_SINCE_TIMESTAMP_SECONDS, cause)
+    assert NOW_MS / 1000 + 60 <= since < later_ms / 1000
+    assert shown.since == rfc3339(round(since * 1000))
+    html = page(run.metrics, run.health.live(), ready)
+    assert f"<b>{cause}</b> since {shown.since}, {shown.partitions} partitions" in html
+    (line,) = [each for each in lines if each["code"] == "intake_paused"]
+    assert (line["part"], line["error"]) == (cause, shown.reason)
+
+
+def test_a_restart_at_a_limit_says_since_when_intake_is_paused_not_since_the_restart() -> None:
+    run = _run()
+    _stopped(run, {})
+    _turns(run, 2)
+
+    again = StreamRun(control=run.control)
+    again.clock.advance(3600)
+    again.start()
+    _turns(again, 2)
+
+    began = rfc3339(NOW_MS)
+    (shown,) = again.health.ready().paused
+    assert f"Paused since {began}" in shown.reason
+    assert shown.since == began
+    since = again.metrics.value(PAUSED_SINCE_TIMESTAMP_SECONDS, PauseCause.REJECT_LIMIT)
+    assert since == NOW_MS / 1000
 
 
 def test_every_cause_is_in_the_metrics_from_the_start() -> None:

@@ -79,6 +79,8 @@ class FakeSource:
         self.confirms = True
         self.stop_error: StopError | None = None
         self.accepted_gaps: list[Partition] = []
+        self.topic_ids: dict[str, str] = {}
+        self.lost: set[Partition] = set()
         self.committed: dict[tuple[str, int], int] = {}
         self.is_member = False
         self._joining: AssignmentListener | None = None
@@ -98,6 +100,7 @@ class FakeSource:
         assert seconds >= 0
         if self.stop_error is not None:
             error, self.stop_error = self.stop_error, None
+            self.lost.update(error.gaps)
             raise error
         if self._joining is not None:
             listener, self._joining, self.assigned = self._joining, None, self.group
@@ -111,7 +114,16 @@ class FakeSource:
         return polled
 
     def accept_gaps(self, partitions: Iterable[Partition]) -> None:
-        self.accepted_gaps += partitions
+        accepted = list(partitions)
+        self.accepted_gaps += accepted
+        self.lost.difference_update(accepted)
+
+    def topic_id(self, topic: str) -> str:
+        return self.topic_ids.get(topic, "")
+
+    def committed_offset(self, partition: Partition) -> int | None:
+        known = partition in self.assigned and partition not in self.lost
+        return self.committed.get(partition) if known else None
 
     def settle(self, polled: FakePoll) -> frozenset[Partition]:
         partitions = frozenset(map(_partition, polled.records))

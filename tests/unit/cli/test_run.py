@@ -3,11 +3,12 @@
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
 
+from processor import app
 from processor.app import Processor, Telemetry
 from processor.cli import run
 from processor.cli.run import run_processor
@@ -135,6 +136,99 @@ def test_a_fault_of_the_program_ends_the_process_with_70_after_the_source_was_le
         run_processor(settings_with({"telemetry/port": 0, "telemetry/host": "127.0.0.1"}))
 
     assert stream_run.steps[-1] == ("left",)
+
+
+@pytest.mark.usefixtures("servers")
+def test_wrong_settings_that_show_while_running_end_with_2_and_a_sentence_after_the_source_was_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream_run = StreamRun([[score_record(1)]])
+
+    def failing() -> NoReturn:
+        raise SettingsError(["kafka.control_topic: run the newer processor."])
+
+    monkeypatch.setattr(stream_run.source, "commit", failing)
+    monkeypatch.setattr(run, "build_processor", lambda *_: stream_run.processor)
+    monkeypatch.setattr(os, "_exit", ends)
+
+    with pytest.raises(EndedError, match=r"^2$"):
+        run_processor(settings_with({"telemetry/port": 0, "telemetry/host": "127.0.0.1"}))
+
+    assert stream_run.steps[-1] == ("left",)
+    printed = capsys.readouterr()
+    assert "run the newer processor" in printed.out + printed.err
+
+
+@pytest.mark.usefixtures("servers")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_last_step_of_the_start_stops_in_order_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    stream_run = StreamRun([[score_record(1)]])
+
+    def built(*_: object) -> Processor:
+        os.kill(os.getpid(), number)
+        return stream_run.processor
+
+    monkeypatch.setattr(run, "build_processor", built)
+    monkeypatch.setattr(os, "_exit", ends)
+
+    with pytest.raises(EndedError, match=r"^0$"):
+        run_processor(settings_with({"telemetry/port": 0, "telemetry/host": "127.0.0.1"}))
+
+    assert not any(step[0] == "polled" for step in stream_run.steps)
+    assert stream_run.steps[-1] == ("left",)
+
+
+PARTS = {
+    "open_control_store": [],
+    "KafkaSource": ["open_control_store"],
+    "InletSink": ["KafkaSource", "open_control_store"],
+    "KafkaDeadLetterSink": ["InletSink", "KafkaSource", "open_control_store"],
+    "open_state_store": ["KafkaDeadLetterSink", "InletSink", "KafkaSource", "open_control_store"],
+    "Stream": [
+        "open_state_store",
+        "KafkaDeadLetterSink",
+        "InletSink",
+        "KafkaSource",
+        "open_control_store",
+    ],
+}
+
+
+@pytest.mark.parametrize("failing", PARTS)
+@pytest.mark.parametrize("error", [UnavailableError("kafka", "x"), SettingsError(["x"])])
+def test_where_a_part_cannot_be_built_those_before_it_are_closed_last_first(
+    failing: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    class Part:
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def close(self, seconds: float) -> None:
+            assert seconds == 0
+            closed.append(self._name)
+
+        leave = close
+
+    def build(name: str) -> Callable[..., Part]:
+        def built(*_: object, **__: object) -> Part:
+            if name == failing:
+                raise error
+            return Part(name)
+
+        return built
+
+    for name in PARTS:
+        monkeypatch.setattr(app, name, build(name))
+    settings = settings_with()
+
+    with pytest.raises(type(error)):
+        app.build_processor(settings, Telemetry.create(settings, ManualClock()))
+
+    assert closed == PARTS[failing]
 
 
 @pytest.mark.usefixtures("servers")

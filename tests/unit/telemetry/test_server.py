@@ -3,8 +3,10 @@
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from threading import Event
 from urllib.parse import urlsplit
 
 import pytest
@@ -166,6 +168,83 @@ def test_probes_answer_while_clients_do_not_read_their_responses(served: Served)
             held.enter_context(socket.create_connection(served.address, timeout=5))
 
         assert served.ask("/livez")[0].status == 200
+
+
+def _live_seconds(served: Served) -> float:
+    """Return how long the liveness probe takes at worst in a few attempts."""
+    worst = 0.0
+    for _ in range(5):
+        began = SystemClock().monotonic()
+        assert served.ask("/livez")[0].status == 200
+        worst = max(worst, SystemClock().monotonic() - began)
+    return worst
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/"])
+def test_probes_answer_within_a_second_in_a_flood_of_scrapes(served: Served, path: str) -> None:
+    for number in range(10_000):
+        served.metrics.counter(RECORDS_CONSUMED, f"topic-{number}")
+    over = Event()
+
+    def scrape() -> None:
+        while not over.is_set():
+            with suppress(OSError, HTTPException):
+                served.ask(path)
+
+    with ThreadPoolExecutor(48) as pool:
+        try:
+            for _ in range(48):
+                pool.submit(scrape)
+            assert over.wait(1.0) is False
+            assert _live_seconds(served) < 1
+        finally:
+            over.set()
+
+
+def test_probes_answer_within_a_second_beside_clients_that_send_a_byte_now_and_then(
+    served: Served,
+) -> None:
+    over = Event()
+
+    def drip(connection: socket.socket) -> None:
+        request = b"GET /metrics HTTP/1.1\r\nX: " + b"a" * 10_000
+        with suppress(OSError):
+            for number in range(len(request)):
+                if over.wait(0.05):
+                    return
+                connection.sendall(request[number : number + 1])
+
+    with ExitStack() as held, ThreadPoolExecutor(32) as pool:
+        held.callback(over.set)
+        for _ in range(32):
+            pool.submit(drip, held.enter_context(socket.create_connection(served.address)))
+        assert over.wait(0.5) is False
+        worst = _live_seconds(served)
+        over.set()
+
+    assert worst < 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 5_000 + b"\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
+    ],
+    ids=["many headers", "a big header", "a body that does not come", "half a chunk"],
+)
+def test_probes_answer_within_a_second_beside_requests_that_are_too_big_or_half(
+    served: Served, head: bytes
+) -> None:
+    with ExitStack() as held:
+        for _ in range(32):
+            client = held.enter_context(socket.create_connection(served.address, timeout=5))
+            with suppress(OSError):
+                client.sendall(head)
+
+        assert _live_seconds(served) < 1
 
 
 def test_noise_does_not_disturb_it(served: Served) -> None:
