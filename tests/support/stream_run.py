@@ -117,3 +117,17 @@ def event_record(
         "web": {"webPageDetails": {"name": page, "pageViews": {"value": 1}}},
     }
     return Record(EVENTS, 0, offset, NOW_MS, b"%d" % person, json.dumps(content).encode())
+
+
+def turn(run: StreamRun, times: int = 6) -> None:
+    """Turn the loop, with a fifth of a second between turns."""
+    for _ in range(times):
+        run.stream.run_once()
+        run.clock.advance(0.2)
+
+
+def started(run: StreamRun) -> StreamRun:
+    """Start a run and turn it; return it."""
+    run.start()
+    turn(run)
+    return run
