@@ -22,8 +22,7 @@ from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Partition, Position, Record
 
 SKIP: Final = "skip/"
-_WITH_ID: Final = 3
-"""How many slashes a place has that names the id of its topic."""
+_PLACE: Final = len(Position._fields)
 
 log = structlog.get_logger()
 
@@ -154,11 +153,12 @@ def skip(  # noqa: PLR0913  what is skipped, and who asks
 
 
 def _parse(key: str) -> tuple[Position, str]:
-    """Return the record of a skip, and the id of its topic; raises ValueError."""
-    place, topic_id = key.removeprefix(SKIP), ""
-    if place.count("/") == _WITH_ID:
-        place, _, topic_id = place.rpartition("/")
-    return Position.parse(place), topic_id
+    """Return the record of a skip, and the id of its topic; raises ValueError.
+
+    An id may contain slashes.
+    """
+    parts = key.removeprefix(SKIP).split("/", _PLACE)
+    return Position.parse("/".join(parts[:_PLACE])), "".join(parts[_PLACE:])
 
 
 def _reject(stage: Stage) -> Reject:

@@ -6,6 +6,7 @@ from confluent_kafka import KafkaError
 from processor.domain.clock import Deadline, SystemClock
 from processor.domain.errors import Gap, StopError
 from processor.domain.record import Partition
+from processor.kafka.messages import ErrorKind, KafkaFault, PollError
 from processor.kafka.partitioner import PARTITIONERS
 from processor.settings import JoinSettings
 from processor.simulator.broker import Api, EmbeddedBroker
@@ -203,9 +204,10 @@ def test_records_deleted_before_they_were_read_are_named_once_and_read_on_when_a
     with pytest.raises(StopError, match=r"customer-ai-scores/0.*on_gap") as raised:
         replica.read(2)
     replica.turn_until(lambda: b"other" in replica.values, "the other partition goes on")
-    assert raised.value.gaps == {P0: Gap("below_start", "", 4, raised.value.gaps[P0].start)}
+    assert raised.value.gaps == {P0: Gap("below_start", "", 4, 9)}
     assert replica.metrics.value(RETENTION_OVERRUN_RECORDS, SCORES) == 5
     assert committed(broker, GROUP, P0) == [4]
+    assert replica.source.committed_offset(P0) is None
 
     replica.source.accept_gaps([P0])
     replica.read(4)
@@ -213,6 +215,25 @@ def test_records_deleted_before_they_were_read_are_named_once_and_read_on_when_a
     assert replica.metrics.value(RETENTION_OVERRUN_RECORDS, SCORES) == 5
     assert replica.source.close(5)
     assert committed(broker, GROUP, P0) == [12]
+
+
+def test_a_late_error_of_a_partition_that_waits_already_is_not_a_second_loss(
+    broker: EmbeddedBroker,
+) -> None:
+    delete_unread_records(broker)
+    produce(broker, SCORES, [b"other"], partition=1)
+    replica = SourceReplica(broker).start()
+    with pytest.raises(StopError):
+        replica.read(2)
+
+    late = PollError(KafkaFault(ErrorKind.NO_VALID_OFFSET, "", "out of range"), P0, 4)
+    replica.source._on_poll_error(late)  # noqa: SLF001  as a broker answers twice
+    replica.turn_until(lambda: b"other" in replica.values, "the other partition goes on")
+    replica.source.accept_gaps([P0])
+    replica.read(4)
+
+    assert replica.metrics.value(RETENTION_OVERRUN_RECORDS, SCORES) == 5
+    assert replica.values == [b"other", *numbered(9, 12)]
 
 
 def test_records_deleted_before_they_were_read_are_counted_and_skipped(
