@@ -4,7 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from threading import Event
 from urllib.parse import urlsplit
@@ -39,12 +39,10 @@ class Served:
         return str(parts.hostname), int(parts.port or 0)
 
     def ask(self, path: str, method: str = "GET", accept: str = "") -> tuple[HTTPResponse, bytes]:
-        connection = HTTPConnection(*self.address, timeout=5)
-        connection.request(method, path, headers={"Accept": accept})
-        response = connection.getresponse()
-        body = response.read()
-        connection.close()
-        return response, body
+        with closing(HTTPConnection(*self.address, timeout=5)) as connection:
+            connection.request(method, path, headers={"Accept": accept})
+            response = connection.getresponse()
+            return response, response.read()
 
 
 @pytest.fixture
