@@ -14,7 +14,12 @@ from processor.domain.control import ControlStore, InMemoryControlStore
 from processor.domain.errors import InvariantError, StopError
 from processor.domain.record import AssignmentListener, Partition, Record
 from processor.kafka.admin import KafkaAdmin, TopicLayout
-from processor.kafka.consumer import KafkaConsumer, consumer_properties, is_eager
+from processor.kafka.consumer import (
+    CommittedOffset,
+    KafkaConsumer,
+    consumer_properties,
+    is_eager,
+)
 from processor.kafka.messages import (
     ErrorKind,
     KafkaFault,
@@ -293,9 +298,11 @@ class KafkaSource:
         self._metrics.counter(REBALANCES, RebalanceKind.LOST).inc()
         self._end_assignment(partitions, ReleaseCause.LOST)
 
-    def commit_completed(self, offsets: Mapping[Partition, int], fault: KafkaFault | None) -> None:
+    def commit_completed(
+        self, stored: Mapping[Partition, CommittedOffset], fault: KafkaFault | None
+    ) -> None:
         """Note the result of a commit."""
-        self._committer.completed(offsets, fault)
+        self._committer.completed(stored, fault)
 
     def _event_wait(self, join: JoinSettings) -> EventWait:
         return EventWait(
@@ -325,7 +332,7 @@ class KafkaSource:
             self._polls.reached_end(partition, error.offset)
             return
         if fault.kind is ErrorKind.NO_VALID_OFFSET:
-            self._starts.mark_invalid(partition, error.offset, fault.error)
+            self._starts.mark_invalid(partition, error.offset, truncated=fault.truncated)
             return
         self._consumer.report(fault, f"{partition.topic}/{partition.number}")
         if fault.fatal:

@@ -154,9 +154,14 @@ class StartOffsets:
         self._watch.hurry()
         return committed
 
-    def mark_invalid(self, partition: Partition, wanted: int | None, error: str = "") -> None:
-        """Note a partition without a valid offset; `wanted` is one that Kafka does not have."""
-        self._invalid[partition] = _Invalid(wanted, "truncation" in error)
+    def mark_invalid(
+        self, partition: Partition, wanted: int | None, *, truncated: bool = False
+    ) -> None:
+        """Note a partition without a valid offset; `wanted` is one that Kafka does not have.
+
+        `truncated` says that Kafka has other records below it than those that were read.
+        """
+        self._invalid[partition] = _Invalid(wanted, truncated)
         self._marked_at = self._clock.monotonic()
         self._watch.hurry()
 
