@@ -207,7 +207,6 @@ class OffsetCommitter:
             now_seconds = self._clock.now_ms() / 1000
             self._metrics.gauge(LAST_COMMIT_TIMESTAMP_SECONDS).set(now_seconds)
 
-
     def _find(self, partition: Partition, commit: CommittedOffset) -> _SentCommit | None:
         """Return the newest commit that stored this; None where it is too old."""
         same = (sent for sent in reversed(self._sent) if sent.offsets.get(partition) == commit)

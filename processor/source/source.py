@@ -321,6 +321,8 @@ class KafkaSource:
             self._starts.check_ids(self._tracker)
         if self._starts.reset_invalid(self._tracker):
             self._paused.clear()
+            if self._wait is not None:
+                self._wait.restart()
         self._pauses.resume(_LOST_OFFSET)
         if self._starts.stopped:
             self._pauses.pause(_LOST_OFFSET, self._starts.stopped)
@@ -348,6 +350,7 @@ class KafkaSource:
             self._tracker,
             paused=bool(self._pauses.for_all),
             held=self._pauses.paused_by_others(_WAITING_SCORES),
+            lost=self._starts.lost,
         )
         self._pauses.resume(_WAITING_SCORES)
         self._pauses.pause(_WAITING_SCORES, self._wait.full(self._tracker))

@@ -7,6 +7,7 @@ is lost, `kafka.on_gap` decides. Each beginning is logged with its cause.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 import structlog
@@ -32,6 +33,7 @@ from processor.telemetry.catalogue import (
     RETENTION_OVERRUN_RECORDS,
 )
 from processor.telemetry.labels import OffsetLoss, ReleaseCause
+from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
 
 OFFSET_RESET: Final = RetryPolicy(first_seconds=0.2, max_seconds=5.0)
@@ -57,12 +59,15 @@ class _StartQuery:
         invalid: Mapping[Partition, _Invalid],
         group: Sequence[Partition],
         changelog: Collection[Partition],
+        *,
+        all_ends: bool,
     ) -> None:
         new = [partition for partition, each in invalid.items() if each.wanted is None]
         old = invalid.keys() - set(new)
         self.partitions = frozenset(invalid)
         self._starts = admin.starts(invalid)
-        self._ends = admin.ends(new)
+        self._all = frozenset(group) if all_ends and new else frozenset[Partition]()
+        self._ends = admin.ends(self._all | set(new))
         self._high_watermarks = admin.high_watermarks(old)
         self._group = admin.committed(group) if new and group else None
         numbers = {each.number for each in new}
@@ -79,6 +84,11 @@ class _StartQuery:
         starts, ends = self._starts.offsets(), self._ends.offsets()
         ends |= self._high_watermarks.offsets()
         return {each: (starts[each], ends[each]) for each in starts.keys() & ends.keys()}
+
+    def group_ends(self) -> dict[Partition, int] | None:
+        """Return where all partitions of the group end, if asked; None while one is unknown."""
+        ends = self._ends.offsets()
+        return None if self._all - ends.keys() else {each: ends[each] for each in self._all}
 
     def committed(self) -> Mapping[Partition, int] | None:
         """Return the group's offsets in its topics; None where that is unknown."""
@@ -124,6 +134,7 @@ class StartOffsets:
         self._metrics = metrics
         self._clock = clock
         self._retry = Retry(OFFSET_RESET, clock)
+        self._limiter = LogLimiter(clock)
         self._marked_at = 0.0
         self._invalid: dict[Partition, _Invalid] = {}
         self._query: _StartQuery | None = None
@@ -136,6 +147,11 @@ class StartOffsets:
     def stopped(self) -> frozenset[Partition]:
         """Return the partitions that wait until the loss of their offset is accepted."""
         return frozenset(self._stopped)
+
+    @property
+    def lost(self) -> AbstractSet[Partition]:
+        """Return the partitions without a valid offset, those that wait included."""
+        return self._invalid.keys() | self._stopped.keys()
 
     def assign(
         self, partitions: Sequence[Partition], tracker: OffsetTracker
@@ -171,7 +187,7 @@ class StartOffsets:
             topic_id = self._watch.id_of(partition.topic)
             if not topic_id or topic_id == offsets.topic_id or partition in self._stopped:
                 continue
-            if not is_recreated(offsets.topic_id, topic_id):
+            if not self._watch.replaced(partition.topic, offsets.topic_id, topic_id):
                 tracker.stamp(partition, topic_id)
             elif partition not in self._invalid:
                 self._invalid[partition] = _Invalid(offsets.next_read)
@@ -214,27 +230,34 @@ class StartOffsets:
         if not layout or not self._watch.answered_since(self._marked_at):
             return None
         if self._records is None:
-            return _StartQuery(self._layout.admin, self._invalid, (), ())
+            return _StartQuery(self._layout.admin, self._invalid, (), (), all_ends=False)
         group = self._topics.partitions(layout)
         changelog = self._guard.changelog or ""
         numbers = range(layout.get(changelog, 0))
         state = [Partition(changelog, number) for number in numbers]
-        return _StartQuery(self._layout.admin, self._invalid, group, state)
+        ends = self._kafka.start == "latest" and not self._records.began
+        return _StartQuery(self._layout.admin, self._invalid, group, state, all_ends=ends)
 
     def _decide(self, query: _StartQuery, tracker: OffsetTracker) -> dict[Partition, Start]:
         """Return where reading begins, but for partitions of which not enough is known."""
         ranges = query.ranges()
+        ends = query.group_ends()
         starts: dict[Partition, Start] = {}
         for partition in ranges.keys() & self._invalid.keys() & query.partitions:
             facts = self._facts(partition, ranges[partition], query, tracker)
             if facts is None:
                 continue
             start = beginning(facts, self._kafka.start)
+            if start.cause is Beginning.GROUP_BEGINS and ends is None:
+                self._report_waiting()
+                continue
             if self._goes_on(partition, start):
                 starts[partition] = start
         begins = any(each.cause is Beginning.GROUP_BEGINS for each in starts.values())
         if begins and self._records is not None:
-            self._records.begin(self._topics.counts(self._layout.counts()))
+            layout = self._topics.counts(self._layout.counts())
+            ids = {topic: self._watch.id_of(topic) for topic in layout}
+            self._records.begin(layout, ends or {}, ids)
         return starts
 
     def _facts(
@@ -275,8 +298,20 @@ class StartOffsets:
         if not (here or records.began) and state:
             return facts._replace(committed_before=True)
         return facts._replace(
-            group_here=here or records.began, there_at_group_start=records.began_with(partition)
+            recreated=is_recreated(records.id_at_start(partition.topic), topic_id),
+            group_here=here or records.began,
+            there_at_group_start=records.began_with(partition),
+            end_at_group_start=records.end_at_start(partition),
         )
+
+    def _report_waiting(self) -> None:
+        suppressed = self._limiter.due("ends")
+        if suppressed is not None:
+            log.warning(
+                "A new group begins once Kafka says where each of its partitions ends.",
+                code="group_beginning_waits",
+                suppressed=suppressed,
+            )
 
     def _has_first_record(self, records: GroupRecords, *, here: bool) -> bool:
         """Return False while the record of the group's beginning may be on its way to here.

@@ -80,7 +80,7 @@ def test_runs_are_split_where_the_partition_changes() -> None:
     ],
 )
 def test_an_offset_of_a_truncated_log_is_told_from_one_out_of_range(
-    code: str, sentence: str | None, truncated: bool
+    code: str, sentence: str | None, *, truncated: bool
 ) -> None:
     fault = KafkaFault.of(KafkaError(getattr(KafkaError, code), sentence))
 
