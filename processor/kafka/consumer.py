@@ -49,7 +49,8 @@ _PREFETCH: Final = {
     # A partition that is added is read within this time; the default is five minutes.
     "topic.metadata.refresh.interval.ms": 10_000,
 }
-_COMMITTED_SECONDS: Final = 5.0
+_COMMITTED_SECONDS: Final = 1.0
+"""The loop waits so long at an assignment; an answer that takes longer is asked for beside it."""
 COMMIT_CONFIRMATION_RETRY: Final = RetryPolicy(first_seconds=0.05, max_seconds=0.2)
 """Between the attempts of a commit that must be confirmed before partitions are released."""
 
@@ -145,8 +146,10 @@ class ConsumerListener(Protocol):
         """Called with partitions that another member may already have."""
         ...
 
-    def commit_completed(self, offsets: Mapping[Partition, int], fault: KafkaFault | None) -> None:
-        """Called with the offsets that a commit stored, and what failed of it."""
+    def commit_completed(
+        self, stored: Mapping[Partition, CommittedOffset], fault: KafkaFault | None
+    ) -> None:
+        """Called with what a commit stored, and what failed of it."""
         ...
 
 
@@ -313,7 +316,11 @@ class KafkaConsumer:
     def _on_commit(self, error: KafkaError | None, committed: list[TopicPartition]) -> None:
         if self._listener is None:
             return
-        stored = {_partition(c): c.offset for c in committed if c.offset >= 0 and not c.error}
+        stored = {
+            _partition(one): CommittedOffset(one.offset, one.metadata or "")
+            for one in committed
+            if one.offset >= 0 and not one.error
+        }
         failed = error or next((one.error for one in committed if one.error), None)
         self._listener.commit_completed(
             {} if error else stored, None if failed is None else KafkaFault.of(failed)

@@ -31,26 +31,38 @@ _KINDS = {
     KafkaError._PARTITION_EOF: ErrorKind.END_OF_PARTITION,  # noqa: SLF001
     KafkaError._AUTO_OFFSET_RESET: ErrorKind.NO_VALID_OFFSET,  # noqa: SLF001
     KafkaError.OFFSET_OUT_OF_RANGE: ErrorKind.NO_VALID_OFFSET,
+    KafkaError._LOG_TRUNCATION: ErrorKind.NO_VALID_OFFSET,  # noqa: SLF001
     KafkaError._BAD_COMPRESSION: ErrorKind.CORRUPT_BATCH,  # noqa: SLF001
     KafkaError._BAD_MSG: ErrorKind.CORRUPT_BATCH,  # noqa: SLF001
     KafkaError._MAX_POLL_EXCEEDED: ErrorKind.POLL_TOO_LATE,  # noqa: SLF001
 }
 
 
+# With `auto.offset.reset` `error` the client gives one code, and the text of the code that it had.
+_TRUNCATION = KafkaError(KafkaError._LOG_TRUNCATION).str()  # noqa: SLF001
+
+
 class KafkaFault(NamedTuple):
-    """One error of the Kafka client: `name` is librdkafka's, `error` its sentence."""
+    """One error of the Kafka client: `name` is librdkafka's, `error` its sentence.
+
+    `truncated` says that the records below an offset that is not valid are others than before.
+    """
 
     kind: ErrorKind
     name: str
     error: str
     retriable: bool = False
+    truncated: bool = False
 
     @classmethod
     def of(cls, error: KafkaError) -> Self:
         """Return an error as a value; an unknown one is TRANSIENT."""
         known = _KINDS.get(error.code(), ErrorKind.TRANSIENT)
         kind = ErrorKind.FATAL if error.fatal() else known
-        return cls(kind, error.name(), error.str(), error.retriable())
+        truncated = error.code() == KafkaError._LOG_TRUNCATION or (  # noqa: SLF001
+            known is ErrorKind.NO_VALID_OFFSET and _TRUNCATION in error.str()
+        )
+        return cls(kind, error.name(), error.str(), error.retriable(), truncated)
 
     @property
     def fatal(self) -> bool:

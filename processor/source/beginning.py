@@ -13,6 +13,9 @@ class Beginning(StrEnum):
     """The group has never been here: `kafka.start` says where."""
     PARTITION_APPEARED = "partition_appeared"
     """The partition, or its topic, came after the group began: at its start."""
+    NEVER_COMMITTED = "never_committed"
+    """The group has been here and committed no offset of the partition: where `kafka.start` is
+    `latest`, at its end when the group began, or at its start where that end is not known."""
     READ_ON = "read_on"
     """Kafka refused an offset that it has: reading goes on there."""
 
@@ -22,7 +25,7 @@ class PartitionFacts(NamedTuple):
 
     `wanted` is the offset that Kafka refused, None where the group has none. `first` and `end` are
     what the partition has now. `truncated` is True where the records below `wanted` are others than
-    those that were read.
+    those that were read. `end_at_group_start` is None where it is not known.
     """
 
     wanted: int | None
@@ -33,6 +36,7 @@ class PartitionFacts(NamedTuple):
     committed_before: bool = False
     group_here: bool = False
     there_at_group_start: bool = False
+    end_at_group_start: int | None = None
 
 
 class Start(NamedTuple):
@@ -54,16 +58,20 @@ def beginning(facts: PartitionFacts, start: Literal["earliest", "latest"]) -> St
 
     After a loss it begins with the oldest record, which loses nothing that Kafka still has.
     """
-    first, end = facts.first, facts.end
     if facts.recreated:
-        return Start(first, OffsetLoss.TOPIC_RECREATED)
+        return Start(facts.first, OffsetLoss.TOPIC_RECREATED, again=facts.end - facts.first)
     if facts.wanted is None:
         return _without_offset(facts, start)
-    if facts.wanted < first:
-        return Start(first, OffsetLoss.BELOW_START, missing=first - facts.wanted)
-    if facts.wanted > end or facts.truncated:
+    return _within(facts, facts.wanted, Beginning.READ_ON)
+
+
+def _within(facts: PartitionFacts, wanted: int, cause: Beginning) -> Start:
+    first, end = facts.first, facts.end
+    if wanted < first:
+        return Start(first, OffsetLoss.BELOW_START, missing=first - wanted)
+    if wanted > end or facts.truncated:
         return Start(first, OffsetLoss.BEYOND_END, again=end - first)
-    return Start(facts.wanted, Beginning.READ_ON)
+    return Start(wanted, cause)
 
 
 def _without_offset(facts: PartitionFacts, start: Literal["earliest", "latest"]) -> Start:
@@ -72,4 +80,8 @@ def _without_offset(facts: PartitionFacts, start: Literal["earliest", "latest"])
         return Start(facts.first, OffsetLoss.GROUP_OFFSETS_GONE, again=again)
     if facts.group_here and not facts.there_at_group_start:
         return Start(facts.first, Beginning.PARTITION_APPEARED)
-    return Start(facts.first if start == "earliest" else facts.end, Beginning.GROUP_BEGINS)
+    if not facts.group_here:
+        return Start(facts.first if start == "earliest" else facts.end, Beginning.GROUP_BEGINS)
+    if start == "earliest" or facts.end_at_group_start is None:
+        return Start(facts.first, Beginning.NEVER_COMMITTED)
+    return _within(facts, facts.end_at_group_start, Beginning.NEVER_COMMITTED)

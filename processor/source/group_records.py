@@ -3,13 +3,14 @@
 Kafka deletes the offsets of a group that is idle for long, and those of a topic with the topic.
 These records outlive them, in the control store:
 
-    group                        {since, partitions}  the topics when the group began
+    group                        {since, partitions, ends, ids}  the topics when the group began
     topic/<topic>/<partition>    {since, id}          an offset of it was committed
     written/<topic>              {since, id}          a topic that is written
-    layout/<changelog topic>     {since, partitions}  what person state was made for
+    layout/<changelog topic>     {since, partitions, placement}  what person state was made for
+    replaced/<topic>             {since, ids}         ids of topics that were deleted
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from processor.domain.clock import Clock
@@ -18,6 +19,7 @@ from processor.domain.record import Partition
 
 _GROUP: Final = "group"
 _TOPICS: Final = "topic/"
+_REPLACED_IDS: Final = 8
 
 
 class GroupRecords:
@@ -32,15 +34,47 @@ class GroupRecords:
         """Return True where the group has been here."""
         return self._control.get(_GROUP) is not None or bool(self._control.items(_TOPICS))
 
-    def begin(self, layout: Mapping[str, int]) -> None:
-        """Note that the group begins, and which partitions are there; the first note counts."""
-        if self._control.get(_GROUP) is None:
-            self._control.put(_GROUP, {"since": self._now(), "partitions": dict(layout)})
+    def begin(
+        self, layout: Mapping[str, int], ends: Mapping[Partition, int], ids: Mapping[str, str]
+    ) -> None:
+        """Note that the group begins, which partitions are there, and where they end.
+
+        The first note counts. Timestamps would not do in place of the ends: a record that is
+        written later may have an earlier one. `ends` is empty where the group reads from the start.
+        """
+        if self._control.get(_GROUP) is not None:
+            return
+        by_topic: dict[str, dict[str, int]] = {}
+        for (topic, number), end in ends.items():
+            by_topic.setdefault(topic, {})[str(number)] = end
+        known = {topic: topic_id for topic, topic_id in ids.items() if topic_id}
+        found = {"partitions": dict(layout), "ends": by_topic, "ids": known}
+        self._control.put(_GROUP, {"since": self._now(), **found})
 
     def began_with(self, partition: Partition) -> bool:
         """Return True where a partition was there when the group began."""
         record = self._control.get(_GROUP) or {}
         return partition.number < int(record.get("partitions", {}).get(partition.topic, 0))
+
+    def end_at_start(self, partition: Partition) -> int | None:
+        """Return where a partition ended when the group began; None where that is unknown."""
+        ends = (self._control.get(_GROUP) or {}).get("ends", {})
+        end = ends.get(partition.topic, {}).get(str(partition.number))
+        return None if end is None else int(end)
+
+    def id_at_start(self, topic: str) -> str:
+        """Return the id of a topic when the group began, empty where unknown."""
+        return str((self._control.get(_GROUP) or {}).get("ids", {}).get(topic, ""))
+
+    def replaced_ids(self, topic: str) -> Sequence[str]:
+        """Return the ids of deleted topics of this name, the latest last."""
+        return list((self._control.get(f"replaced/{topic}") or {}).get("ids", []))
+
+    def replaced(self, topic: str, topic_id: str) -> None:
+        """Note that the topic with this id was deleted and created anew."""
+        ids = [each for each in self.replaced_ids(topic) if each != topic_id]
+        kept = [*ids, topic_id][-_REPLACED_IDS:]
+        self._control.put(f"replaced/{topic}", {"since": self._now(), "ids": kept})
 
     def committed_id(self, partition: Partition) -> str | None:
         """Return the topic's id by which an offset was committed; None where none ever was."""

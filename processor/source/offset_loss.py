@@ -22,7 +22,7 @@ _LOST: Final = {
     ),
     OffsetLoss.TOPIC_RECREATED: (
         "The topic of {names} was deleted and created anew: what was not read of the old one is "
-        "gone. Resuming reads the new topic from its start."
+        "gone. Resuming reads the new topic from its start: {again} records by now."
     ),
     OffsetLoss.GROUP_OFFSETS_GONE: (
         "The group has been here, and its committed offsets of {names} are gone: they expired or "
@@ -48,8 +48,12 @@ def stop_sentence(
 
 
 def needs_choice(start: Start, *, recognised: bool) -> bool:
-    """Return True where reading on may send events again, which a setting cannot decide ahead."""
-    return start.again > 0 and not recognised
+    """Return True where reading on may send events again, which a setting cannot decide ahead.
+
+    The records of a new topic are other ones, although some may have been copied from the old one.
+    """
+    same_records = start.loss is not OffsetLoss.TOPIC_RECREATED
+    return same_records and start.again > 0 and not recognised
 
 
 class LostOffset(NamedTuple):
@@ -93,6 +97,7 @@ def _log_recreated(lost: LostOffset) -> None:
         partition=lost.partition,
         wanted=lost.wanted,
         begin=lost.start.offset,
+        again=lost.start.again,
         on_gap=lost.on_gap,
     )
 

@@ -1,7 +1,8 @@
 """The offsets of the group: polled records are tracked, settled ones committed."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -31,6 +32,8 @@ _IDLE_SECONDS: Final = 86_400.0
 """Kafka deletes offsets that were not committed for `offsets.retention.minutes` (7 days)."""
 _COMMIT_RESULT_SECONDS: Final = 60.0
 """A commit without a result after this time no longer blocks the next one."""
+_REMEMBERED_COMMITS: Final = 8
+"""One is in progress at most, besides those that must be confirmed before a revocation."""
 
 log = structlog.get_logger()
 
@@ -95,6 +98,14 @@ class PollTracker:
             )
 
 
+class _SentCommit(NamedTuple):
+    """A commit that was sent, and what it belongs to."""
+
+    offsets: Mapping[Partition, CommittedOffset]
+    stamps: Mapping[Partition, Stamp]
+    at: float
+
+
 class OffsetCommitter:
     """Commits settled prefixes from time to time, without waiting for the result.
 
@@ -116,7 +127,7 @@ class OffsetCommitter:
         self._tracker = tracker
         self._consumer = consumer
         self._records = records
-        self._stamps: Mapping[Partition, Stamp] = {}
+        self._sent: deque[_SentCommit] = deque(maxlen=_REMEMBERED_COMMITS)
         self._metrics = metrics
         self._clock = clock
         self._in_progress_since: float | None = None
@@ -142,8 +153,7 @@ class OffsetCommitter:
         if not offsets:
             return
         self._last_sent = now
-        self._stamps = self._tracker.stamps(offsets)
-        if self._consumer.commit(self._with_metadata(offsets)):
+        if self._consumer.commit(self._remember(offsets, now).offsets):
             self._in_progress_since = now
         else:
             self._metrics.counter(COMMITS, AttemptResult.FAILED).inc()
@@ -154,40 +164,53 @@ class OffsetCommitter:
         offsets = {partition: pending[partition] for partition in pending.keys() & set(partitions)}
         if not offsets:
             return True
-        sent = self._clock.monotonic()
-        self._stamps = self._tracker.stamps(offsets)
-        confirmed = self._consumer.commit_confirmed(self._with_metadata(offsets), seconds)
+        commit = self._remember(offsets, self._clock.monotonic())
+        confirmed = self._consumer.commit_confirmed(commit.offsets, seconds)
         self._metrics.counter(
             COMMITS, AttemptResult.OK if confirmed else AttemptResult.FAILED
         ).inc()
         if confirmed:
-            self._note_stored(offsets, sent)
+            self._note_stored(commit.offsets)
         return confirmed
 
-    def completed(self, offsets: Mapping[Partition, int], fault: KafkaFault | None) -> None:
+    def completed(
+        self, stored: Mapping[Partition, CommittedOffset], fault: KafkaFault | None
+    ) -> None:
         """Note the result of a commit; what failed is sent with the next."""
-        since, self._in_progress_since = self._in_progress_since, None
+        self._in_progress_since = None
         if fault is not None:
             self._consumer.report(fault, "commit")
         self._metrics.counter(COMMITS, AttemptResult.FAILED if fault else AttemptResult.OK).inc()
-        self._note_stored(offsets, self._clock.monotonic() if since is None else since)
+        self._note_stored(stored)
 
-    def _with_metadata(self, offsets: Mapping[Partition, int]) -> dict[Partition, CommittedOffset]:
-        return {
-            partition: CommittedOffset(offset, commit_metadata(self._stamps[partition].topic_id))
+    def _remember(self, offsets: Mapping[Partition, int], now: float) -> _SentCommit:
+        """Return what to send. Results may come in any order, so that each is kept by itself."""
+        stamps = self._tracker.stamps(offsets)
+        commits = {
+            partition: CommittedOffset(offset, commit_metadata(stamps[partition].topic_id))
             for partition, offset in offsets.items()
         }
+        self._sent.append(_SentCommit(commits, stamps, now))
+        return self._sent[-1]
 
-    def _note_stored(self, offsets: Mapping[Partition, int], sent: float) -> None:
-        current = self._tracker.stamps(offsets)
-        for partition, offset in offsets.items():
-            stamp = self._stamps.get(partition)
-            self._tracker.acknowledge(partition, offset, sent, stamp)
-            if stamp is not None and stamp == current.get(partition):
+    def _note_stored(self, stored: Mapping[Partition, CommittedOffset]) -> None:
+        current = self._tracker.stamps(stored)
+        for partition, commit in stored.items():
+            sent = self._find(partition, commit)
+            if sent is None:
+                continue  # it is committed again
+            stamp = sent.stamps[partition]
+            self._tracker.acknowledge(partition, commit.offset, sent.at, stamp)
+            if stamp == current.get(partition):
                 self._records.committed(partition, stamp.topic_id)
-        if offsets:
+        if stored:
             now_seconds = self._clock.now_ms() / 1000
             self._metrics.gauge(LAST_COMMIT_TIMESTAMP_SECONDS).set(now_seconds)
+
+    def _find(self, partition: Partition, commit: CommittedOffset) -> _SentCommit | None:
+        """Return the newest commit that stored this; None where it is too old."""
+        same = (sent for sent in reversed(self._sent) if sent.offsets.get(partition) == commit)
+        return next(same, None)
 
 
 class NoOffsetCommitter:
@@ -203,7 +226,9 @@ class NoOffsetCommitter:
         del partitions, seconds
         return True
 
-    def completed(self, offsets: Mapping[Partition, int], fault: KafkaFault | None) -> None:
+    def completed(
+        self, stored: Mapping[Partition, CommittedOffset], fault: KafkaFault | None
+    ) -> None:
         """Do nothing: nothing was sent."""
 
 

@@ -5,16 +5,21 @@ One thread uses it. Everything that Kafka calls back runs inside `KafkaSource.po
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.control import ControlStore, InMemoryControlStore
 from processor.domain.errors import InvariantError, StopError
-from processor.domain.record import AssignmentListener, Partition, Record
+from processor.domain.record import AssignmentListener, Partition
 from processor.kafka.admin import KafkaAdmin, TopicLayout
-from processor.kafka.consumer import KafkaConsumer, consumer_properties, is_eager
+from processor.kafka.consumer import (
+    CommittedOffset,
+    KafkaConsumer,
+    consumer_properties,
+    is_eager,
+)
 from processor.kafka.messages import (
     ErrorKind,
     KafkaFault,
@@ -23,7 +28,7 @@ from processor.kafka.messages import (
     records,
     runs_by_partition,
 )
-from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
+from processor.kafka.offset_tracker import OffsetTracker
 from processor.kafka.topics import Topics
 from processor.settings import JoinSettings, KafkaSettings
 from processor.source.group_records import GroupRecords
@@ -43,7 +48,13 @@ from processor.source.partition_status import (
 from processor.source.start_offsets import StartOffsets
 from processor.source.topic_guard import TopicGuard
 from processor.source.topic_watch import is_recreated
-from processor.source.waiting import EventWait, PartitionRecords, ReadyRecords, WaitingScores
+from processor.source.waiting import (
+    EventWait,
+    KafkaPoll,
+    PartitionRecords,
+    ReadyRecords,
+    WaitingScores,
+)
 from processor.telemetry.catalogue import REBALANCES
 from processor.telemetry.labels import RebalanceKind, ReleaseCause, WaitResult
 from processor.telemetry.metrics import Metrics
@@ -57,41 +68,6 @@ _NO_STATE: Final = "no_state"
 _REVOKE_COMMIT_SECONDS: Final = 3.0
 
 log = structlog.get_logger()
-
-
-class KafkaPoll(NamedTuple):
-    """One poll: records in Kafka's order per partition, and the ranges that track them.
-
-    `timed_out` holds the indexes of score records whose wait for earlier events timed out.
-    """
-
-    records: Sequence[Record]
-    tracked: Sequence[TrackedRange]
-    timed_out: frozenset[int] = frozenset()
-
-    @classmethod
-    def of(cls, ready: Sequence[ReadyRecords]) -> "KafkaPoll":
-        """Return records that need not wait any more, in order, as one poll."""
-        together: list[Record] = []
-        timed_out: set[int] = set()
-        for polled, result, _ in ready:
-            if result is WaitResult.TIMEOUT:
-                timed_out.update(range(len(together), len(together) + len(polled.records)))
-            together += polled.records
-        return cls(together, [each.polled.tracked for each in ready], frozenset(timed_out))
-
-    def without(self, partitions: AbstractSet[Partition]) -> "KafkaPoll":
-        """Return the poll without the records of these partitions."""
-        remaining = [
-            index
-            for index, record in enumerate(self.records)
-            if (record.topic, record.partition) not in partitions
-        ]
-        return KafkaPoll(
-            [self.records[index] for index in remaining],
-            [tracked for tracked in self.tracked if tracked.partition not in partitions],
-            frozenset(new for new, index in enumerate(remaining) if index in self.timed_out),
-        )
 
 
 class KafkaSource:
@@ -184,7 +160,7 @@ class KafkaSource:
     def committed_offset(self, partition: Partition) -> int | None:
         """Return the group's offset of a partition; None where it is unknown or lost."""
         offsets = self._tracker.partitions.get(partition)
-        if offsets is None or not offsets.stamped or self._starts.is_lost(partition):
+        if offsets is None or not offsets.stamped or partition in self._starts.lost:
             return None
         now = self.topic_id(partition.topic)
         return None if is_recreated(offsets.topic_id, now) else offsets.committed
@@ -306,9 +282,11 @@ class KafkaSource:
         self._metrics.counter(REBALANCES, RebalanceKind.LOST).inc()
         self._end_assignment(partitions, ReleaseCause.LOST)
 
-    def commit_completed(self, offsets: Mapping[Partition, int], fault: KafkaFault | None) -> None:
+    def commit_completed(
+        self, stored: Mapping[Partition, CommittedOffset], fault: KafkaFault | None
+    ) -> None:
         """Note the result of a commit."""
-        self._committer.completed(offsets, fault)
+        self._committer.completed(stored, fault)
 
     def _event_wait(self, join: JoinSettings) -> EventWait:
         return EventWait(
@@ -327,6 +305,8 @@ class KafkaSource:
             self._starts.check_ids(self._tracker)
         if self._starts.reset_invalid(self._tracker):
             self._paused.clear()
+            if self._wait is not None:
+                self._wait.restart()
         self._pauses.resume(_LOST_OFFSET)
         if self._starts.stopped:
             self._pauses.pause(_LOST_OFFSET, self._starts.stopped)
@@ -338,7 +318,7 @@ class KafkaSource:
             self._polls.reached_end(partition, error.offset)
             return
         if fault.kind is ErrorKind.NO_VALID_OFFSET:
-            self._starts.mark_invalid(partition, error.offset, fault.error)
+            self._starts.mark_invalid(partition, error.offset, truncated=fault.truncated)
             return
         self._consumer.report(fault, f"{partition.topic}/{partition.number}")
         if fault.fatal:
@@ -354,6 +334,7 @@ class KafkaSource:
             self._tracker,
             paused=bool(self._pauses.for_all),
             held=self._pauses.paused_by_others(_WAITING_SCORES),
+            lost=self._starts.lost,
         )
         self._pauses.resume(_WAITING_SCORES)
         self._pauses.pause(_WAITING_SCORES, self._wait.full(self._tracker))

@@ -6,8 +6,9 @@ is lost, `kafka.on_gap` decides. Each beginning is logged with its cause.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final
 
 import structlog
 
@@ -15,7 +16,6 @@ from processor.domain.clock import Clock
 from processor.domain.errors import Gap, StopError
 from processor.domain.record import Partition
 from processor.domain.retry import Retry, RetryPolicy
-from processor.kafka.admin import KafkaAdmin
 from processor.kafka.consumer import CommittedOffset, KafkaConsumer
 from processor.kafka.offset_tracker import OffsetTracker
 from processor.settings import KafkaSettings
@@ -23,6 +23,7 @@ from processor.source.beginning import Beginning, PartitionFacts, Start, beginni
 from processor.source.group_records import GroupRecords
 from processor.source.offset_loss import LOG_LOSS, LostOffset, needs_choice, stop_sentence
 from processor.source.offsets import partition_names
+from processor.source.start_query import InvalidOffset, StartQuery
 from processor.source.topic_guard import TopicGuard
 from processor.source.topic_watch import is_recreated, topic_id_of
 from processor.telemetry.catalogue import (
@@ -32,6 +33,7 @@ from processor.telemetry.catalogue import (
     RETENTION_OVERRUN_RECORDS,
 )
 from processor.telemetry.labels import OffsetLoss, ReleaseCause
+from processor.telemetry.log_limiter import LogLimiter
 from processor.telemetry.metrics import Metrics
 
 OFFSET_RESET: Final = RetryPolicy(first_seconds=0.2, max_seconds=5.0)
@@ -41,57 +43,6 @@ _FIRST_RECORD_SECONDS: Final = 5.0
 """How long a member waits for the record of a group's beginning that another one has written."""
 
 log = structlog.get_logger()
-
-
-class _Invalid(NamedTuple):
-    wanted: int | None
-    truncated: bool = False
-
-
-class _StartQuery:
-    """What Kafka is asked about partitions without a valid offset, until it has answered."""
-
-    def __init__(
-        self,
-        admin: KafkaAdmin,
-        invalid: Mapping[Partition, _Invalid],
-        group: Sequence[Partition],
-        changelog: Collection[Partition],
-    ) -> None:
-        new = [partition for partition, each in invalid.items() if each.wanted is None]
-        old = invalid.keys() - set(new)
-        self.partitions = frozenset(invalid)
-        self._starts = admin.starts(invalid)
-        self._ends = admin.ends(new)
-        self._high_watermarks = admin.high_watermarks(old)
-        self._group = admin.committed(group) if new and group else None
-        numbers = {each.number for each in new}
-        self._changelog = {each.number: each for each in changelog if each.number in numbers}
-        self._state = admin.ends(self._changelog.values())
-
-    def done(self) -> bool:
-        """Return True once everything is answered, or has failed."""
-        queries = (self._starts, self._ends, self._high_watermarks, self._group, self._state)
-        return all(each is None or each.done() for each in queries)
-
-    def ranges(self) -> dict[Partition, tuple[int, int]]:
-        """Return the first offset and the end of each partition, as far as is known."""
-        starts, ends = self._starts.offsets(), self._ends.offsets()
-        ends |= self._high_watermarks.offsets()
-        return {each: (starts[each], ends[each]) for each in starts.keys() & ends.keys()}
-
-    def committed(self) -> Mapping[Partition, int] | None:
-        """Return the group's offsets in its topics; None where that is unknown."""
-        if self._group is None:
-            return {}
-        return None if self._group.failed() else self._group.offsets()
-
-    def has_state(self, number: int) -> bool | None:
-        """Return whether the changelog has anything of a number; None where that is unknown."""
-        if number not in self._changelog:
-            return False
-        end = self._state.offsets().get(self._changelog[number])
-        return None if end is None else end > 0
 
 
 class StartOffsets:
@@ -124,11 +75,12 @@ class StartOffsets:
         self._metrics = metrics
         self._clock = clock
         self._retry = Retry(OFFSET_RESET, clock)
+        self._limiter = LogLimiter(clock)
         self._marked_at = 0.0
-        self._invalid: dict[Partition, _Invalid] = {}
-        self._query: _StartQuery | None = None
+        self._invalid: dict[Partition, InvalidOffset] = {}
+        self._query: StartQuery | None = None
         self._without_record_since: float | None = None
-        self._stopped: dict[Partition, _Invalid] = {}
+        self._stopped: dict[Partition, InvalidOffset] = {}
         self._raised: dict[Partition, Start] = {}
         self._accepted: set[Partition] = set()
 
@@ -137,9 +89,10 @@ class StartOffsets:
         """Return the partitions that wait until the loss of their offset is accepted."""
         return frozenset(self._stopped)
 
-    def is_lost(self, partition: Partition) -> bool:
-        """Return True while a partition has no valid offset."""
-        return partition in self._stopped or partition in self._invalid
+    @property
+    def lost(self) -> AbstractSet[Partition]:
+        """Return the partitions without a valid offset, those that wait included."""
+        return self._invalid.keys() | self._stopped.keys()
 
     def assign(
         self, partitions: Sequence[Partition], tracker: OffsetTracker
@@ -158,14 +111,17 @@ class StartOffsets:
         self._watch.hurry()
         return committed
 
-    def mark_invalid(self, partition: Partition, wanted: int | None, error: str = "") -> None:
+    def mark_invalid(
+        self, partition: Partition, wanted: int | None, *, truncated: bool = False
+    ) -> None:
         """Note a partition without a valid offset; `wanted` is one that Kafka does not have.
 
-        A late error of one that waits already is the same loss.
+        `truncated` says that Kafka has other records below it than those that were read. A late
+        error of one that waits already is the same loss.
         """
         if partition in self._stopped:
             return
-        self._invalid[partition] = _Invalid(wanted, "truncation" in error)
+        self._invalid[partition] = InvalidOffset(wanted, truncated)
         self._marked_at = self._clock.monotonic()
         self._watch.hurry()
 
@@ -175,10 +131,10 @@ class StartOffsets:
             topic_id = self._watch.id_of(partition.topic)
             if not topic_id or topic_id == offsets.topic_id or partition in self._stopped:
                 continue
-            if not is_recreated(offsets.topic_id, topic_id):
+            if not self._watch.replaced(partition.topic, offsets.topic_id, topic_id):
                 tracker.stamp(partition, topic_id)
             elif partition not in self._invalid:
-                self._invalid[partition] = _Invalid(offsets.next_read)
+                self._invalid[partition] = InvalidOffset(offsets.next_read)
 
     def accept_gaps(self, partitions: Iterable[Partition]) -> None:
         """Read on in partitions that a StopError named, from their oldest record."""
@@ -212,40 +168,47 @@ class StartOffsets:
             self._retry.succeeded()
         return bool(starts)
 
-    def _ask(self) -> _StartQuery | None:
+    def _ask(self) -> StartQuery | None:
         """Ask Kafka, once the ids of the topics are newer than the loss of the offsets."""
         layout = self._layout.counts()
         if not layout or not self._watch.answered_since(self._marked_at):
             return None
         if self._records is None:
-            return _StartQuery(self._layout.admin, self._invalid, (), ())
+            return StartQuery(self._layout.admin, self._invalid, (), (), all_ends=False)
         group = self._topics.partitions(layout)
         changelog = self._guard.changelog or ""
         numbers = range(layout.get(changelog, 0))
         state = [Partition(changelog, number) for number in numbers]
-        return _StartQuery(self._layout.admin, self._invalid, group, state)
+        ends = self._kafka.start == "latest" and not self._records.began
+        return StartQuery(self._layout.admin, self._invalid, group, state, all_ends=ends)
 
-    def _decide(self, query: _StartQuery, tracker: OffsetTracker) -> dict[Partition, Start]:
+    def _decide(self, query: StartQuery, tracker: OffsetTracker) -> dict[Partition, Start]:
         """Return where reading begins, but for partitions of which not enough is known."""
         ranges = query.ranges()
+        ends = query.group_ends()
         starts: dict[Partition, Start] = {}
         for partition in ranges.keys() & self._invalid.keys() & query.partitions:
             facts = self._facts(partition, ranges[partition], query, tracker)
             if facts is None:
                 continue
             start = beginning(facts, self._kafka.start)
+            if start.cause is Beginning.GROUP_BEGINS and ends is None:
+                self._report_waiting()
+                continue
             if self._goes_on(partition, start):
                 starts[partition] = start
         begins = any(each.cause is Beginning.GROUP_BEGINS for each in starts.values())
         if begins and self._records is not None:
-            self._records.begin(self._topics.counts(self._layout.counts()))
+            layout = self._topics.counts(self._layout.counts())
+            ids = {topic: self._watch.id_of(topic) for topic in layout}
+            self._records.begin(layout, ends or {}, ids)
         return starts
 
     def _facts(
         self,
         partition: Partition,
         offsets: tuple[int, int],
-        query: _StartQuery,
+        query: StartQuery,
         tracker: OffsetTracker,
     ) -> PartitionFacts | None:
         """Return what is known of a partition; None where it has to be asked again."""
@@ -260,7 +223,7 @@ class StartOffsets:
         return self._without_offset(partition, facts, query, self._records)
 
     def _without_offset(
-        self, partition: Partition, facts: PartitionFacts, query: _StartQuery, records: GroupRecords
+        self, partition: Partition, facts: PartitionFacts, query: StartQuery, records: GroupRecords
     ) -> PartitionFacts | None:
         """Return what the group knows of a partition that was assigned without an offset."""
         committed, state = query.committed(), query.has_state(partition.number)
@@ -279,8 +242,20 @@ class StartOffsets:
         if not (here or records.began) and state:
             return facts._replace(committed_before=True)
         return facts._replace(
-            group_here=here or records.began, there_at_group_start=records.began_with(partition)
+            recreated=is_recreated(records.id_at_start(partition.topic), topic_id),
+            group_here=here or records.began,
+            there_at_group_start=records.began_with(partition),
+            end_at_group_start=records.end_at_start(partition),
         )
+
+    def _report_waiting(self) -> None:
+        suppressed = self._limiter.due("ends")
+        if suppressed is not None:
+            log.warning(
+                "A new group begins once Kafka says where each of its partitions ends.",
+                code="group_beginning_waits",
+                suppressed=suppressed,
+            )
 
     def _has_first_record(self, records: GroupRecords, *, here: bool) -> bool:
         """Return False while the record of the group's beginning may be on its way to here.

@@ -14,7 +14,7 @@ from processor.domain.record import Partition
 from processor.kafka.admin import TopicLayout
 from processor.kafka.topics import Topics
 from processor.source.group_records import GroupRecords
-from processor.source.topic_watch import TopicWatch, is_recreated
+from processor.source.topic_watch import TopicWatch
 from processor.telemetry.catalogue import PARTITIONS_CHANGED, TOPICS_RECREATED
 from processor.telemetry.metrics import Metrics
 
@@ -41,7 +41,7 @@ class TopicGuard:
     ) -> None:
         self.layout = layout
         self.topics = topics
-        self.watch = TopicWatch(layout, clock)
+        self.watch = TopicWatch(layout, records, clock)
         self._records = records
         self._written = frozenset(written)
         self.changelog = changelog
@@ -58,7 +58,10 @@ class TopicGuard:
             f"partitions from {self.expected} on are not read and scores may lack context"
             for topic, count in sorted(self._changed.items())
         ]
-        sentences += [f"topic {topic} does not exist" for topic in sorted(self._missing)]
+        sentences += [
+            f"topic {topic} does not exist; create it, or take it out of the settings"
+            for topic in sorted(self._missing)
+        ]
         return "; ".join(sentences) or None
 
     @property
@@ -99,7 +102,7 @@ class TopicGuard:
         before = self._records.written_id(topic) if written else self._input_ids.get(topic, "")
         if before == topic_id:
             return
-        if is_recreated(before, topic_id):
+        if self.watch.replaced(topic, before, topic_id):
             self._metrics.counter(TOPICS_RECREATED, topic).inc()
             log.error(
                 "A topic was deleted and created anew; what it had is gone.",

@@ -13,8 +13,11 @@ from processor.domain.clock import Clock, Deadline
 from processor.domain.retry import spread
 from processor.kafka.admin import TopicLayout
 from processor.kafka.queries import TopicDescription, TopicQuery
+from processor.source.group_records import GroupRecords
 
 _REFRESH_SECONDS: Final = 1.0
+_STALE_SECONDS: Final = 60.0
+"""A broker that answers with the id of a deleted topic has old metadata, for seconds at most."""
 
 
 class _Metadata(msgspec.Struct):
@@ -49,7 +52,10 @@ class TopicWatch:
     An id is `cluster:topic`. It is empty where the broker has no ids, as the embedded one.
     """
 
-    def __init__(self, layout: TopicLayout, clock: Clock) -> None:
+    def __init__(self, layout: TopicLayout, records: GroupRecords, clock: Clock) -> None:
+        self._records = records
+        self._stale_since: dict[str, float] = {}
+        self._last_ids: dict[str, str] = {}
         self._layout = layout
         self._clock = clock
         self._due = Deadline(clock, 0)
@@ -95,5 +101,30 @@ class TopicWatch:
         if not answers:
             return False
         self._answered = self._began
-        self.topics = {**self.topics, **answers}
+        fresh = {name: each for name, each in answers.items() if not self._is_stale(name, each)}
+        self.topics = {**self.topics, **fresh}
+        for topic in fresh:
+            self._note_id(topic, self.id_of(topic))
         return True
+
+    def replaced(self, topic: str, before: str, now: str) -> bool:
+        """Return True where two ids are those of namesakes; the earlier one is remembered."""
+        if not is_recreated(before, now):
+            return False
+        if before not in self._records.replaced_ids(topic):
+            self._records.replaced(topic, before)
+        return True
+
+    def _note_id(self, topic: str, topic_id: str) -> None:
+        if topic_id:
+            self.replaced(topic, self._last_ids.get(topic, ""), topic_id)
+            self._last_ids[topic] = topic_id
+
+    def _is_stale(self, topic: str, found: TopicDescription | None) -> bool:
+        """Return True for the id of a deleted topic, which a broker does not repeat for long."""
+        replaced = self._records.replaced_ids(topic)
+        if found is None or f"{self._cluster}:{found.id}" not in replaced:
+            self._stale_since.pop(topic, None)
+            return False
+        now = self._clock.monotonic()
+        return now - self._stale_since.setdefault(topic, now) < _STALE_SECONDS

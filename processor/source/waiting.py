@@ -9,30 +9,23 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from math import inf
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from processor.domain.clock import Clock, Deadline
+from processor.domain.clock import Clock
 from processor.domain.record import Partition, Record
-from processor.domain.retry import Retry, RetryPolicy
+from processor.domain.retry import Retry
 from processor.kafka.admin import TopicLayout
 from processor.kafka.offset_tracker import OffsetTracker, TrackedRange
 from processor.kafka.queries import OffsetQuery
 from processor.kafka.topics import Topics
+from processor.source.repartition_progress import END_OFFSETS_RETRY, RepartitionProgress
 from processor.source.topic_guard import TopicGuard
 from processor.telemetry.catalogue import SCORE_WAIT_SECONDS, SCORE_WAITS
 from processor.telemetry.labels import WaitResult
 from processor.telemetry.metrics import Metrics
-
-END_OFFSETS_RETRY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
-"""Between queries for the ends of event partitions while Kafka does not answer."""
-COMMITTED_OFFSETS_RETRY: Final = RetryPolicy(first_seconds=0.1, max_seconds=2.0)
-"""Between queries for committed offsets that have no answer."""
-
-_PROGRESS_SECONDS: Final = 0.1
-"""Between queries for what other members have committed, while Kafka answers."""
 
 log = structlog.get_logger()
 
@@ -50,6 +43,41 @@ class ReadyRecords(NamedTuple):
     polled: PartitionRecords
     result: WaitResult
     seconds: float
+
+
+class KafkaPoll(NamedTuple):
+    """One poll: records in Kafka's order per partition, and the ranges that track them.
+
+    `timed_out` holds the indexes of score records whose wait for earlier events timed out.
+    """
+
+    records: Sequence[Record]
+    tracked: Sequence[TrackedRange]
+    timed_out: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, ready: Sequence[ReadyRecords]) -> "KafkaPoll":
+        """Return records that need not wait any more, in order, as one poll."""
+        together: list[Record] = []
+        timed_out: set[int] = set()
+        for polled, result, _ in ready:
+            if result is WaitResult.TIMEOUT:
+                timed_out.update(range(len(together), len(together) + len(polled.records)))
+            together += polled.records
+        return cls(together, [each.polled.tracked for each in ready], frozenset(timed_out))
+
+    def without(self, partitions: AbstractSet[Partition]) -> "KafkaPoll":
+        """Return the poll without the records of these partitions."""
+        remaining = [
+            index
+            for index, record in enumerate(self.records)
+            if (record.topic, record.partition) not in partitions
+        ]
+        return KafkaPoll(
+            [self.records[index] for index in remaining],
+            [tracked for tracked in self.tracked if tracked.partition not in partitions],
+            frozenset(new for new, index in enumerate(remaining) if index in self.timed_out),
+        )
 
 
 class _Waiting(msgspec.Struct):
@@ -99,6 +127,12 @@ class WaitingScores:
             for waiting in queue:
                 if waiting.ends is None and waiting.since <= until:
                     waiting.ends = ends.get(partition.number)
+
+    def forget_ends(self) -> None:
+        """Forget up to where events must be read, so that it is found out anew."""
+        for queue in self._queues.values():
+            for waiting in queue:
+                waiting.ends = None
 
     def take_ready(
         self,
@@ -154,96 +188,6 @@ def _size(queue: Iterable[_Waiting]) -> int:
     return sum(waiting.polled.tracked.count for waiting in queue)
 
 
-class OffsetSource(Protocol):
-    """Answers queries for offsets; `KafkaAdmin` is one."""
-
-    def ends(self, partitions: Iterable[Partition]) -> OffsetQuery:
-        """Query where partitions end."""
-        ...
-
-    def committed(self, partitions: Iterable[Partition]) -> OffsetQuery:
-        """Query the group's committed offsets."""
-        ...
-
-
-class RepartitionProgress:
-    """Finds out up to when all experience events are repartitioned, by whichever member.
-
-    It works in rounds: a round queries where the events end, and then what the group has committed
-    until it is past these ends. An offset is committed once the events before it are repartitioned;
-    of this member's own partitions the tracker knows sooner. Nothing here waits for Kafka.
-    """
-
-    def __init__(self, topics: Topics, offsets: OffsetSource, clock: Clock) -> None:
-        self._topics = topics
-        self._offsets = offsets
-        self._clock = clock
-        self._complete_until = -inf
-        self._round_began = 0.0
-        self._retry = Retry(END_OFFSETS_RETRY, clock)
-        self._ends: OffsetQuery | None = None
-        self._committed: OffsetQuery | None = None
-        self._remaining: dict[Partition, int] | None = None
-        self._committed_retry = Retry(COMMITTED_OFFSETS_RETRY, clock)
-        self._committed_due = Deadline(clock, 0)
-
-    def complete_until(self, layout: Mapping[str, int], tracker: OffsetTracker) -> float:
-        """Return a monotonic time: all events in Kafka by then are repartitioned.
-
-        To be called again while any score waits; each call continues the round.
-        """
-        if not self._topics.repartitioning:
-            return inf
-        if self._remaining is None:
-            self._begin_round(layout)
-        if self._remaining is not None:
-            self._continue_round(tracker)
-        return self._complete_until
-
-    def restart(self) -> None:
-        """Begin a new round, as after a rebalance."""
-        self._ends = self._committed = self._remaining = None
-        self._retry.succeeded()
-        self._committed_retry.succeeded()
-
-    def _begin_round(self, layout: Mapping[str, int]) -> None:
-        """Query where the events end; a round needs the ends of all partitions."""
-        partitions = self._topics.repartitioned(layout)
-        if self._ends is None and self._retry.due:
-            self._round_began = self._clock.monotonic()
-            self._ends = self._offsets.ends(partitions)
-        if self._ends is not None and self._ends.done():
-            ends, self._ends = self._ends.offsets(), None
-            if ends.keys() >= set(partitions):
-                self._remaining = {each: end for each, end in ends.items() if end > 0}
-                self._retry.succeeded()
-            else:
-                self._retry.failed()
-
-    def _continue_round(self, tracker: OffsetTracker) -> None:
-        """Remove the partitions whose ends are passed; without any left the round is complete."""
-        self._remove_passed(tracker.settled_offsets())
-        if self._committed is not None and self._committed.done():
-            self._remove_passed(self._committed.offsets())
-            if self._committed.failed():
-                self._committed_retry.failed()
-            else:
-                self._committed_retry.succeeded()
-            self._committed = None
-        if not self._remaining:
-            self._complete_until, self._remaining = self._round_began, None
-            self._committed = None
-        elif self._committed is None and self._committed_due.over() and self._committed_retry.due:
-            self._committed_due = Deadline(self._clock, _PROGRESS_SECONDS)
-            self._committed = self._offsets.committed(self._remaining)
-
-    def _remove_passed(self, offsets: Mapping[Partition, int]) -> None:
-        remaining = self._remaining or {}
-        self._remaining = {
-            each: end for each, end in remaining.items() if offsets.get(each, 0) < end
-        }
-
-
 class _EndsQuery(NamedTuple):
     """Where events end, for the scores that were added at or before `until`, by number."""
 
@@ -289,11 +233,12 @@ class EventWait:
         *,
         paused: bool,
         held: AbstractSet[Partition] = frozenset(),
+        lost: AbstractSet[Partition] = frozenset(),
     ) -> list[ReadyRecords]:
         """Add what was polled and return what need not wait.
 
         While all partitions are `paused`, or a score's own partition is `held`, no score is ready,
-        and the time does not count.
+        and the time does not count. Partitions that are `lost` have no valid offset now.
         """
         now = self._clock.monotonic()
         since_last_call, self._last_call = now - self._last_call, now
@@ -310,7 +255,8 @@ class EventWait:
             return ready
         self._scores.extend(since_last_call, held)
         self._query_ends(tracker)
-        waited = self._scores.take_ready(tracker.read_offsets(), now, held)
+        read = {each: at for each, at in tracker.read_offsets().items() if each not in lost}
+        waited = self._scores.take_ready(read, now, held)
         if self._guard.incomplete:
             waited = [each._replace(result=WaitResult.TIMEOUT) for each in waited]
         for each in waited:
@@ -333,6 +279,11 @@ class EventWait:
         """Find out anew what is repartitioned, as after a rebalance."""
         self._query = None
         self._progress.restart()
+
+    def restart(self) -> None:
+        """Find out anew where the events end, as after one of their topics was created anew."""
+        self.restart_progress()
+        self._scores.forget_ends()
 
     def _query_ends(self, tracker: OffsetTracker) -> None:
         """Query where the events end that scores wait for; a query lasts until it is answered."""

@@ -4,6 +4,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from processor.domain.clock import Deadline, SystemClock
+from processor.domain.control import InMemoryControlStore
 from processor.domain.errors import Gap, StopError
 from processor.domain.record import Partition
 from processor.kafka.messages import ErrorKind, KafkaFault, PollError
@@ -178,6 +179,30 @@ def test_new_group_may_begin_at_the_end_and_commits_where(broker: EmbeddedBroker
 
     produce(broker, SCORES, numbered(5, 8))
     second = SourceReplica(broker, start="latest").start()
+    second.read(3)
+
+    assert second.values == numbered(5, 8)
+    assert second.source.close(5)
+
+
+def test_partition_without_a_commit_is_read_from_where_the_group_began(
+    broker: EmbeddedBroker,
+) -> None:
+    control = InMemoryControlStore()
+    produce(broker, SCORES, numbered(0, 5))
+    first = SourceReplica(broker, start="latest", control=control).start()
+
+    def begun() -> bool:
+        first.source.poll(0.05)
+        return control.get("group") is not None
+
+    until(begun, seconds=8, what="the beginning")
+    first.source.leave(5)
+    first.is_closed = True
+    assert committed(broker, GROUP, P0) == [-1001]
+
+    produce(broker, SCORES, numbered(5, 8))
+    second = SourceReplica(broker, start="latest", control=control).start()
     second.read(3)
 
     assert second.values == numbered(5, 8)

@@ -10,7 +10,8 @@ from processor.domain.control import ControlStore
 from processor.domain.record import Headers, Partition, Record
 from processor.settings import JoinSettings, KafkaSettings
 from processor.simulator.broker import EmbeddedBroker
-from processor.source.source import KafkaPoll, KafkaSource
+from processor.source.source import KafkaSource
+from processor.source.waiting import KafkaPoll
 from processor.telemetry.metrics import Metrics
 from tests.support.waiting import until
 

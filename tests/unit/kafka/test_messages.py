@@ -68,3 +68,20 @@ def test_runs_are_split_where_the_partition_changes() -> None:
 
     assert list(runs_by_partition([a, b, c, a])) == [[a, b], [c], [a]]
     assert list(runs_by_partition([])) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence", "truncated"),
+    [
+        ("_LOG_TRUNCATION", None, True),
+        ("_AUTO_OFFSET_RESET", "No epoch found: Local: Partition log truncation detected", True),
+        ("_AUTO_OFFSET_RESET", "fetch failed: Broker: Offset out of range (broker 1)", False),
+        ("OFFSET_OUT_OF_RANGE", None, False),
+    ],
+)
+def test_an_offset_of_a_truncated_log_is_told_from_one_out_of_range(
+    code: str, sentence: str | None, *, truncated: bool
+) -> None:
+    fault = KafkaFault.of(KafkaError(getattr(KafkaError, code), sentence))
+
+    assert (fault.kind, fault.truncated) == (ErrorKind.NO_VALID_OFFSET, truncated)

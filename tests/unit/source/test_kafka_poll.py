@@ -1,6 +1,6 @@
 from processor.domain.record import Partition, Record
 from processor.kafka.offset_tracker import TrackedRange
-from processor.source.source import KafkaPoll
+from processor.source.waiting import KafkaPoll
 
 
 def record(topic: str, partition: int, offset: int) -> Record:

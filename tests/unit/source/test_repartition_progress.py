@@ -5,7 +5,7 @@ from processor.domain.record import Partition
 from processor.kafka.offset_tracker import OffsetTracker
 from processor.kafka.topics import Topics
 from processor.settings import InputSettings, KafkaSettings
-from processor.source.waiting import RepartitionProgress
+from processor.source.repartition_progress import RepartitionProgress
 from tests.support.clock import ManualClock
 
 KAFKA = KafkaSettings(
@@ -132,3 +132,15 @@ def test_a_query_that_fails_is_repeated_less_and_less_often() -> None:
         scene.progress.complete_until(LAYOUT, scene.tracker)
 
     assert 10 <= scene.broker.questions <= 60
+
+
+def test_round_goes_on_where_a_topic_that_was_made_anew_ends_lower() -> None:
+    scene = Scene()
+    scene.broker.at_end = {OWN: 0, OTHER: 1000}
+    assert scene.complete_until() == -inf
+    scene.broker.at_end, scene.broker.by_group = {OWN: 0, OTHER: 5}, {OTHER: 5}
+
+    found = [scene.complete_until() for _ in range(8)]
+
+    assert found[0] == -inf
+    assert found[-1] > -inf
