@@ -21,12 +21,13 @@ from processor.components import (
     StateStore,
 )
 from processor.control.store import open_control_store
-from processor.dead_letter.sink import KafkaDeadLetterSink
+from processor.dead_letter.sink import KafkaDeadLetterSink, dead_letter_topic
 from processor.domain.clock import Clock, Deadline
 from processor.domain.control import InMemoryControlStore
 from processor.enrich.enricher import Enricher
 from processor.enrich.event_schema import compile_schemas
-from processor.kafka.admin import librdkafka_version
+from processor.kafka.admin import KafkaAdmin, TopicLayout, librdkafka_version
+from processor.kafka.internal_topic import OwnTopicWatch
 from processor.observer import TelemetryObserver
 from processor.planner import Planner
 from processor.repartition.sink import KafkaRepartitionSink, NoRepartitionSink
@@ -34,6 +35,7 @@ from processor.replay import InMemoryStateStore, JsonLinesSink, NoStateStore
 from processor.settings import InputSettings, Settings
 from processor.sink.sink import InletSink
 from processor.source.source import KafkaSource
+from processor.state.partitions import repartition_topic
 from processor.state.state_store import open_state_store
 from processor.stream import Stream
 from processor.telemetry.health import Health
@@ -124,6 +126,7 @@ def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
     """
     metrics, _, clock = telemetry
     planner = build_planner(settings, build_reader(settings, clock))
+    layout = TopicLayout(KafkaAdmin(settings.kafka, "topics", clock), clock)
     with ExitStack() as built:  # closes what is there already where a later part cannot be built
 
         def closed_on_error(part: _P) -> _P:
@@ -143,9 +146,9 @@ def build_processor(settings: Settings, telemetry: Telemetry) -> Processor:
         components = Components(
             source=source,
             sink=closed_on_error(InletSink(settings.aep, settings.routes, metrics, clock)),
-            dead_letters=closed_on_error(KafkaDeadLetterSink(settings, metrics, clock)),
+            dead_letters=closed_on_error(_dead_letter_sink(settings, telemetry, layout)),
             state_store=closed_on_error(_state_store(settings, telemetry)),
-            repartition=closed_on_error(_repartition_sink(settings, telemetry)),
+            repartition=closed_on_error(_repartition_sink(settings, telemetry, layout)),
             control=control,
         )
         processor = _build(settings, components, planner, telemetry)
@@ -200,7 +203,7 @@ def build_replay(
         sink=InletSink(settings.aep, settings.routes, telemetry.metrics, telemetry.clock),
         dead_letters=rejects,
         state_store=_state_store(settings, telemetry),
-        repartition=_repartition_sink(settings, telemetry),
+        repartition=_repartition_sink(settings, telemetry, None),
         control=InMemoryControlStore(),
     )
     return _build(settings, components, build_planner(settings, reader), telemetry)
@@ -231,11 +234,25 @@ def _build(
     return Processor(stream, components, observer, telemetry.clock, settings.stop.close_seconds / 2)
 
 
-def _repartition_sink(settings: Settings, telemetry: Telemetry) -> RepartitionSink:
-    topic = settings.join.repartition_topic
+def _dead_letter_sink(
+    settings: Settings, telemetry: Telemetry, layout: TopicLayout
+) -> KafkaDeadLetterSink:
+    metrics, _, clock = telemetry
+    watch = OwnTopicWatch(layout, dead_letter_topic(settings.dead_letter), clock)
+    return KafkaDeadLetterSink(settings, metrics, clock, watch)
+
+
+def _repartition_sink(
+    settings: Settings, telemetry: Telemetry, layout: TopicLayout | None
+) -> RepartitionSink:
+    """Return the sink; its topic is watched where there is a layout."""
+    topic, (metrics, _, clock) = settings.join.repartition_topic, telemetry
     if topic is None:
         return NoRepartitionSink()
-    return KafkaRepartitionSink(settings.kafka, topic, telemetry.metrics, telemetry.clock)
+    watch = None
+    if layout is not None:
+        watch = OwnTopicWatch(layout, repartition_topic(settings.join, topic), clock)
+    return KafkaRepartitionSink(settings.kafka, topic, metrics, clock, watch)
 
 
 def _state_store(settings: Settings, telemetry: Telemetry) -> StateStore:

@@ -22,10 +22,17 @@ from processor.settings import IdentitySettings, Settings
 from processor.state.format.fact import decode_fact
 from processor.state.format.person import decode
 from processor.state.format.score_history import decode_entry, split
-from processor.state.inspect import ChangelogScan, Comparison, StoreView, compare
+from processor.state.inspect import (
+    ChangelogScan,
+    Comparison,
+    StoreView,
+    compare,
+    open_changelog,
+    open_reader,
+    open_scratch,
+)
 from processor.state.local_store import StoreFolder
 from processor.state.person import Person, PersonLimits
-from processor.state.state_store import open_changelog, open_reader, open_scratch
 
 REDACTED = "redacted"
 _SHOWN = frozenset({"time", "type", "kinds", "success", "scoreDate", "bucket"})

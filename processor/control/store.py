@@ -16,11 +16,12 @@ from processor.domain.clock import Clock, Deadline
 from processor.domain.control import ControlValue
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.retry import Retry, RetryPolicy
-from processor.kafka.admin import KafkaAdmin
+from processor.kafka.admin import KafkaAdmin, TopicLayout
 from processor.kafka.internal_topic import (
     COMPACTED,
     InternalTopic,
-    check_compaction,
+    OwnTopicWatch,
+    check_topic,
     create_missing,
 )
 from processor.kafka.producer import KafkaProducer, OutgoingMessage, ProducerConfig
@@ -66,8 +67,15 @@ class KafkaControlStore:
     """
 
     def __init__(
-        self, reader: TopicReader, producer: KafkaProducer, group_id: str, *, clock: Clock
+        self,
+        reader: TopicReader,
+        producer: KafkaProducer,
+        watch: OwnTopicWatch,
+        group_id: str,
+        *,
+        clock: Clock,
     ) -> None:
+        self._watch = watch
         self._reader = reader
         self._producer = producer
         self._group_id = group_id
@@ -79,8 +87,10 @@ class KafkaControlStore:
         self._writes = 0
         self._read_due = Deadline(clock, 0)
         self._limiter = LogLimiter(clock)
-        self._newer: dict[str, str] = {}
-        """The facts that a newer version wrote, each with a sentence."""
+        self._newer: dict[str, tuple[str, bytes]] = {}
+        """The facts that a newer version wrote: a sentence, and the bytes."""
+        self._lost: set[str] | None = None
+        """While a topic that lost its records is read anew: the known facts it does not have."""
         self._next_offset = 0
         self._unread_since: float | None = None
         self._read_retry = Retry(_READ_RETRY, clock)
@@ -89,11 +99,11 @@ class KafkaControlStore:
     def unavailable_reason(self) -> str | None:
         """Return why facts cannot be read or written now; None while they can."""
         if self._newer:
-            return next(iter(self._newer.values()))
+            return next(iter(self._newer.values()))[0]
         since, now = self._unread_since, self._clock.monotonic()
         if since is not None and now - since >= _UNREAD_SECONDS:
             return f"the control topic cannot be read: {self._reader.unavailable_reason}"
-        return self._producer.unavailable_reason
+        return self._watch.fault or self._producer.unavailable_reason
 
     def get(self, key: str) -> ControlValue | None:
         """Return the newest value of a key, None where there is none."""
@@ -110,8 +120,7 @@ class KafkaControlStore:
         write = f"{self._writer}-{self._writes}"
         encoded = None if value is None else _encode(_Stored(_VERSION, dict(value), write))
         self._unread[key] = encoded
-        full_key = _encode((self._group_id, key))
-        self._producer.send([OutgoingMessage(full_key, encoded, partition=_PARTITION)])
+        self._send(key, encoded)
 
     def poll(self) -> None:
         """Serve writes, and read what others wrote when it is time to."""
@@ -121,14 +130,20 @@ class KafkaControlStore:
             return
         self._read_due = Deadline(self._clock, _READ_SECONDS)
         self._producer.poll()
+        topic_id = self._watch.new_id()
+        if topic_id is not None:
+            self._watch.accept(topic_id)
+            self._read_anew()
         piece = self._reader.read(0).get(_PARTITION)
         self._note_readable()
         if piece is None:
             return
         self._next_offset = piece.next_offset or self._next_offset
         self.take(piece.records)
-        if piece.out_of_range:
-            self._write_again()
+        if piece.out_of_range and self._lost is None:
+            self._read_anew()
+        elif piece.ended:
+            self._write_lost()
 
     def close(self, seconds: float) -> bool:
         """Write what is left within so many seconds; returns whether nothing is left."""
@@ -149,7 +164,7 @@ class KafkaControlStore:
             if left and deadline.over():
                 raise UnavailableError("control", f"it was not read in {_OPEN_SECONDS:g} seconds")
         if self._newer:
-            raise SettingsError(list(self._newer.values()))
+            raise SettingsError([sentence for sentence, _ in self._newer.values()])
         self._next_offset = ranges[_PARTITION].stop
         self._reader.begin(_PARTITION, self._next_offset)
 
@@ -159,12 +174,18 @@ class KafkaControlStore:
             key = self._own_key(full_key)
             if key is None:
                 continue
+            if self._lost is not None:
+                self._lost.discard(key)
             if key in self._unread:
                 if self._unread[key] == encoded:
                     del self._unread[key]
                 continue
             with suppress(_UnreadableError):
                 self._show(key, None if encoded is None else self._decoded(key, encoded))
+
+    def _send(self, key: str, encoded: bytes | None) -> None:
+        full_key = _encode((self._group_id, key))
+        self._producer.send([OutgoingMessage(full_key, encoded, partition=_PARTITION)])
 
     def _own_key(self, full_key: bytes) -> str | None:
         try:
@@ -181,10 +202,11 @@ class KafkaControlStore:
             self._report_unreadable(key)
             raise _UnreadableError from None
         if stored.version > _VERSION:
-            self._newer[key] = (
+            sentence = (
                 f"kafka.control_topic: `{key}` was written in version {stored.version} of its "
                 f"form, and this processor reads up to {_VERSION}: run the newer processor."
             )
+            self._newer[key] = sentence, encoded
             raise _UnreadableError
         return stored.value
 
@@ -208,17 +230,27 @@ class KafkaControlStore:
         else:
             self._values[key] = value
 
-    def _write_again(self) -> None:
-        """Begin anew with a topic that lost its records, and write all facts into it."""
+    def _read_anew(self) -> None:
+        """Begin anew with a topic that lost its records, to write into it what it does not have."""
         log.error(
-            "The control topic has lost its records, as if it was deleted and created anew. All "
-            "facts that this replica knows are written again.",
+            "The control topic has lost its records, as if it was deleted and created anew. The "
+            "facts that this replica knows and the topic does not have are written again.",
             code="control_topic_lost",
-            facts=len(self._values),
+            facts=len(self._values) + len(self._newer),
         )
+        self._lost = {*self._values, *self._newer}
+        self._unread.clear()
+        self._next_offset = 0
         self._reader.begin(_PARTITION, None)
-        for key, value in list(self._values.items()):
-            self.put(key, value)
+
+    def _write_lost(self) -> None:
+        """Write the known facts that the topic does not have, once all of it was read."""
+        lost, self._lost = self._lost, None
+        for key in lost or ():
+            if key in self._newer:
+                self._send(key, self._newer[key][1])
+            elif key in self._values:
+                self.put(key, self._values[key])
 
     def _report_unreadable(self, key: str) -> None:
         suppressed = self._limiter.due("unreadable")
@@ -245,12 +277,12 @@ def open_control_store(
     """
     kafka, join = settings.kafka, settings.join
     topic = kafka.control_topic
-    _prepare(settings, clock, create=create and join.create_changelog)
+    watch = _watched(settings, clock, create=create and join.create_changelog)
     reader = TopicReader(kafka, topic, part="control", clock=clock, metrics=metrics)
     client = connection(kafka.bootstrap_servers, f"{kafka.group_id}-control", kafka.client)
     config = ProducerConfig(part="control", topic=topic, writes=CONTROL_WRITES, client=client)
     producer = KafkaProducer(config, metrics, clock)
-    store = KafkaControlStore(reader, producer, kafka.group_id, clock=clock)
+    store = KafkaControlStore(reader, producer, watch, kafka.group_id, clock=clock)
     try:
         store.read_to_end()
     except (SettingsError, UnavailableError):
@@ -259,19 +291,24 @@ def open_control_store(
     return store
 
 
-def _prepare(settings: Settings, clock: Clock, *, create: bool) -> None:
-    """Create the topic unless it exists, and check it.
+def _watched(settings: Settings, clock: Clock, *, create: bool) -> OwnTopicWatch:
+    """Create the topic unless it exists, check it, and watch it from then on.
 
     Where no controller answers, as in the embedded broker, it is taken as it is.
     """
     admin = KafkaAdmin(settings.kafka, "control", clock)
     cluster = admin.cluster()
-    if not cluster.has_controller:
-        return
-    name, replication = settings.kafka.control_topic, settings.join.changelog_replication
-    topic = InternalTopic("kafka.control_topic", name, 1, replication, COMPACTED)
-    cluster = create_missing(admin, cluster, topic, create=create)
-    if cluster.layout[name] != 1:
-        sentence = f"kafka.control_topic: {name} has {cluster.layout[name]} partitions; it needs 1."
-        raise SettingsError([sentence])
-    check_compaction(admin, topic, loss="pauses, skips and the layout of the topics")
+    topic = InternalTopic(
+        key="kafka.control_topic",
+        name=settings.kafka.control_topic,
+        partitions=1,
+        replication=settings.join.changelog_replication,
+        config=COMPACTED,
+        content="pauses, skips and the layout of the topics",
+    )
+    topic_id = ""
+    if cluster.has_controller:
+        cluster = create_missing(admin, cluster, topic, create=create)
+        check_topic(admin, cluster, topic)
+        topic_id = admin.topic_id(topic.name)
+    return OwnTopicWatch(TopicLayout(admin, clock), topic, clock, topic_id)

@@ -14,6 +14,7 @@ from processor.domain.clock import Clock
 from processor.domain.errors import StopError
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Record
+from processor.kafka.internal_topic import DAY_MS, InternalTopic, OwnTopicWatch
 from processor.kafka.producer import KafkaProducer, KafkaWrite, OutgoingMessage, ProducerConfig
 from processor.settings import DeadLetterSettings, Settings
 from processor.settings.kafka_client import connection
@@ -110,7 +111,10 @@ class KafkaDeadLetterSink:
     `limit` pauses intake where too many records are rejected; the loop checks every batch.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, clock: Clock, watch: OwnTopicWatch | None = None
+    ) -> None:
+        self._watch = watch
         self._metrics = metrics
         self._clock = clock
         self._version = version("customer-ai-events")
@@ -120,7 +124,8 @@ class KafkaDeadLetterSink:
     @property
     def unavailable_reason(self) -> str | None:
         """Return why dead letters cannot be written now; None while they can."""
-        return self._producer.unavailable_reason
+        fault = None if self._watch is None else self._watch.fault
+        return fault or self._producer.unavailable_reason
 
     def send(self, dead_letters: Sequence[tuple[Record, Reject]]) -> KafkaWrite:
         """Write dead letters; never blocks. Ask the answer's `done` after later polls."""
@@ -138,6 +143,8 @@ class KafkaDeadLetterSink:
     def poll(self) -> None:
         """Serve reports and retries; called on every turn of the loop."""
         self._count(self._producer.poll())
+        if self._watch is not None:
+            self._watch.follow()
 
     def close(self, seconds: float) -> bool:
         """Write what is left within `seconds`.
@@ -158,6 +165,17 @@ class KafkaDeadLetterSink:
         for message in written:
             stage, reason = message.labels
             self._metrics.counter(DEAD_LETTERS, Stage(stage), Reason(reason)).inc()
+
+
+def dead_letter_topic(settings: DeadLetterSettings) -> InternalTopic:
+    """Return how the dead-letter topic must be; it is created by its owner."""
+    return InternalTopic(
+        key="dead_letter.topic",
+        name=settings.topic,
+        config={"cleanup.policy": "delete", "retention.ms": str(DAY_MS)},
+        content="all dead letters of a key but the newest",
+        required=False,
+    )
 
 
 def _config(settings: Settings) -> ProducerConfig:

@@ -33,6 +33,7 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.queries import (
     SHORT_WAIT_SECONDS,
     CommittedQuery,
+    ConfigQuery,
     IdleQuery,
     OffsetQuery,
     RangeQuery,
@@ -121,22 +122,33 @@ class KafkaAdmin:
             self._clock.wait(retry.failed())
         return cluster
 
-    def topic_config(self, topic: str, key: str) -> str:
-        """Return one value of a topic's configuration; raises UnavailableError."""
+    def query_config(self, topic: str) -> ConfigQuery:
+        """Query the configuration of a topic."""
+        self._admin.poll(0)
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        try:
-            found = self._admin.describe_configs([resource])[resource].result(_REQUEST_SECONDS)
-        except (KafkaException, TimeoutError) as error:
-            raise UnavailableError("kafka", str(error)) from error
-        return str(found[key].value)
+        asked = self._admin.describe_configs([resource], request_timeout=_REQUEST_SECONDS)
+        return ConfigQuery(asked[resource])
 
     def topic_id(self, topic: str) -> str:
-        """Return the id that tells a topic from earlier ones of its name, empty where unknown."""
-        try:
-            found = self._admin.describe_topics(TopicCollection([topic]))
-            return str(found[topic].result(_REQUEST_SECONDS).topic_id)
-        except (KafkaException, TimeoutError):
-            return ""
+        """Return the id that tells a topic from earlier ones of its name.
+
+        It is empty where the brokers have no ids, or do not tell this client. Where no broker
+        answers it is asked again, for ten seconds; then UnavailableError is raised.
+        """
+        retry = Retry(TOPIC_VISIBLE_RETRY, self._clock)
+        while True:
+            query = self.describe([topic])
+            found = query.wait().topics().get(topic)
+            if found is not None:
+                return found.id
+            log.warning(
+                "The id of a topic cannot be read; it is asked again.",
+                code="topic_id_unknown",
+                topic=topic,
+            )
+            if retry.exhausted:
+                raise UnavailableError("kafka", f"the id of topic {topic} cannot be read")
+            self._clock.wait(retry.failed())
 
     def allowed_operations(
         self, topics: Iterable[str], seconds: float

@@ -61,6 +61,8 @@ class ProducerConfig(msgspec.Struct, frozen=True, kw_only=True):
             "linger.ms": 5,
             **self.client,
             **chosen,
+            # A topic that was deleted is not created by the broker, with settings of its own.
+            "allow.auto.create.topics": False,
             "acks": "all",
             "enable.idempotence": True,
             "message.max.bytes": _MAX_MESSAGE_BYTES,

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException
 
+from processor.domain.errors import UnavailableError
 from processor.domain.record import Partition
 
 SHORT_WAIT_SECONDS: Final = 0.02
@@ -77,6 +78,11 @@ class TopicQuery:
         """Return True once every topic is answered, or has failed."""
         return all(future.done() for future in self._futures.values())
 
+    def wait(self) -> "TopicQuery":
+        """Wait until every topic is answered, or has failed; the client bounds how long."""
+        wait(self._futures.values())
+        return self
+
     def topics(self) -> dict[str, TopicDescription | None]:
         """Return what is answered: None for a topic that does not exist, nothing for a failure."""
         answered: dict[str, TopicDescription | None] = {}
@@ -97,6 +103,29 @@ class TopicQuery:
                 elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                     answered[name] = TopicDescription("", 0)
         return answered
+
+
+class ConfigQuery:
+    """A query for the configuration of one topic."""
+
+    def __init__(self, future: "Future[Any]") -> None:
+        self._future = future
+
+    def wait(self) -> bool:
+        """Wait until it is answered, or has failed; the client bounds how long."""
+        wait([self._future])
+        return self.done()
+
+    def done(self) -> bool:
+        """Return True once it is answered, or has failed."""
+        return self._future.done()
+
+    def config(self) -> Mapping[str, str]:
+        """Return the values by key; raises UnavailableError where there is no answer."""
+        error = self._future.exception()
+        if error is not None:
+            raise UnavailableError("kafka", str(error)) from error
+        return {key: str(entry.value) for key, entry in self._future.result().items()}
 
 
 class RangeQuery:

@@ -8,6 +8,7 @@ from typing import Final
 
 from processor.domain.clock import Clock
 from processor.domain.errors import InvariantError
+from processor.kafka.internal_topic import OwnTopicWatch
 from processor.kafka.producer import KafkaProducer, KafkaWrite, OutgoingMessage, ProducerConfig
 from processor.settings import KafkaSettings
 from processor.settings.kafka_client import connection
@@ -44,7 +45,15 @@ class KafkaRepartitionSink:
     Keys choose partitions as they do for the producers of scores (`kafka.partitioner`).
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topic: str,
+        metrics: Metrics,
+        clock: Clock,
+        watch: OwnTopicWatch | None = None,
+    ) -> None:
+        self._watch = watch
         client = connection(kafka.bootstrap_servers, f"{kafka.group_id}-repartition", kafka.client)
         config = ProducerConfig(
             part="repartition",
@@ -58,7 +67,8 @@ class KafkaRepartitionSink:
     @property
     def unavailable_reason(self) -> str | None:
         """Return why messages cannot be written now; None while they can."""
-        return self._producer.unavailable_reason
+        fault = None if self._watch is None else self._watch.fault
+        return fault or self._producer.unavailable_reason
 
     def send(self, messages: Sequence[tuple[bytes, bytes]]) -> KafkaWrite:
         """Write keys and values; never blocks. Ask the answer's `done` after later polls."""
@@ -67,6 +77,8 @@ class KafkaRepartitionSink:
     def poll(self) -> None:
         """Serve reports and retries; called on every turn of the loop."""
         self._producer.poll()
+        if self._watch is not None:
+            self._watch.follow()
 
     def close(self, seconds: float) -> bool:
         """Write what is left within `seconds`.

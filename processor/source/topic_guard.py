@@ -98,7 +98,7 @@ class TopicGuard:
             self._check_counts(self.changelog)
 
     def _check_id(self, topic: str, topic_id: str) -> None:
-        written = topic in self._written
+        written = topic in self._written or topic == self.changelog
         before = self._records.written_id(topic) if written else self._input_ids.get(topic, "")
         if before == topic_id:
             return

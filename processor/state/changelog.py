@@ -6,26 +6,20 @@ nothing: the changelog is then ahead of the store, and is read again from the st
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 import msgspec
 
-from processor.domain.clock import Clock, Deadline
+from processor.domain.clock import Clock
 from processor.domain.errors import InvariantError
-from processor.kafka.admin import KafkaAdmin
 from processor.kafka.producer import KafkaProducer, KafkaWrite, OutgoingMessage, ProducerConfig
-from processor.kafka.queries import TopicQuery
 from processor.settings.kafka_client import Property
 from processor.state.format.person import encode
-from processor.state.format.store import ChangelogPosition
 from processor.state.local_store import LocalStore
 from processor.state.overlay import Overlay
-from processor.state.partitions import AssignedPartitions
+from processor.state.partitions import AssignedPartition, AssignedPartitions
 from processor.state.person import Person, PersonKey
 from processor.telemetry.catalogue import CHANGELOG_WRITES
 from processor.telemetry.metrics import Metrics
-
-_ID_QUERY_SECONDS: Final = 1.0
 
 
 class AckedOffsets:
@@ -118,11 +112,15 @@ class StateWrite:
 
 
 class _WriteBatch(msgspec.Struct):
-    """What is written together, and the epoch of each partition for which it was loaded."""
+    """What is written together, and the epoch of each partition for which it was loaded.
+
+    Of `rewritten` partitions it has all that the changelog lacked.
+    """
 
     writes: dict[int, StateWrite]
     values: dict[PersonKey, bytes | None]
     epochs: dict[int, int]
+    rewritten: set[int]
     acked: dict[int, AckedOffsets] | None = None
 
 
@@ -145,6 +143,7 @@ class StateWriter:
         self._clock = clock
         self._queue: dict[int, StateWrite] = {}
         self._repairs: dict[PersonKey, bytes | None] = {}
+        self._rewritten: set[int] = set()
         self._batch: _WriteBatch | None = None
 
     @property
@@ -166,8 +165,26 @@ class StateWriter:
         """Queue values that the store has and the changelog lacks."""
         self._repairs.update({(partition, key): value for key, value in values.items()})
 
+    def begin_rewrite(self, partition: int) -> None:
+        """Keep a partition's position at 0: what was written so far may be in a deleted topic."""
+        assigned = self._assigned.find(partition)
+        if assigned is not None:
+            assigned.rewriting = True
+        self._rewritten.discard(partition)
+        if self._batch is not None:
+            self._batch.rewritten.discard(partition)
+
+    def rewrite(self, partition: int, values: Mapping[bytes, bytes | None]) -> None:
+        """Queue all values that the changelog lacks; its position is kept once they are written."""
+        self.repair(partition, values)
+        self._rewritten.add(partition)
+        assigned = self._assigned.find(partition)
+        if assigned is not None:
+            assigned.rewriting = bool(values)
+
     def revoke(self, partitions: frozenset[int]) -> None:
         """Drop the repairs of partitions that are no longer assigned."""
+        self._rewritten -= partitions
         self._repairs = {
             key: value for key, value in self._repairs.items() if key[0] not in partitions
         }
@@ -180,8 +197,8 @@ class StateWriter:
         for ticket in self._queue:
             persons.update(self._overlay.staged(ticket))
         values = {**self._repairs, **{key: encode(person) for key, person in persons.items()}}
-        self._batch = _WriteBatch(self._queue, values, self._assigned.epochs())
-        self._queue, self._repairs = {}, {}
+        self._batch = _WriteBatch(self._queue, values, self._assigned.epochs(), self._rewritten)
+        self._queue, self._repairs, self._rewritten = {}, {}, set()
         self._changelog.write(values)
 
     def finish_write(self) -> list[int]:
@@ -205,7 +222,7 @@ class StateWriter:
 
     def _put(self, batch: _WriteBatch, acked: Mapping[int, AckedOffsets]) -> list[int]:
         changes: dict[int, dict[bytes, bytes | None]] = {}
-        positions: dict[int, ChangelogPosition] = {}
+        advanced: dict[int, AssignedPartition] = {}
         disturbed: list[int] = []
         for partition, offsets in acked.items():
             assigned = self._assigned.find(partition, batch.epochs.get(partition, 0))
@@ -218,43 +235,14 @@ class StateWriter:
                 # is read next.
                 disturbed.append(partition)
                 next_offset = assigned.next_offset
-            positions[partition] = ChangelogPosition(next_offset, self._clock.now_ms())
+            rewriting = assigned.rewriting and partition not in batch.rewritten
+            advanced[partition] = msgspec.structs.replace(
+                assigned, next_offset=next_offset, rewriting=rewriting
+            )
         for (partition, key), value in batch.values.items():
             if partition in changes:
                 changes[partition][key] = value
-        self._store.write(changes, positions)
-        for partition, position in positions.items():
-            self._assigned.advance(partition, position.next_offset)
+        now_ms = self._clock.now_ms()
+        self._store.write(changes, {key: each.position(now_ms) for key, each in advanced.items()})
+        self._assigned.replace(advanced)
         return disturbed
-
-
-class ChangelogWatch:
-    """Queries the id of the changelog topic about every second, without waiting for the answer.
-
-    Where the broker has no topic ids, `topic_id` is empty and nothing is queried.
-    """
-
-    def __init__(self, admin: KafkaAdmin, topic: str, topic_id: str, clock: Clock) -> None:
-        self._admin = admin
-        self._topic = topic
-        self._topic_id = topic_id
-        self._clock = clock
-        self._due = Deadline(clock, 0)
-        self._query: TopicQuery | None = None
-
-    def new_id(self) -> str | None:
-        """Return the id of a topic that took the place of the known one; None while none did."""
-        if not self._topic_id:
-            return None
-        if self._query is None and self._due.over():
-            self._due = Deadline(self._clock, _ID_QUERY_SECONDS)
-            self._query = self._admin.describe([self._topic])
-        if self._query is None or not self._query.done():
-            return None
-        query, self._query = self._query, None
-        found = query.topics().get(self._topic)
-        return found.id if found is not None and found.id not in {"", self._topic_id} else None
-
-    def accept(self, topic_id: str) -> None:
-        """Know the topic by its new id from now on."""
-        self._topic_id = topic_id

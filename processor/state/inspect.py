@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -10,12 +11,18 @@ import msgspec
 
 from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import UnavailableError
-from processor.kafka.topic_reader import PartitionReader, PartitionSlice
+from processor.kafka.admin import KafkaAdmin
+from processor.kafka.topic_reader import PartitionReader, PartitionSlice, TopicReader
+from processor.settings import JoinSettings, KafkaSettings
+from processor.settings.kafka_client import connection
+from processor.state.changelog import ChangelogWriter
 from processor.state.format.person import decode, encode, merge_values
-from processor.state.format.store import META, ChangelogPosition, database_name, store_key
-from processor.state.local_store import LocalStore
+from processor.state.format.store import META, ChangelogPosition, Origin, database_name, store_key
+from processor.state.local_store import LocalStore, StoreFolder
+from processor.state.partitions import Layout, prepare
 from processor.state.person import PersonLimits
 from processor.state.restore import RestoredPartition, merge_records
+from processor.telemetry.metrics import Metrics
 
 Progress = Callable[[int, int], None]
 """Called from time to time: records read, and records in all so far as is known."""
@@ -23,6 +30,37 @@ Progress = Callable[[int, int], None]
 _MAX_DBS: Final = 4_096
 _NO_ANSWER_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.5
+
+
+def open_reader(join: JoinSettings, kafka: KafkaSettings, clock: Clock) -> tuple[TopicReader, int]:
+    """Open the changelog topic to read it from outside; return its partition count too."""
+    layout = _layout(join, kafka, clock)
+    reader = TopicReader(kafka, join.changelog_topic, part="changelog", clock=clock)
+    return reader, layout.changelog.partitions
+
+
+def open_changelog(
+    join: JoinSettings, kafka: KafkaSettings, clock: Clock
+) -> tuple[ChangelogWriter, int]:
+    """Open the changelog topic to write to it from outside; return its partition count too."""
+    layout = _layout(join, kafka, clock)
+    client = connection(kafka.bootstrap_servers, f"{kafka.group_id}-state", kafka.client)
+    writer = ChangelogWriter(client, join.changelog_topic, Metrics(), clock)
+    return writer, layout.changelog.partitions
+
+
+def open_scratch(folder: Path, join: JoinSettings, partitions: int) -> LocalStore:
+    """Open an empty store that is deleted after use."""
+    origin = Origin(join.changelog_topic, "scratch")
+    return LocalStore(
+        StoreFolder(folder), origin, partitions=partitions, max_bytes=join.max_store_bytes
+    )
+
+
+def _layout(join: JoinSettings, kafka: KafkaSettings, clock: Clock) -> Layout:
+    """Return the layout; nothing is created."""
+    existing = join.model_copy(update={"create_changelog": False})
+    return prepare(KafkaAdmin(kafka, "state", clock), kafka, existing)
 
 
 class StoreView:

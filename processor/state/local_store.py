@@ -2,6 +2,8 @@
 
 Values and the changelog offset up to which they hold are written in one transaction. Whatever is
 wrong with the files (torn, of another changelog, of another format) costs a restore, nothing else.
+Where the changelog was deleted and created anew, the store is what is left of it: the values stay,
+and the positions become 0.
 
 The store is written without waiting for the disk. A process that dies loses nothing by that: the
 kernel has all writes. A machine that dies may leave torn pages. So a note in the folder says under
@@ -138,6 +140,8 @@ class LocalStore:
         self._dbs: dict[int, _Database] = {}
         self._unproven = True
         self._origin = origin
+        self.recreated = False
+        """Whether the changelog was deleted and created anew since the store was closed."""
         try:
             self._open_trusted(origin)
         except BaseException:
@@ -183,10 +187,10 @@ class LocalStore:
             self._folder.prove()
 
     def adopt(self, topic_id: str) -> None:
-        """Be the cache of the changelog topic that has this id now."""
+        """Be the cache of the changelog topic that has this id now, and of which it has nothing."""
         self._origin = msgspec.structs.replace(self._origin, topic_id=topic_id)
         with self._lmdb_errors(), self._env.begin(self._meta, write=True) as transaction:
-            transaction.put(ORIGIN, msgspec.json.encode(self._origin))
+            _adopt(transaction, self._origin)
 
     def person_values(self, partition: int) -> dict[bytes, bytes]:
         """Return the values of a partition by person key, but for keys that are stored shortened.
@@ -243,6 +247,13 @@ class LocalStore:
         except (lmdb.MapFullError, lmdb.DiskError, lmdb.MemoryError, OSError) as error:
             raise UnavailableError("local store", str(error)) from error
         except (lmdb.Error, msgspec.MsgspecError, _OtherOriginError) as error:
+            if isinstance(error, _OtherOriginError):
+                log.error(  # noqa: TRY400  its sentence says all
+                    "The local store belongs to another changelog topic or another cluster, or has "
+                    "another format. It is deleted, and state is what the changelog has.",
+                    code="local_store_of_another_changelog",
+                    error=str(error),
+                )
             self._clear(str(error))
             with self._lmdb_errors():
                 self._open(origin)
@@ -265,9 +276,13 @@ class LocalStore:
         self._meta = self._env.open_db(META)
         with self._env.begin(self._meta, write=True) as transaction:
             found = transaction.get(ORIGIN)
-            if found and not msgspec.json.decode(found, type=Origin).same_as(origin):
-                raise _OtherOriginError("It belongs to another changelog or has another format.")
-            if not found or origin.topic_id:
+            before = msgspec.json.decode(found, type=Origin) if found else origin
+            if not before.same_name_as(origin):
+                raise _OtherOriginError(f"It belongs to {before}, and the changelog is {origin}.")
+            self.recreated = before.recreated_as(origin)
+            if self.recreated:
+                _adopt(transaction, origin)
+            elif not found or origin.topic_id:
                 transaction.put(ORIGIN, msgspec.json.encode(origin))
             names = [name for name, _ in transaction.cursor() if name != ORIGIN]
         self._dbs = {int(name): self._env.open_db(name) for name in names}
@@ -314,6 +329,15 @@ class LocalStore:
 
 class _OtherOriginError(Exception):
     """The store is a cache of another changelog, or has another format."""
+
+
+def _adopt(transaction: "lmdb.Transaction[bytes]", origin: Origin) -> None:
+    """Note the origin, and that the changelog may lack everything."""
+    transaction.put(ORIGIN, msgspec.json.encode(origin))
+    for name, found in list(transaction.cursor()):
+        if name != ORIGIN:
+            position = msgspec.msgpack.decode(found, type=ChangelogPosition)
+            transaction.put(name, msgspec.msgpack.encode(ChangelogPosition(0, position.at_ms)))
 
 
 def _put(

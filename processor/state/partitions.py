@@ -4,7 +4,7 @@ The processor's own topics, the changelog and the repartition topic, are created
 missing, and checked where they are not.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
@@ -17,11 +17,12 @@ from processor.kafka.internal_topic import (
     COMPACTED,
     DAY_MS,
     InternalTopic,
-    check_compaction,
+    check_topic,
     create_missing,
 )
 from processor.settings import JoinSettings, KafkaSettings, Settings
 from processor.settings.kafka import matches_topic
+from processor.state.format.store import ChangelogPosition
 
 _REPARTITION: Final = {
     "cleanup.policy": "delete",
@@ -34,12 +35,18 @@ _REPARTITION: Final = {
 class AssignedPartition(msgspec.Struct):
     """One assigned partition, of which the store has the changelog up to `next_offset`.
 
-    `epoch` differs for each assignment of it.
+    `epoch` differs for each assignment of it. While it is `rewriting`, the changelog lacks what the
+    store has, and the position in the store stays 0.
     """
 
     epoch: int
     ready: bool = False
     next_offset: int = 0
+    rewriting: bool = False
+
+    def position(self, now_ms: int) -> ChangelogPosition:
+        """Return the position to note in the store."""
+        return ChangelogPosition(0 if self.rewriting else self.next_offset, now_ms)
 
 
 class AssignedPartitions:
@@ -66,9 +73,9 @@ class AssignedPartitions:
         assigned = self._assigned.get(partition)
         return assigned if assigned is not None and epoch in {None, assigned.epoch} else None
 
-    def advance(self, partition: int, next_offset: int) -> None:
-        """Note up to where the store has an assigned partition's changelog."""
-        self._assigned[partition].next_offset = next_offset
+    def replace(self, advanced: Mapping[int, AssignedPartition]) -> None:
+        """Note up to where the store has these partitions' changelog now."""
+        self._assigned.update(advanced)
 
     def epochs(self) -> dict[int, int]:
         """Return the epoch of each partition."""
@@ -135,9 +142,9 @@ class StatePartitions:
 
 
 class Layout(NamedTuple):
-    """The changelog topic as it is. `topic_id` is empty where the broker has none."""
+    """The changelog topic as it must be, and is. `topic_id` is empty where the broker has none."""
 
-    partitions: int
+    changelog: InternalTopic
     cluster: str
     topic_id: str
 
@@ -151,36 +158,42 @@ def prepare(admin: KafkaAdmin, kafka: KafkaSettings, join: JoinSettings) -> Layo
     """
     cluster = admin.cluster()
     partitions = _input_partitions(cluster, kafka, repartitioned=join.repartition_topic is not None)
-    topics = list(_internal_topics(join, partitions))
+    changelog = changelog_topic(join, partitions)
+    topics = [changelog]
+    if join.repartition_topic is not None:
+        topics.append(repartition_topic(join, join.repartition_topic, partitions))
     for topic in topics:
         cluster = create_missing(admin, cluster, topic, create=join.create_changelog)
-        _check_count(cluster, topic)
-    topic_id = ""
-    if cluster.has_controller:
-        check_compaction(admin, topics[0], loss="the state of persons")
-        topic_id = admin.topic_id(join.changelog_topic)
-    return Layout(partitions, cluster.id, topic_id)
+        check_topic(admin, cluster, topic)
+    topic_id = admin.topic_id(changelog.name) if cluster.has_controller else ""
+    return Layout(changelog, cluster.id, topic_id)
 
 
-def _internal_topics(join: JoinSettings, partitions: int) -> Iterator[InternalTopic]:
-    """Yield the changelog topic, and the repartition topic where there is one."""
-    sizes = (partitions, join.changelog_replication)
-    yield InternalTopic("join.changelog_topic", join.changelog_topic, *sizes, COMPACTED)
-    if join.repartition_topic is not None:
-        yield InternalTopic("join.repartition_topic", join.repartition_topic, *sizes, _REPARTITION)
+def changelog_topic(join: JoinSettings, partitions: int) -> InternalTopic:
+    """Return how the changelog topic must be; it has as many partitions as the input topics."""
+    return InternalTopic(
+        key="join.changelog_topic",
+        name=join.changelog_topic,
+        partitions=partitions,
+        as_inputs=True,
+        replication=join.changelog_replication,
+        config=COMPACTED,
+        content="the state of persons",
+    )
 
 
-def _check_count(cluster: Cluster, topic: InternalTopic) -> None:
-    found = cluster.layout[topic.name]
-    if found != topic.partitions:
-        raise SettingsError(
-            [
-                (
-                    f"{topic.key}: {topic.name} has {found} partitions, "
-                    f"the input topics have {topic.partitions}; they must have equally many."
-                )
-            ]
-        )
+def repartition_topic(join: JoinSettings, name: str, partitions: int = 0) -> InternalTopic:
+    """Return how the repartition topic must be; it has as many partitions as the scores topics."""
+    return InternalTopic(
+        key="join.repartition_topic",
+        name=name,
+        partitions=partitions,
+        as_inputs=True,
+        replication=join.changelog_replication,
+        config=_REPARTITION,
+        content="facts that were not read yet",
+        required=False,
+    )
 
 
 def _input_partitions(cluster: Cluster, kafka: KafkaSettings, *, repartitioned: bool) -> int:

@@ -33,8 +33,9 @@ class RestoredPartition(msgspec.Struct):
     `repairs` holds the values to be written to the changelog; None where the person was erased and
     then written again by a replica that had not read the tombstone. `erased` are the persons with a
     tombstone in what was read. While `catching_up` a tombstone wins over the records behind it,
-    which come from a replica that had not read it. With `rewrite` the changelog was created anew:
-    all that the store has is to be written to it.
+    which come from a replica that had not read it. With `rewrite` the changelog was created anew,
+    or lost records: `seen` are the persons that it has, and all others of the store are to be
+    written to it. Until they are, the store's position is 0, so that a restart begins again.
     """
 
     partition: int
@@ -44,6 +45,11 @@ class RestoredPartition(msgspec.Struct):
     records: int = 0
     repairs: dict[bytes, bytes | None] = {}
     erased: set[bytes] = msgspec.field(default_factory=set)
+    seen: set[bytes] = msgspec.field(default_factory=set)
+
+    def position(self, now_ms: int) -> ChangelogPosition:
+        """Return the position to note beside what was restored."""
+        return ChangelogPosition(0 if self.rewrite else self.next_offset, now_ms)
 
 
 class Restore:
@@ -69,6 +75,7 @@ class Restore:
         self._records = 0
         self._unstored: dict[int, PartitionSlice] = {}
         self._finished: list[RestoredPartition] = []
+        self._empty: list[int] = []
 
     @property
     def unavailable_reason(self) -> str | None:
@@ -83,21 +90,25 @@ class Restore:
     def begin(self, partition: int, *, stale_before_ms: int) -> None:
         """Restore a partition from the store's position on, or from the changelog's beginning.
 
-        The latter where the position was noted before `stale_before_ms` (epoch ms).
+        The latter where the position was noted before `stale_before_ms` (epoch ms): the store may
+        have persons that were erased since, and whose tombstones Kafka has deleted.
         """
         position = self._store.position(partition)
         if position is not None and position.at_ms < stale_before_ms:
-            self._store.drop(partition)
+            self._drop_stale(partition, position)
             position = None
-        offset = None if position is None else position.next_offset
-        self._start(partition, offset)
+        if position is not None and not position.next_offset:
+            self._start(partition, None, rewrite=True)
+        else:
+            self._start(partition, None if position is None else position.next_offset)
 
     def catch_up(self, partition: int, offset: int) -> None:
         """Read again from an offset at which there are records of another writer."""
         self._start(partition, offset, catching_up=True)
 
     def rewrite(self, partition: int) -> None:
-        """Read a changelog that was created anew from its beginning; the store stays as it is."""
+        """Read a changelog that lost records from its beginning; the store keeps its values."""
+        self._store.write({}, {partition: ChangelogPosition(0, self._clock.now_ms())})
         self._start(partition, None, rewrite=True)
 
     def cancel(self, partition: int) -> None:
@@ -125,6 +136,9 @@ class Restore:
         finished, self._finished = self._finished, []
         for one in finished:
             self.cancel(one.partition)
+            known = one.records or one.rewrite or one.catching_up
+            if not known and not self._store.entries([one.partition]):
+                self._empty.append(one.partition)
         if self._progress.over() or (finished and not self._restoring):
             self._report()
         return finished
@@ -153,18 +167,15 @@ class Restore:
 
     def _store_slice(self, restoring: RestoredPartition, piece: PartitionSlice) -> bool:
         """Store a slice of a partition; return whether it is the last one."""
-        if piece.out_of_range and restoring.catching_up:
-            # The store has all that the changelog had; what is gone there is written again.
-            self.rewrite(restoring.partition)
-            return False
         if piece.out_of_range:
-            log.warning(
-                "The local store's position is not in the changelog.",
+            log.error(
+                "The local store's position is not in the changelog, as if it lost records. What "
+                "it lacks is written again from the local store.",
                 code="local_store_position_lost",
                 partition=restoring.partition,
+                position=restoring.next_offset,
             )
-            self._store.drop(restoring.partition)
-            self._start(restoring.partition, None)
+            self.rewrite(restoring.partition)
             return False
         if piece.next_offset is not None:
             before, restoring.next_offset = restoring.next_offset, piece.next_offset
@@ -175,7 +186,21 @@ class Restore:
                 restoring.next_offset = before
                 raise
             self._records += len(piece.records)
+            if restoring.rewrite:
+                restoring.seen.update(key for key, _ in piece.records)
         return piece.ended
+
+    def _drop_stale(self, partition: int, position: ChangelogPosition) -> None:
+        """Drop a partition; where the changelog may lack it, that is a loss, and is said."""
+        if not position.next_offset and self._store.entries([partition]):
+            log.error(
+                "The changelog was created anew, and the local store of a partition is too old to "
+                "be written to it: erased persons could come back. Its state is lost.",
+                code="local_store_too_old",
+                partition=partition,
+                persons=self._store.entries([partition]),
+            )
+        self._store.drop(partition)
 
     def _report(self) -> None:
         self._progress = Deadline(self._clock, _PROGRESS_SECONDS)
@@ -202,6 +227,14 @@ class Restore:
                 records=self._records,
                 seconds=round(seconds, 1),
             )
+            if self._empty:
+                log.warning(
+                    "Person state of these partitions begins empty: neither the changelog nor the "
+                    "local store has any.",
+                    code="state_begins_empty",
+                    partitions=sorted(self._empty),
+                )
+                self._empty.clear()
 
 
 def merge_records(
@@ -236,6 +269,5 @@ def merge_records(
         else:
             restoring.repairs[key] = merged[key]
     changes = {key: value for key, value in merged.items() if value != stored.get(key)}
-    position = ChangelogPosition(restoring.next_offset, now_ms)
-    store.write({partition: changes}, {partition: position})
+    store.write({partition: changes}, {partition: restoring.position(now_ms)})
     restoring.records += len(records)

@@ -22,20 +22,25 @@ from processor.domain.clock import Clock, Deadline
 from processor.domain.errors import InvariantError, UnavailableError
 from processor.domain.event import ScoreEvent
 from processor.domain.retry import Retry, RetryPolicy
-from processor.kafka.admin import KafkaAdmin
-from processor.kafka.internal_topic import TOMBSTONE_DAYS
+from processor.kafka.admin import KafkaAdmin, TopicLayout
+from processor.kafka.internal_topic import TOMBSTONE_DAYS, OwnTopicWatch
 from processor.kafka.topic_reader import TopicReader
 from processor.settings import JoinSettings, KafkaSettings
-from processor.settings.kafka_client import Property, connection
-from processor.state.changelog import ChangelogWatch, ChangelogWriter, StateWrite, StateWriter
+from processor.settings.kafka_client import connection
+from processor.state.changelog import ChangelogWriter, StateWrite, StateWriter
 from processor.state.format.person import decode
-from processor.state.format.store import ChangelogPosition, Origin
+from processor.state.format.store import Origin
 from processor.state.local_store import LocalStore, StoreFolder
 from processor.state.overlay import Overlay
 from processor.state.partitions import AssignedPartitions, prepare
 from processor.state.person import Person, PersonKey, PersonLimits
 from processor.state.restore import Restore, RestoredPartition
-from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES, STATE_BYTES, STATE_ENTRIES
+from processor.telemetry.catalogue import (
+    CHANGELOG_DISTURBANCES,
+    CHANGELOG_REWRITTEN_PERSONS,
+    STATE_BYTES,
+    STATE_ENTRIES,
+)
 from processor.telemetry.metrics import Metrics
 
 _RESTORE_SECONDS: Final = 0.1
@@ -61,7 +66,7 @@ class ChangelogStateStore:
         *,
         metrics: Metrics,
         clock: Clock,
-        watch: ChangelogWatch | None = None,
+        watch: OwnTopicWatch,
     ) -> None:
         self._watch = watch
         self._store = store
@@ -87,7 +92,8 @@ class ChangelogStateStore:
         Nothing is stored while another writer's records are being read, either.
         """
         caught_up = self.restore_unavailable_reason if self._catching_up else None
-        return self._error or self._changelog.unavailable_reason or caught_up
+        fault = self._watch.fault
+        return self._error or fault or self._changelog.unavailable_reason or caught_up
 
     @property
     def restore_unavailable_reason(self) -> str | None:
@@ -195,7 +201,7 @@ class ChangelogStateStore:
         self._changelog.close(deadline.left())
         now_ms = self._clock.now_ms()
         positions = {
-            partition: ChangelogPosition(assigned.next_offset, now_ms)
+            partition: assigned.position(now_ms)
             for partition, assigned in self._assigned.ready().items()
         }
         with suppress(UnavailableError):
@@ -245,23 +251,19 @@ class ChangelogStateStore:
 
     def _check_changelog(self) -> None:
         """Where the changelog was created anew, write all of it again from the local store."""
-        topic_id = self._watch.new_id() if self._watch is not None else None
-        if self._watch is None or topic_id is None:
+        topic_id = self._watch.new_id()
+        if topic_id is None:
             return
         self._store.adopt(topic_id)
         self._watch.accept(topic_id)
         ready = self._assigned.ready()
-        log.error(
-            "The changelog topic was deleted and created anew. It is written again from the local "
-            "store; the other replicas do the same for their partitions.",
-            code="changelog_recreated",
-            topic_id=topic_id,
-            partitions=sorted(ready),
-        )
+        _report_recreated(self._store, topic_id)
+        for partition in self._assigned.numbers() - set(self._to_restore):
+            self._writer.begin_rewrite(partition)
+            self._restore.rewrite(partition)
         for partition, assigned in ready.items():
             assigned.ready = False
             self._catching_up.add(partition)
-            self._restore.rewrite(partition)
 
     def _catch_up(self, partition: int) -> None:
         """Read the unexpected records, before anything else is written or loaded."""
@@ -287,9 +289,17 @@ class ChangelogStateStore:
             self._catching_up.remove(restored.partition)
             self._merge_into_staged(restored)
         assigned.ready, assigned.next_offset = True, restored.next_offset
-        self._writer.repair(restored.partition, restored.repairs)
         if restored.rewrite:
-            self._writer.repair(restored.partition, self._store.person_values(restored.partition))
+            self._rewrite(restored)
+        else:
+            self._writer.repair(restored.partition, restored.repairs)
+
+    def _rewrite(self, restored: RestoredPartition) -> None:
+        """Write what the changelog lacks of a partition."""
+        stored = self._store.person_values(restored.partition).items()
+        lacking = {key: value for key, value in stored if key not in restored.seen}
+        self._writer.rewrite(restored.partition, {**lacking, **restored.repairs})
+        self._metrics.counter(CHANGELOG_REWRITTEN_PERSONS).inc(len(lacking))
 
     def _merge_into_staged(self, restored: RestoredPartition) -> None:
         """Bring what another writer wrote into the staged versions of persons."""
@@ -334,61 +344,31 @@ def open_state_store(
     Blocks for seconds at most. Raises SettingsError where the topics, or the folder, cannot be used
     as they are, and UnavailableError where broker or disk do not answer now.
     """
-    properties = _properties(kafka)
-    topic, admin = join.changelog_topic, _admin(kafka, clock)
+    client = connection(kafka.bootstrap_servers, f"{kafka.group_id}-state", kafka.client)
+    topic, admin = join.changelog_topic, KafkaAdmin(kafka, "state", clock)
     layout = prepare(admin, kafka, join)
     store = LocalStore(
         StoreFolder(Path(join.directory)),
         Origin(topic, layout.cluster, layout.topic_id),
-        partitions=layout.partitions,
+        partitions=layout.changelog.partitions,
         max_bytes=join.max_store_bytes,
     )
-    reader = _changelog_reader(join, kafka, metrics, clock)
+    reader = TopicReader(kafka, topic, part="changelog", clock=clock, metrics=metrics)
     restore = Restore(reader, store, PersonLimits.of(join), metrics=metrics, clock=clock)
-    changelog = ChangelogWriter(properties, topic, metrics, clock)
-    watch = ChangelogWatch(admin, topic, layout.topic_id, clock)
+    changelog = ChangelogWriter(client, topic, metrics, clock)
+    watch = OwnTopicWatch(TopicLayout(admin, clock), layout.changelog, clock, layout.topic_id)
+    if store.recreated:
+        _report_recreated(store, layout.topic_id)
     return ChangelogStateStore(
         store, changelog, restore, join, metrics=metrics, clock=clock, watch=watch
     )
 
 
-def open_reader(join: JoinSettings, kafka: KafkaSettings, clock: Clock) -> tuple[TopicReader, int]:
-    """Open the changelog topic to read it from outside; return its partition count too."""
-    layout = prepare(_admin(kafka, clock), kafka, _without_creating(join))
-    return _changelog_reader(join, kafka, Metrics(), clock), layout.partitions
-
-
-def open_changelog(
-    join: JoinSettings, kafka: KafkaSettings, clock: Clock
-) -> tuple[ChangelogWriter, int]:
-    """Open the changelog topic to write to it from outside; return its partition count too."""
-    properties = _properties(kafka)
-    layout = prepare(_admin(kafka, clock), kafka, _without_creating(join))
-    return ChangelogWriter(properties, join.changelog_topic, Metrics(), clock), layout.partitions
-
-
-def open_scratch(folder: Path, join: JoinSettings, partitions: int) -> LocalStore:
-    """Open an empty store that is deleted after use."""
-    origin = Origin(join.changelog_topic, "scratch")
-    return LocalStore(
-        StoreFolder(folder), origin, partitions=partitions, max_bytes=join.max_store_bytes
+def _report_recreated(store: LocalStore, topic_id: str) -> None:
+    log.error(
+        "The changelog topic was deleted and created anew. Each replica writes it again from its "
+        "local store, and the state of a partition that no local store has is lost.",
+        code="changelog_recreated",
+        topic_id=topic_id,
+        stored_partitions=store.partitions(),
     )
-
-
-def _admin(kafka: KafkaSettings, clock: Clock) -> KafkaAdmin:
-    return KafkaAdmin(kafka, "state", clock)
-
-
-def _changelog_reader(
-    join: JoinSettings, kafka: KafkaSettings, metrics: Metrics, clock: Clock
-) -> TopicReader:
-    topic = join.changelog_topic
-    return TopicReader(kafka, topic, part="changelog", clock=clock, metrics=metrics)
-
-
-def _properties(kafka: KafkaSettings) -> dict[str, Property]:
-    return connection(kafka.bootstrap_servers, f"{kafka.group_id}-state", kafka.client)
-
-
-def _without_creating(join: JoinSettings) -> JoinSettings:
-    return join.model_copy(update={"create_changelog": False})

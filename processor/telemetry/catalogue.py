@@ -315,6 +315,11 @@ CONTROL_WRITES = CounterMetric(
 CHANGELOG_DISTURBANCES = CounterMetric(
     "changelog_disturbances", "Writes by others found in a changelog partition.", labels()
 )
+CHANGELOG_REWRITTEN_PERSONS = CounterMetric(
+    "changelog_rewritten_persons",
+    "Persons written again to a changelog that was created anew or lost records.",
+    labels(),
+)
 
 # Scoring runs.
 SCORE_RUN_RECORDS = CounterMetric(

@@ -26,19 +26,25 @@ class Origin(msgspec.Struct, frozen=True):
     topic_id: str = ""
     format: int = _FORMAT
 
-    def same_as(self, other: "Origin") -> bool:
-        """Return True unless they are known to differ."""
-        by_id = self.topic_id and other.topic_id
-        return (self.format, self.topic, self.cluster, self.topic_id if by_id else "") == (
+    def same_name_as(self, other: "Origin") -> bool:
+        """Return True for a topic of the same name in the same cluster."""
+        return (self.format, self.topic, self.cluster) == (
             other.format,
             other.topic,
             other.cluster,
-            other.topic_id if by_id else "",
         )
+
+    def recreated_as(self, other: "Origin") -> bool:
+        """Return True where the other is known to be a later topic of this name."""
+        known = bool(self.topic_id and other.topic_id)
+        return self.same_name_as(other) and known and self.topic_id != other.topic_id
 
 
 class ChangelogPosition(msgspec.Struct, frozen=True, array_like=True):
-    """Up to where a store has a partition's changelog (the next offset), and when it was noted."""
+    """Up to where a store has a partition's changelog (the next offset), and when it was noted.
+
+    At 0 the changelog may lack all that the store has: it is written there again.
+    """
 
     next_offset: int
     at_ms: int

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.state.format.person import encode
@@ -86,7 +87,6 @@ def test_a_store_closed_in_order_is_trusted_after_a_reboot(tmp_path: Path) -> No
     [
         Origin("other", "cluster", "topic-id"),
         Origin("changelog", "other", "topic-id"),
-        Origin("changelog", "cluster", "recreated"),
         Origin("changelog", "cluster", "topic-id", format=2),
     ],
 )
@@ -95,10 +95,37 @@ def test_the_store_of_another_changelog_is_cleared(tmp_path: Path, other: Origin
     store.write({0: {b"ann": b"1"}}, {0: ChangelogPosition(1, 0)})
     store.close()
 
-    store = opened(tmp_path)
+    with structlog.testing.capture_logs() as lines:
+        store = opened(tmp_path)
 
     assert store.partitions() == []
+    assert (lines[0]["code"], lines[0]["log_level"]) == (
+        "local_store_of_another_changelog",
+        "error",
+    )
     store.close()
+
+
+def test_the_store_of_a_recreated_changelog_keeps_its_values_and_no_position(
+    tmp_path: Path,
+) -> None:
+    """Also for the start after that one, until the values are written to the changelog."""
+    store = opened(tmp_path, Origin("changelog", "cluster", "old"))
+    store.write(
+        {n: {b"ann": b"1"} for n in (0, 3)}, {n: ChangelogPosition(7, 1000 + n) for n in (0, 3)}
+    )
+    store.close()
+
+    for recreated in (True, False):
+        store = opened(tmp_path)
+
+        assert store.recreated is recreated
+        assert store.read([(0, b"ann"), (3, b"ann")]) == {(0, b"ann"): b"1", (3, b"ann"): b"1"}
+        assert [store.position(n) for n in (0, 3)] == [
+            ChangelogPosition(0, 1000),
+            ChangelogPosition(0, 1003),
+        ]
+        store.close()
 
 
 def test_a_store_is_trusted_where_the_broker_has_no_topic_ids(tmp_path: Path) -> None:

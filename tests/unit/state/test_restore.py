@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from processor.domain.errors import UnavailableError
 from processor.state.format.person import encode
@@ -92,18 +93,39 @@ def test_a_store_older_than_tombstones_is_restored_from_the_beginning(fixture: F
     assert dict(fixture.store.scan(1)) == {BOB: encode(person_with(2))}
 
 
-def test_a_store_ahead_of_its_changelog_is_restored_from_the_beginning(
+def test_a_store_ahead_of_its_changelog_keeps_what_the_changelog_lost(fixture: Fixture) -> None:
+    """A truncated changelog: what is lost there is written again."""
+    ann, bob = encode(person_with(1)), encode(person_with(2))
+    fixture.write(1, (ANN, encode(person_with(3))), (ANN, ann))
+    fixture.restore_partition(1)
+    ann = dict(fixture.store.scan(1))[ANN]
+    fixture.reader.logs[1] = [(BOB, bob)]
+
+    for begun in ([(1, 2), (1, None)], [(1, None)]):  # a restart before it is written begins anew
+        restored = fixture.restore_partition(1)
+
+        assert fixture.reader.begun[-len(begun) :] == begun
+        assert dict(fixture.store.scan(1)) == {ANN: ann, BOB: bob}
+        assert (restored.rewrite, restored.next_offset, restored.seen) == (True, 1, {BOB})
+        position = fixture.store.position(1)
+        assert position is not None
+        assert position.next_offset == 0
+
+
+def test_an_old_store_of_a_recreated_changelog_is_dropped_and_that_is_said(
     fixture: Fixture,
 ) -> None:
-    fixture.write(1, (ANN, encode(person_with(1))), (ANN, encode(person_with(2))))
+    fixture.write(1, (ANN, encode(person_with(1))))
     fixture.restore_partition(1)
-    fixture.reader.logs[1] = [(BOB, encode(person_with(2)))]
+    fixture.store.adopt("recreated")
+    fixture.reader.logs[1] = []
+    fixture.clock.advance(2)
 
-    restored = fixture.restore_partition(1)
+    with structlog.testing.capture_logs() as lines:
+        fixture.restore_partition(1)
 
-    assert fixture.reader.begun[-2:] == [(1, 2), (1, None)]
-    assert dict(fixture.store.scan(1)) == {BOB: encode(person_with(2))}
-    assert restored.next_offset == 1
+    assert dict(fixture.store.scan(1)) == {}
+    assert {"local_store_too_old", "state_begins_empty"} <= {line["code"] for line in lines}
 
 
 def test_records_of_two_owners_are_merged_and_the_changelog_is_to_be_repaired(
