@@ -1,5 +1,6 @@
 """The closed sets of outcomes, rules, stages and reasons: how a record ends, and why."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -77,6 +78,45 @@ class Reason(StrEnum):
     REFUSED = "refused"
     SKIPPED = "skipped"
     UNDELIVERABLE = "undeliverable"
+
+
+REASONS: Mapping[Stage, tuple[Reason, ...]] = {
+    Stage.DECODE: (
+        Reason.TOO_LARGE,
+        Reason.BAD_FRAME,
+        Reason.UNKNOWN_SCHEMA,
+        Reason.UNSAFE_SCHEMA,
+        Reason.MALFORMED,
+        Reason.TOO_DEEP,
+    ),
+    Stage.READ: (
+        Reason.TOO_LARGE,
+        Reason.NOT_AN_OBJECT,
+        Reason.NO_SCORE,
+        Reason.NO_TIMESTAMP,
+        Reason.NO_IDENTITY,
+        Reason.BAD_IDENTITY,
+        Reason.BAD_SCORE,
+        Reason.BAD_DATE,
+        Reason.SKIPPED,
+    ),
+    Stage.ENRICH: (
+        Reason.NO_IDENTITY,
+        Reason.BAD_IDENTITY,
+        Reason.BAD_SCORE,
+        Reason.FUTURE_DATE,
+        Reason.ANCIENT_DATE,
+    ),
+    Stage.ROUTE: (Reason.UNKNOWN_PREDICTION,),
+    Stage.VALIDATE: (Reason.SCHEMA_VIOLATION, Reason.EVENT_TOO_LARGE),
+    Stage.DELIVER: (
+        Reason.REFUSED,
+        Reason.EVENT_TOO_LARGE,
+        Reason.UNDELIVERABLE,
+        Reason.SKIPPED,
+    ),
+}
+"""Which reasons occur at which stage; each pair is a series of `cai_dead_letters_total`."""
 
 
 class Reject(msgspec.Struct, frozen=True, gc=False):

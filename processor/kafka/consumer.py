@@ -26,6 +26,7 @@ from processor.kafka.messages import KafkaFault
 from processor.settings import KafkaSettings
 from processor.settings.kafka_client import Property, connection
 from processor.telemetry.catalogue import CALLBACK_ERRORS, KAFKA_ERRORS
+from processor.telemetry.labels import Callback
 from processor.telemetry.log_limiter import LogLimiter, client_logger
 from processor.telemetry.metrics import Metrics
 
@@ -95,7 +96,7 @@ class ClientCallbacks:
         self._limiter = LogLimiter(clock)
         self.raised: BaseException | None = None
 
-    def guarded(self, name: str, callback: Callable[..., None]) -> Callable[..., None]:
+    def guarded(self, name: Callback, callback: Callable[..., None]) -> Callable[..., None]:
         """Return a callback that never raises; `raised` has the first exception."""
 
         def guarded(*args: Any) -> None:  # noqa: ANN401
@@ -168,8 +169,10 @@ class KafkaConsumer:
         self._consumer = Consumer(
             {
                 **properties,
-                "error_cb": guarded("error", lambda error: self.report(KafkaFault.of(error))),
-                "on_commit": guarded("commit", self._on_commit),
+                "error_cb": guarded(
+                    Callback.ERROR, lambda error: self.report(KafkaFault.of(error))
+                ),
+                "on_commit": guarded(Callback.COMMIT, self._on_commit),
             },
             logger=client_logger("kafka-consumer", clock),
         )
@@ -193,10 +196,10 @@ class KafkaConsumer:
         self._consumer.subscribe(
             topics,
             on_assign=guarded(
-                "assign", lambda _, new: listener.partitions_assigned(_partitions(new))
+                Callback.ASSIGN, lambda _, new: listener.partitions_assigned(_partitions(new))
             ),
-            on_revoke=guarded("revoke", on_revoke),
-            on_lost=guarded("lost", on_lost),
+            on_revoke=guarded(Callback.REVOKE, on_revoke),
+            on_lost=guarded(Callback.LOST, on_lost),
         )
 
     def consume(self, count: int, seconds: float) -> list[Message]:

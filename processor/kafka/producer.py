@@ -20,7 +20,7 @@ from processor.domain.retry import Retry, RetryPolicy
 from processor.kafka.consumer import ClientCallbacks
 from processor.kafka.messages import KafkaFault
 from processor.settings.kafka_client import Property
-from processor.telemetry.labels import AttemptResult
+from processor.telemetry.labels import AttemptResult, Callback
 from processor.telemetry.log_limiter import LogLimiter, client_logger
 from processor.telemetry.metric_types import CounterMetric
 from processor.telemetry.metrics import Metrics
@@ -115,7 +115,7 @@ class KafkaProducer:
         self._metrics = metrics
         self._clock = clock
         self._callbacks = ClientCallbacks(metrics, clock)
-        self._report = self._callbacks.guarded(f"{config.part}_delivery", self._on_delivery)
+        self._report = self._callbacks.guarded(Callback.DELIVERY, self._on_delivery)
         self._limiter = LogLimiter(clock)
         self._retry = Retry(_WRITE_RETRY, clock)
         self._unsent: deque[OutgoingMessage] = deque()
@@ -186,7 +186,7 @@ class KafkaProducer:
 
     def _open(self) -> Producer:
         part = self._config.part
-        callback = self._callbacks.guarded(f"{part}_error", self._on_error)
+        callback = self._callbacks.guarded(Callback.ERROR, self._on_error)
         return Producer(
             {**self._config.properties(), "error_cb": callback},
             logger=client_logger(f"{part} producer", self._clock),

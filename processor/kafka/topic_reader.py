@@ -17,6 +17,7 @@ from processor.kafka.consumer import SAFE_PROPERTIES, ClientCallbacks
 from processor.kafka.messages import ErrorKind, KafkaFault, PollError, poll_errors, records
 from processor.settings import KafkaSettings
 from processor.settings.kafka_client import connection
+from processor.telemetry.labels import Callback
 from processor.telemetry.log_limiter import client_logger
 from processor.telemetry.metrics import Metrics
 
@@ -96,7 +97,7 @@ class TopicReader:
                 **connection(kafka.bootstrap_servers, client_id, kafka.client),
                 "group.id": client_id,  # librdkafka requires one; it is never joined
                 **SAFE_PROPERTIES,
-                "error_cb": self._callbacks.guarded("reader_error", self._on_error),
+                "error_cb": self._callbacks.guarded(Callback.ERROR, self._on_error),
             },
             logger=client_logger(f"{part} reader", clock),
         )

@@ -30,7 +30,7 @@ from processor.telemetry.catalogue import (
     REQUESTS_IN_FLIGHT_LIMIT,
     RETRIES,
 )
-from processor.telemetry.labels import ItemResult, Quota, RequestResult
+from processor.telemetry.labels import ItemResult, Quota
 from processor.telemetry.metrics import Metrics
 
 _KNOWN_STATUSES = frozenset(status.value for status in HTTPStatus)
@@ -52,8 +52,6 @@ class RouteMetrics:
         self._clock = clock
         self._paused: Cause | None = None
         self._failing: str | None = None
-        for result in ItemResult:
-            metrics.counter(ITEMS, route, result)
 
     def started(self, items: int, size: int, *, resent: bool) -> None:
         """Count a request that starts; `resent` tells that its events are in doubt."""
@@ -69,12 +67,8 @@ class RouteMetrics:
 
     def responded(self, reply: Reply, seconds: float, found: Assessment, limit: int) -> None:
         """Count a reply, the events it leaves to be sent again, and the limit of concurrency."""
-        if found.any_decided:
-            result = RequestResult.SETTLED
-        else:
-            result = RequestResult(next(iter(found.retry)).action.value)
         self._metrics.counter(REQUESTS, self._route, code_of(reply)).inc()
-        self._metrics.histogram(REQUEST_DURATION_SECONDS, self._route, result).observe(seconds)
+        self._metrics.histogram(REQUEST_DURATION_SECONDS, self._route).observe(seconds)
         self._metrics.gauge(REQUESTS_IN_FLIGHT_LIMIT, self._route).set(limit)
         for verdict, indexes in found.retry.items():
             items = ItemResult.UNKNOWN if verdict.in_doubt else ItemResult.RETRYABLE

@@ -7,6 +7,7 @@ from typing import Literal
 
 from processor.domain.errors import StopCause
 from processor.domain.outcome import (
+    REASONS,
     Cause,
     ContextStatus,
     FilterRule,
@@ -17,6 +18,7 @@ from processor.domain.outcome import (
 )
 from processor.telemetry.labels import (
     AttemptResult,
+    Callback,
     CorrectionResult,
     ItemResult,
     LoopStage,
@@ -25,7 +27,6 @@ from processor.telemetry.labels import (
     Quota,
     RebalanceKind,
     ReleaseCause,
-    RequestResult,
     State,
     WaitResult,
 )
@@ -49,7 +50,29 @@ _AGE_SECONDS = (60, 3600, 21600, 86400, 2 * 86400, 7 * 86400, 30 * 86400, 90 * 8
 _TOPIC = Label[str]("topic")
 _PARTITION = Label[str]("partition")
 _ROUTE = Label[str]("route")
-_CAUSE = Label("cause", Cause)
+_CAUSE = Label[Cause](
+    "cause", tuple(each for each in Cause if each not in {Cause.NONE, Cause.STOPPED})
+)
+_DOUBT = Label[Cause](
+    "cause",
+    (
+        Cause.SERVER,
+        Cause.SHAPE,
+        Cause.TIMEOUT,
+        Cause.RESET,
+        Cause.STOPPED,
+        Cause.UNDELIVERABLE,
+    ),
+)
+_REFUSAL = Label[Reason]("reason", (Reason.REFUSED, Reason.EVENT_TOO_LARGE, Reason.UNDELIVERABLE))
+_BREAKER = Label[Cause](
+    "cause",
+    tuple(
+        each
+        for each in _CAUSE.values
+        if each not in {Cause.REFUSED, Cause.TOO_LARGE, Cause.UNDELIVERABLE}
+    ),
+)
 _ATTEMPT = Label("result", AttemptResult)
 
 # Conservation: consumed = settled + released + unsettled, per process life.
@@ -148,7 +171,9 @@ KAFKA_ERRORS = CounterMetric(
     labels(Label[str]("code"), Label[Literal["true", "false"]]("fatal", ("true", "false"))),
 )
 CALLBACK_ERRORS = CounterMetric(
-    "callback_errors", "Exceptions caught inside client callbacks.", labels(Label[str]("callback"))
+    "callback_errors",
+    "Exceptions caught inside client callbacks.",
+    labels(Label("callback", Callback)),
 )
 PAUSED_PARTITIONS = GaugeMetric(
     "paused_partitions", "Partitions paused, by cause.", labels(Label[str]("cause"))
@@ -189,9 +214,8 @@ REQUESTS = CounterMetric(
 REQUEST_DURATION_SECONDS = HistogramMetric(
     "request_duration_seconds",
     "Time from a request to its response.",
-    labels(_ROUTE, Label("result", RequestResult)),
+    labels(_ROUTE),
     _REQUEST_SECONDS,
-    sparse=True,
 )
 REQUEST_BYTES = HistogramMetric(
     "request_bytes", "Size of a request body.", labels(_ROUTE), _REQUEST_BYTES
@@ -205,10 +229,9 @@ ITEMS = CounterMetric(
 ITEM_REFUSALS = CounterMetric(
     "item_refusals",
     "Events that were refused.",
-    labels(_ROUTE, Label("reason", Reason)),
-    sparse=True,
+    labels(_ROUTE, _REFUSAL),
 )
-RETRIES = CounterMetric("retries", "Requests sent again.", labels(_ROUTE, _CAUSE), sparse=True)
+RETRIES = CounterMetric("retries", "Requests sent again.", labels(_ROUTE, _CAUSE))
 REQUESTS_IN_FLIGHT = GaugeMetric("requests_in_flight", "Requests in flight.", labels(_ROUTE))
 REQUESTS_IN_FLIGHT_LIMIT = GaugeMetric(
     "requests_in_flight_limit", "The adaptive limit of requests in flight.", labels(_ROUTE)
@@ -216,8 +239,7 @@ REQUESTS_IN_FLIGHT_LIMIT = GaugeMetric(
 CIRCUIT_OPEN = GaugeMetric(
     "circuit_open",
     "1 while the circuit breaker of an inlet is open.",
-    labels(_ROUTE, _CAUSE),
-    sparse=True,
+    labels(_ROUTE, _BREAKER),
 )
 QUOTA_USED_RATIO = GaugeMetric(
     "quota_used_ratio",
@@ -227,8 +249,7 @@ QUOTA_USED_RATIO = GaugeMetric(
 ITEMS_IN_DOUBT = CounterMetric(
     "items_in_doubt",
     "Events sent whose response is unknown.",
-    labels(_ROUTE, _CAUSE),
-    sparse=True,
+    labels(_ROUTE, _DOUBT),
 )
 ITEMS_RESENT = CounterMetric(
     "items_resent", "Events sent again after an unknown response.", labels(_ROUTE)
@@ -258,7 +279,7 @@ DEAD_LETTERS = CounterMetric(
     "dead_letters",
     "Dead letters acknowledged by Kafka.",
     labels(Label("stage", Stage), Label("reason", Reason)),
-    sparse=True,
+    combinations=tuple((stage, reason) for stage in Stage for reason in REASONS[stage]),
 )
 DEAD_LETTER_WRITES = CounterMetric(
     "dead_letter_writes", "Attempts to write a dead letter.", labels(_ATTEMPT)
@@ -332,7 +353,7 @@ SCORE_RUN_LAST_SEEN_TIMESTAMP_SECONDS = GaugeMetric(
     "score_run_last_seen_timestamp_seconds", "Time of the last delivered score.", labels(_ROUTE)
 )
 SCORE_VALUE = HistogramMetric(
-    "score_value", "Scores delivered, in steps of five.", labels(_ROUTE), tuple(range(5, 101, 5))
+    "score_value", "Scores delivered, in steps of ten.", labels(_ROUTE), tuple(range(10, 101, 10))
 )
 SCORE_MOVEMENTS = CounterMetric(
     "score_movements",

@@ -58,6 +58,18 @@ class AttemptResult(StrEnum):
     FAILED = "failed"
 
 
+class Callback(StrEnum):
+    """A callback of a Kafka client."""
+
+    ERROR = "error"
+    COMMIT = "commit"
+    ASSIGN = "assign"
+    REVOKE = "revoke"
+    LOST = "lost"
+    DELIVERY = "delivery"
+    """The report on a written message."""
+
+
 class ReleaseCause(StrEnum):
     """Why records were released unsettled."""
 
@@ -97,19 +109,6 @@ class WaitResult(StrEnum):
     """The events were read."""
     TIMEOUT = "timeout"
     """They were not read in time: the context is partial."""
-
-
-class RequestResult(StrEnum):
-    """What follows from the response to a request."""
-
-    SETTLED = "settled"
-    """At least one of its events was accepted or refused."""
-    SPLIT = "split"
-    RETRY = "retry"
-    RENEW = "renew"
-    """It is sent again with a new access token."""
-    PAUSE = "pause"
-    """Sending to the inlet is paused."""
 
 
 class ItemResult(StrEnum):

@@ -61,8 +61,8 @@ def labels(*each: Label[Any]) -> LabelSet[*tuple[Any, ...]]:
 class Metric(Generic[*Labels]):
     """One metric. `name` has neither the `cai_` prefix nor a counter's `_total`.
 
-    Every series whose label values are closed, or known from the settings, starts at 0, unless the
-    metric is `sparse`: most combinations of its label values never occur.
+    Every series whose label values are closed, or known from the settings, starts at 0. Where only
+    some combinations of closed label values can occur, `combinations` has these.
     """
 
     kind: ClassVar[Kind]
@@ -71,7 +71,7 @@ class Metric(Generic[*Labels]):
     meaning: str
     label_set: LabelSet[*Labels]
     buckets: tuple[float, ...] = ()
-    sparse: bool = False
+    combinations: tuple[tuple[str, ...], ...] = ()
 
     @property
     def labels(self) -> tuple[Label[Any], ...]:

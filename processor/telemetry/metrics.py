@@ -177,10 +177,9 @@ class Metrics:
         """Create every series whose labels are known at the start, with 0, so that rates see it."""
         known = {"route": tuple(route.name for route in routes), "topic": tuple(topics)}
         for metric in CATALOGUE:
-            if not metric.sparse:
-                values = [known.get(label.name, label.values) for label in metric.labels]
-                for labels in product(*values):
-                    self._child(metric, labels)
+            values = [known.get(label.name, label.values) for label in metric.labels]
+            for labels in metric.combinations or product(*values):
+                self._child(metric, labels)
         for route in routes:
             self.gauge(ROUTE_INFO, route.name, route.dataset_id, route.schema_id).set(1)
 

@@ -24,7 +24,7 @@ from processor.telemetry.catalogue import (
     KAFKA_ERRORS,
     REPARTITION_WRITES,
 )
-from processor.telemetry.labels import AttemptResult
+from processor.telemetry.labels import AttemptResult, Callback
 from processor.telemetry.metric_types import CounterMetric, Labels
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
@@ -291,6 +291,5 @@ def test_an_exception_in_a_callback_is_raised_by_poll(make: Make, broker: Embedd
         poll_until(writer, lambda: False, "the exception is raised")
 
     assert isinstance(raised.value.__cause__, RuntimeError)
-    part = writer.writes.name.removesuffix("_writes").replace("dead_letter", "dead_letters")
-    assert metrics.value(CALLBACK_ERRORS, f"{part}_error") >= 1
+    assert metrics.value(CALLBACK_ERRORS, Callback.ERROR) >= 1
     writer.close(0)

@@ -22,7 +22,7 @@ from processor.telemetry.catalogue import (
     RECORDS_RELEASED,
     RETENTION_OVERRUN_RECORDS,
 )
-from processor.telemetry.labels import AttemptResult, RebalanceKind, ReleaseCause
+from processor.telemetry.labels import AttemptResult, Callback, RebalanceKind, ReleaseCause
 from tests.support.kafka_io import (
     EVENTS,
     SCORES,
@@ -306,7 +306,7 @@ def test_exception_of_a_listener_is_raised_and_no_record_is_lost(broker: Embedde
     replica.read(50)
 
     assert replica.values == numbered(0, 50)
-    assert replica.metrics.value(CALLBACK_ERRORS, "assign") == 1
+    assert replica.metrics.value(CALLBACK_ERRORS, Callback.ASSIGN) == 1
     assert replica.metrics.value(OFFSET_GAP_RECORDS, SCORES) == 0
     assert replica.source.close(5)
 
