@@ -12,7 +12,7 @@ FAST   := tests/unit tests/story tests/laws tests/contract tests/project
 SLOW   := tests/integration tests/kafka tests/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types arch check fmt cover bench chaos generated constraints hooks image up down clean
+.PHONY: help setup demo test lint types arch rules check fmt cover bench chaos generated constraints hooks image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,7 +53,15 @@ types: $(READY) ## check the types
 arch: $(READY) ## check that packages import downwards only
 	$(BIN)/lint-imports
 
-check: lint types arch test ## run every check that CI runs
+RULES := deploy/observability/rules
+
+rules: ## check the alerts and run their tests (needs promtool, of Debian's package prometheus)
+	@if command -v promtool >/dev/null; then \
+	  promtool check rules $(RULES)/*.yaml && promtool test rules $(RULES)/tests/*_test.yaml; \
+	elif [ "$$CI" = true ]; then echo "promtool is missing: apt-get install prometheus"; exit 1; \
+	else echo "promtool is missing, so the alerts are not tested: apt-get install prometheus"; fi
+
+check: lint types arch test rules ## run every check that CI runs
 
 fmt: $(READY) ## format the code, and fix what the linter can fix
 	$(BIN)/ruff check --fix $(CODE)
