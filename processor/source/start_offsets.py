@@ -241,10 +241,11 @@ class StartOffsets:
             return None
         if not (here or records.began) and state:
             return facts._replace(committed_before=True)
+        there = records.began_with(partition)
         return facts._replace(
-            recreated=is_recreated(records.id_at_start(partition.topic), topic_id),
+            recreated=there and is_recreated(records.id_at_start(partition.topic), topic_id),
             group_here=here or records.began,
-            there_at_group_start=records.began_with(partition),
+            there_at_group_start=there,
             end_at_group_start=records.end_at_start(partition),
         )
 
