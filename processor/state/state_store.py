@@ -37,7 +37,6 @@ from processor.state.person import Person, PersonKey, PersonLimits
 from processor.state.restore import Restore, RestoredPartition
 from processor.telemetry.catalogue import (
     CHANGELOG_DISTURBANCES,
-    CHANGELOG_REWRITTEN_PERSONS,
     STATE_BYTES,
     STATE_ENTRIES,
 )
@@ -299,7 +298,14 @@ class ChangelogStateStore:
         stored = self._store.person_values(restored.partition).items()
         lacking = {key: value for key, value in stored if key not in restored.seen}
         self._writer.rewrite(restored.partition, {**lacking, **restored.repairs})
-        self._metrics.counter(CHANGELOG_REWRITTEN_PERSONS).inc(len(lacking))
+        if lacking:
+            self._metrics.counter(CHANGELOG_DISTURBANCES).inc()
+            log.warning(
+                "Persons that the changelog lacks are written to it from the local store.",
+                code="changelog_rewritten",
+                partition=restored.partition,
+                persons=len(lacking),
+            )
 
     def _merge_into_staged(self, restored: RestoredPartition) -> None:
         """Bring what another writer wrote into the staged versions of persons."""

@@ -334,11 +334,8 @@ CONTROL_WRITES = CounterMetric(
     "control_writes", "Facts written to the control topic.", labels(_ATTEMPT)
 )
 CHANGELOG_DISTURBANCES = CounterMetric(
-    "changelog_disturbances", "Writes by others found in a changelog partition.", labels()
-)
-CHANGELOG_REWRITTEN_PERSONS = CounterMetric(
-    "changelog_rewritten_persons",
-    "Persons written again to a changelog that was created anew or lost records.",
+    "changelog_disturbances",
+    "Times a changelog partition had writes by others, or lacked persons of the local store.",
     labels(),
 )
 

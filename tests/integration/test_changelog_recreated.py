@@ -25,7 +25,7 @@ from processor.state.partitions import changelog_topic
 from processor.state.person import Person, PersonKey, PersonLimits
 from processor.state.restore import Restore
 from processor.state.state_store import ChangelogStateStore
-from processor.telemetry.catalogue import CHANGELOG_REWRITTEN_PERSONS
+from processor.telemetry.catalogue import CHANGELOG_DISTURBANCES
 from processor.telemetry.metrics import Metrics
 from tests.support.state import (
     CHANGELOG,
@@ -118,11 +118,11 @@ def test_every_person_of_the_local_store_is_written_to_the_new_changelog_once(
     assert state_store.load(PERSONS) == PERSONS
     wait_idle(state_store)
     state_store.close(5)
-    assert metrics.value(CHANGELOG_REWRITTEN_PERSONS) == len(PERSONS)
+    assert metrics.value(CHANGELOG_DISTURBANCES) == len(ALL)
 
     for folder in ("another", "mine"):
         assert content(opened, folder) == PERSONS
-    assert metrics.value(CHANGELOG_REWRITTEN_PERSONS) == len(PERSONS)
+    assert metrics.value(CHANGELOG_DISTURBANCES) == len(ALL)
 
 
 def test_what_no_replica_has_begins_empty_and_that_is_said(opened: Open) -> None:
@@ -155,12 +155,15 @@ def test_a_new_changelog_that_is_longer_than_the_position_is_merged(opened: Open
     store_and_wait(other, other.stage({**changed, **added}))
     other.close(5)
 
-    state_store = restored(opened("mine", 1), *ALL)
+    with structlog.testing.capture_logs() as lines:
+        state_store = restored(opened("mine", 1), *ALL)
     wait_idle(state_store)
     found = state_store.load([*PERSONS, *added])
     state_store.close(5)
 
     assert found.keys() == {*PERSONS, *added}
+    written = [line["persons"] for line in lines if line["code"] == "changelog_rewritten"]
+    assert sum(written) == len(PERSONS) - len(changed)
     both = found[0, b"ECID|0-1"]
     assert both == content(opened, "third")[0, b"ECID|0-1"]
     assert both not in (PERSONS[0, b"ECID|0-1"], changed[0, b"ECID|0-1"])
@@ -170,6 +173,9 @@ def test_a_restart_before_everything_is_written_begins_again(
     opened: Open, brokers: list[EmbeddedBroker]
 ) -> None:
     stored(restored(opened("mine", 0), *ALL))
+    other = restored(opened("other", 1), *ALL)
+    store_and_wait(other, other.stage({(n, b"ECID|new"): person_with(n) for n in ALL}))
+    other.close(5)
     brokers[1].fail_requests(Api.PRODUCE, *[KafkaError.TOPIC_AUTHORIZATION_FAILED] * 1000)
     state_store = restored(opened("mine", 1), *ALL)
     assert state_store.load(PERSONS) == PERSONS

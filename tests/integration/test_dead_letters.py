@@ -7,18 +7,22 @@ from confluent_kafka import KafkaError
 
 from processor.dead_letter.dead_letter import read
 from processor.dead_letter.reader import DeadLetterReader, Selection
-from processor.dead_letter.sink import KafkaDeadLetterSink
+from processor.dead_letter.sink import KafkaDeadLetterSink, dead_letter_topic
 from processor.domain.clock import Deadline, SystemClock
 from processor.domain.errors import UnavailableError
 from processor.domain.outcome import Reason, Reject, Stage
 from processor.domain.record import Record
+from processor.kafka.admin import KafkaAdmin
+from processor.kafka.internal_topic import OwnTopicWatch
 from processor.settings import Settings
 from processor.simulator.broker import Api, EmbeddedBroker
 from processor.telemetry.catalogue import DEAD_LETTER_WRITES, DEAD_LETTERS
 from processor.telemetry.labels import AttemptResult
 from processor.telemetry.metrics import Metrics
+from tests.support.clock import ManualClock
 from tests.support.kafka_io import produce, read_all
 from tests.support.settings import settings_with
+from tests.support.topic_layout import FakeTopicLayout
 from tests.support.waiting import until
 
 TOPIC = "customer-ai-dead-letters"
@@ -148,3 +152,46 @@ def test_a_scan_of_a_missing_topic_names_it(broker: EmbeddedBroker) -> None:
 
     with pytest.raises(UnavailableError, match=TOPIC):
         list(DeadLetterReader(settings(broker), SystemClock()).scan())
+
+
+def test_a_topic_that_is_gone_is_not_created_by_a_write(broker: EmbeddedBroker) -> None:
+    """The broker would give it settings of its own."""
+    configured = settings_with(
+        {
+            "kafka/bootstrap_servers": broker.bootstrap,
+            "dead_letter/topic": "gone",
+            "dead_letter/delivery_timeout_seconds": 1,
+        }
+    )
+    dead_letters = KafkaDeadLetterSink(configured, Metrics(), SystemClock())
+
+    write = dead_letters.send([(record(1), REJECT)])
+    poll_until(dead_letters, lambda: dead_letters.unavailable_reason, "the topic is missed")
+
+    assert "gone cannot be written" in str(dead_letters.unavailable_reason)
+    assert not write.done
+    assert not dead_letters.close(0)
+    admin = KafkaAdmin(configured.kafka, "test", SystemClock())
+    assert list(admin.cluster().layout) == [TOPIC]
+
+
+def test_a_compacted_topic_is_refused_until_it_is_right(broker: EmbeddedBroker) -> None:
+    """Kafka would delete all dead letters of a key but the newest."""
+    layout, clock = FakeTopicLayout(), ManualClock()
+    configured = settings(broker)
+    topic = dead_letter_topic(configured.dead_letter)
+    watch = OwnTopicWatch(layout, topic, clock)  # type: ignore[arg-type]
+    dead_letters = KafkaDeadLetterSink(configured, Metrics(), SystemClock(), watch)
+
+    def look() -> str | None:
+        for _ in range(3):
+            clock.advance(1.2)
+            dead_letters.poll()
+        return dead_letters.unavailable_reason
+
+    assert "cleanup.policy=compact; it must be `delete` alone" in str(look())
+    layout.settings = {"cleanup.policy": "delete"}
+    assert look() is None
+    layout.id, layout.settings = "recreated", {"cleanup.policy": "compact,delete"}
+    assert "dead_letter.topic" in str(look())
+    dead_letters.close(0)

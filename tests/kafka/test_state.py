@@ -6,7 +6,12 @@ from uuid import uuid4
 
 import pytest
 import structlog
-from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
 from processor.domain.clock import SystemClock
 from processor.domain.errors import SettingsError, UnavailableError
@@ -14,7 +19,7 @@ from processor.settings import KafkaSettings
 from processor.state.state_store import ChangelogStateStore, open_state_store
 from processor.telemetry.metrics import Metrics
 from tests.support.kafka_cluster import RealKafka
-from tests.support.state import join_settings, person_with, restored, store_and_wait
+from tests.support.state import join_settings, person_with, restored, store_and_wait, wait_idle
 from tests.support.waiting import until
 
 ANN = (2, b"ECID|ann")
@@ -110,19 +115,59 @@ def test_changelog_that_deletes_by_time_is_refused(
         opened()
 
 
-def test_store_of_a_recreated_changelog_is_not_used(
+def test_changelog_recreated_while_nothing_ran_is_written_again_from_the_local_store(
     kafka: RealKafka, opened: Callable[..., ChangelogStateStore]
 ) -> None:
+    persons = {(number, b"ECID|ann"): person_with(number, scores=(1,)) for number in ALL}
     state_store = restored(opened(), *ALL)
-    store_and_wait(state_store, state_store.stage({ANN: person_with(1)}))
+    store_and_wait(state_store, state_store.stage(persons))
     state_store.close(5)
     admin = kafka.admin()
     admin.delete_topics([opened.name])[opened.name].result(10)  # type: ignore[attr-defined]
 
-    state_store = restored(opened(), *ALL)
-
-    assert state_store.load([ANN]) == {}
+    with structlog.testing.capture_logs() as lines:
+        state_store = restored(opened(), *ALL)
+    wait_idle(state_store)
+    assert state_store.load(persons) == persons
     state_store.close(5)
+
+    assert ("changelog_recreated", "error") in {(line["code"], line["log_level"]) for line in lines}
+    other = restored(opened("another"), *ALL)
+    assert other.load(persons) == persons
+    other.close(5)
+
+
+def test_changelog_recreated_with_wrong_settings_is_refused_until_they_are_right(
+    kafka: RealKafka, opened: Callable[..., ChangelogStateStore]
+) -> None:
+    state_store = restored(opened(), *ALL)
+    store_and_wait(state_store, state_store.stage({ANN: person_with(1)}))
+    topic, admin = opened.name, kafka.admin()  # type: ignore[attr-defined]
+    admin.delete_topics([topic])[topic].result(10)
+    kafka.create_topics({topic: 4}, {"cleanup.policy": "delete"})
+
+    def refused() -> bool:
+        state_store.poll()
+        return "cleanup.policy=delete" in str(state_store.unavailable_reason)
+
+    until(refused, seconds=10, what="it is refused", tell=lambda: state_store.unavailable_reason)
+    entry = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin.incremental_alter_configs([resource])[resource].result(10)
+
+    with structlog.testing.capture_logs() as lines:
+
+        def written_again() -> bool:
+            state_store.poll()
+            seen = "changelog_recreated" in {line["code"] for line in lines}
+            return seen and not (state_store.restoring or state_store.busy)
+
+        until(written_again, seconds=10, what="the changelog is written again")
+    assert state_store.unavailable_reason is None
+    state_store.close(5)
+    other = restored(opened("another"), *ALL)
+    assert other.load([ANN]) == {ANN: person_with(1)}
+    other.close(5)
 
 
 @pytest.mark.parametrize("written_at_once", [True, False])

@@ -1,15 +1,11 @@
 """The watch of one of the processor's own topics: ids, settings, and brokers that lag behind."""
 
-from collections.abc import Iterable, Mapping
-
 import pytest
 import structlog
 
-from processor.domain.errors import UnavailableError
-from processor.kafka.admin import Cluster
 from processor.kafka.internal_topic import COMPACTED, InternalTopic, OwnTopicWatch
-from processor.kafka.queries import TopicDescription
 from tests.support.clock import ManualClock
+from tests.support.topic_layout import FakeTopicLayout
 
 NAME = "a-changelog"
 TOPIC = InternalTopic(
@@ -28,49 +24,9 @@ OPTIONAL = InternalTopic(
 )
 
 
-class FakeKafka:
-    """A layout, its admin client, and the answers of both; `id` is None where the topic is gone."""
-
-    def __init__(self) -> None:
-        self.admin = self
-        self.id: str | None = "old"
-        self.partitions = 2
-        self.silent = False
-        self.has_controller = True
-        self.settings: dict[str, str] = {"cleanup.policy": "compact"}
-        self.forgotten = 0
-
-    def cluster(self) -> Cluster | None:
-        return Cluster("id", 1, has_controller=self.has_controller, layout={})
-
-    def forget(self) -> None:
-        self.forgotten += 1
-
-    def describe(self, topics: Iterable[str]) -> "FakeKafka":
-        assert list(topics) == [NAME]
-        return self
-
-    def query_config(self, topic: str) -> "FakeKafka":
-        assert topic == NAME
-        return self
-
-    def done(self) -> bool:
-        return True
-
-    def topics(self) -> Mapping[str, TopicDescription | None]:
-        if self.silent:
-            return {}
-        return {NAME: None if self.id is None else TopicDescription(self.id, self.partitions)}
-
-    def config(self) -> Mapping[str, str]:
-        if not self.settings:
-            raise UnavailableError("kafka", "not authorized")
-        return self.settings
-
-
 class Fixture:
     def __init__(self, topic: InternalTopic = TOPIC, topic_id: str = "old") -> None:
-        self.kafka, self.clock = FakeKafka(), ManualClock()
+        self.kafka, self.clock = FakeTopicLayout(), ManualClock()
         self.watch = OwnTopicWatch(self.kafka, topic, self.clock, topic_id)  # type: ignore[arg-type]
 
     def look(self, topic_id: str | None = "", turns: int = 3) -> set[str]:
