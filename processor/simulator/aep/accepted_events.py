@@ -161,6 +161,11 @@ class AcceptedEvents:
             ]
         return found if last is None else found[-last:]
 
+    def last_at_ms(self, dataset_id: str) -> int | None:
+        """Return the time at which a dataset last got an event, in epoch ms; None if it did not."""
+        events = self.events(dataset_id, last=1)
+        return events[0].at_ms if events else None
+
     def in_doubt(self) -> list[Accepted]:
         """Return accepted events whose sender never got a complete response."""
         events = self.events()

@@ -12,6 +12,8 @@ from aiohttp import web
 from processor.domain.clock import Clock, SystemClock
 from processor.domain.errors import UnavailableError
 from processor.simulator.aep.accepted_events import AcceptedEvents, Retention
+from processor.simulator.aep.cja_api import CjaApi, CjaState, RequestWindow
+from processor.simulator.aep.cja_endpoint import CjaEndpoint
 from processor.simulator.aep.control import (
     Registration,
     accepted_routes,
@@ -52,10 +54,11 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AepSimulator:
-    """IMS, streaming inlet, catalog, flow service and schema registry of one organisation.
+    """IMS, streaming inlet, catalog, flow service, schema registry and CJA of one organisation.
 
     Use it as a context manager, or `start` and `close` it. `accepted_events` has what was accepted,
-    `data_lake` what failed validation, `faults` the fault script. All of them are thread-safe.
+    `data_lake` what failed validation, `cja` the connections, `faults` the fault script. All of
+    them are thread-safe.
     """
 
     def __init__(
@@ -76,6 +79,9 @@ class AepSimulator:
         limits = self.settings.limits
         self._inlets = SimulatedInlets(
             self.organisation, self.accepted_events, self.data_lake, limits, clock
+        )
+        self.cja = CjaApi(
+            self.organisation, CjaState(), RequestWindow(clock), self.accepted_events.last_at_ms
         )
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -166,12 +172,14 @@ class AepSimulator:
         guard = InletGuard(self.organisation, self.ims, self.settings.expired_status)
         inlet = InletEndpoint(self._inlets, guard, self.faults, self.accepted_events)
         platform = PlatformEndpoint(self.organisation, self.ims, self.faults, self._clock)
+        cja = CjaEndpoint(self.organisation, self.ims, self.faults, self._clock)
         app = web.Application(client_max_size=self.settings.limits.request_bytes)
         app.add_routes(
             [
                 web.post("/collection/batch/{inlet}", inlet.batch),
                 web.post("/collection/{inlet}", inlet.single),
                 *platform.routes(PlatformApi(self.organisation, self.data_lake, self._clock)),
+                *cja.routes(self.cja),
                 *fault_routes(self.faults, self.ims),
                 *accepted_routes(self.accepted_events, self.data_lake),
                 register_route(self._register),

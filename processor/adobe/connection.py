@@ -1,0 +1,85 @@
+"""A connection of CJA, as its API describes it.
+
+Source: CJA API, `Connection`, `DataSetMetadata` and what they contain.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+EXPANSIONS: Final = (
+    "name,dataSets,sandboxName,backfillsSummaryDataSets,granularBackfills,dataSetLastIngested,"
+    "validationErrors,dataRetentionMonths"
+)
+"""What is asked for beside a connection's id; the list of connections knows no `schemaInfo`."""
+
+
+class BackfillCounts(msgspec.Struct, frozen=True, rename="camel"):
+    """How many backfills of a dataset there are, by state (`BackfillSummary`)."""
+
+    total: int = 0
+    failed: int = 0
+    in_progress: int = 0
+    completed: int = 0
+
+
+class Backfill(msgspec.Struct, frozen=True):
+    """One backfill of a dataset (`DataSetBackfill`)."""
+
+    status: str = ""
+
+
+class ConnectedDataset(msgspec.Struct, frozen=True, rename="camel"):
+    """A dataset of a connection (`DataSetMetadata`); what the API leaves out has its default."""
+
+    data_set_id: str = ""
+    name: str | None = None
+    type: str | None = None
+    timestamp_id: str | None = None
+    visitor_id: str | None = None
+    identity_namespace: str | None = None
+    use_primary_id_namespace: bool | None = None
+    identity_map: bool | None = None
+    streaming: bool | None = None
+    backfill_summary: BackfillCounts | None = None
+    backfills: list[Backfill] | None = None
+    last_ingested_time: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Name and id, as the UI's list of datasets shows them."""
+        return f"`{self.name or 'without a name'}` ({self.data_set_id})"
+
+    @property
+    def by_primary(self) -> bool:
+        """Whether the person id is the primary identity of the identity map."""
+        return bool(self.identity_map and self.use_primary_id_namespace)
+
+
+class ValidationError(msgspec.Struct, frozen=True, rename="camel"):
+    """An error that CJA itself finds in a connection (`ConnectionValidationError`)."""
+
+    error_code: str = ""
+    data_set_id: str | None = None
+    data_set_name: str | None = None
+
+
+class Connection(msgspec.Struct, frozen=True, rename="camel"):
+    """A connection of CJA."""
+
+    id: str
+    name: str | None = None
+    sandbox_name: str | None = None
+    data_sets: list[ConnectedDataset] | None = None
+    connection_validation_errors: list[ValidationError] | None = None
+    data_retention_months: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Its name, or its id where it has none."""
+        return self.name or self.id
+
+
+def read_connection(document: dict[str, Any]) -> Connection:
+    """Return a connection of an answer; `msgspec.ValidationError` if a field has another type."""
+    return msgspec.convert(document, Connection)
