@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -49,7 +50,7 @@ class CjaEndpoint:
         return [
             *(web.get(path, self._handler(cja, lookups[path])) for path in lookups),
             *refused,
-            web.put("/_simulator/cja", lambda request: _replace(cja, request)),
+            web.put("/_simulator/cja", partial(_replace, cja)),
         ]
 
     def _handler(self, cja: CjaApi, look_up: _Decide) -> _Handler:
