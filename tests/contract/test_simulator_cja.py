@@ -154,22 +154,23 @@ def test_the_limit_is_over_after_six_seconds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("access", "status", "field", "code"),
+    ("access", "status", "code"),
     [
-        (CjaAccess.NO_API, 403, "error_code", "403003"),
-        (CjaAccess.NO_PROFILE, 403, "error_code", "403025"),
-        (CjaAccess.NO_SCOPE, 401, "errorCode", "insufficient_scope"),
+        (CjaAccess.NO_API, 403, "403003"),
+        (CjaAccess.NO_PROFILE, 403, "403025"),
+        (CjaAccess.NO_SCOPE, 401, "insufficient_scope"),
     ],
 )
 def test_what_the_credential_may_do_is_set_over_http(
-    simulator: AepSimulator, aep: AepCaller, access: CjaAccess, status: int, field: str, code: str
+    aep: AepCaller, access: CjaAccess, status: int, code: str
 ) -> None:
     state = msgspec.json.encode(CjaState(access, (MAIN,)))
     assert aep.call("PUT", "/_simulator/cja", state).status == 200
 
     response = aep.get("/data/connections")
 
-    assert (response.status, response.json[field]) == (status, code)
+    assert response.status == status
+    assert code in response.json.values()
 
 
 def test_without_product_administration_there_is_nothing_to_see(

@@ -4,8 +4,8 @@ Source: AEP Catalog, Data Access, Flow Service and Schema Registry APIs (OpenAPI
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -14,7 +14,7 @@ from processor.domain.clock import Clock
 from processor.simulator.aep.data_lake import DataLake, FailedBatch
 from processor.simulator.aep.faults import Endpoint, FaultAction, FaultScript
 from processor.simulator.aep.ims import Ims, TokenState
-from processor.simulator.aep.organisation import Dataset, Flow, Organisation
+from processor.simulator.aep.organisation import CatalogBatch, Dataset, Flow, Organisation
 from processor.simulator.aep.responses import (
     SimulatedResponse,
     gateway_error,
@@ -43,16 +43,41 @@ class PlatformApi:
             return _not_found(f"Dataset {dataset_id}")
         return json_response(200, {dataset_id: self._dataset(dataset)})
 
+    def datasets(self, query: Mapping[str, str]) -> SimulatedResponse:
+        """List datasets; at most 100 at a time (specified), 20 unless asked (documented)."""
+        name = query.get("name")
+        found = [each for each in self._organisation.datasets.values() if name in (None, each.name)]
+        shown = {each.id: self._dataset(each) for each in _page(found, query)}
+        kept = set(filter(None, query.get("properties", "").split(",")))
+        if kept:
+            shown = {
+                key: {n: v for n, v in each.items() if n in kept} for key, each in shown.items()
+            }
+        return json_response(200, shown)
+
     def batches(self, query: Mapping[str, str]) -> SimulatedResponse:
-        """List failed batches, newest first; the simulator has no others."""
-        wanted = query.get("status", "failed").split(",")
-        batches = self._data_lake.failed(query.get("dataSet")) if "failed" in wanted else []
-        most = as_count(query.get("limit"), 100)
-        return json_response(200, {batch.id: self._batch(batch) for batch in batches[:most]})
+        """List batches, oldest first unless `orderBy` is `desc:created` (documented)."""
+        wanted = set(filter(None, query.get("status", "").split(",")))
+        dataset_id, client = query.get("dataSet"), query.get("createdClient", _CLIENT)
+        stored = self._organisation.batches.values()
+        found = [
+            (at, key, document)
+            for at, key, document in [
+                *((b.created_ms, b.id, self._batch(b)) for b in self._data_lake.failed()),
+                *((b.created_ms, b.id, self._stored_batch(b)) for b in stored),
+            ]
+            if (not wanted or document["status"] in wanted)
+            and dataset_id in (None, document["relatedObjects"][0]["id"])
+            and client == _CLIENT
+        ]
+        found.sort(key=lambda each: each[0], reverse=query.get("orderBy") == "desc:created")
+        return json_response(200, {key: document for _, key, document in _page(found, query)})
 
     def batch(self, batch_id: str) -> SimulatedResponse:
         """Look one batch up in the catalog."""
-        found = self._find(batch_id)
+        stored, found = self._organisation.batches.get(batch_id), self._find(batch_id)
+        if stored is not None:
+            return json_response(200, {batch_id: self._stored_batch(stored)})
         if found is None:
             return _not_found(f"Batch {batch_id}")
         return json_response(200, {batch_id: self._batch(found)})
@@ -88,6 +113,7 @@ class PlatformApi:
             if dataset.schema_id == schema_id:
                 schema = dataset.schema or {"type": "object"}
                 header = {"$id": schema_id, "title": f"{dataset.name} schema", "version": "1.0"}
+                header |= {"meta:class": dataset.class_id}
                 return json_response(200, {**schema, **header})
         return _not_found(f"Schema {schema_id}")
 
@@ -113,6 +139,27 @@ class PlatformApi:
             "failedRecordCount": len(batch.lines),
             "relatedObjects": [{"type": "dataSet", "id": batch.dataset_id}],
         }
+
+    def _stored_batch(self, batch: CatalogBatch) -> dict[str, Any]:
+        """Return a batch as the guide to the download of scores shows it (documented)."""
+        document = {
+            **self._stamp(),
+            "created": batch.created_ms,
+            "started": batch.created_ms,
+            "completed": batch.created_ms,
+            "status": batch.status,
+            "version": "1.0.5",
+            "inputFormat": {"format": "parquet"},
+            "metrics": {"outputRecordCount": batch.rows},
+            "relatedObjects": [{"type": "dataSet", "id": batch.dataset_id}],
+        }
+        if batch.predecessors:
+            document["replay"] = {
+                "predecessors": list(batch.predecessors),
+                "reason": "Replacing the scores of the run before",
+                "predecessorListingType": "IMMEDIATE",
+            }
+        return document
 
     def _flow(self, flow: Flow) -> dict[str, Any]:
         dataset = self._organisation.datasets[flow.dataset_id]
@@ -174,6 +221,15 @@ def as_count(text: str | None, otherwise: int) -> int:
     return int(text) if text and text.isdecimal() else otherwise
 
 
+_Item = TypeVar("_Item")
+
+
+def _page(found: Sequence[_Item], query: Mapping[str, str]) -> Sequence[_Item]:
+    """Return the items of a page; the catalog takes at most 100 (specified)."""
+    start = as_count(query.get("start"), 0)
+    return found[start : start + min(100, as_count(query.get("limit"), 20))]
+
+
 def _not_found(what: str) -> SimulatedResponse:
     title = f"{what} was not found"
     return json_response(404, {"type": "about:blank", "status": 404, "title": title})
@@ -198,6 +254,7 @@ class PlatformEndpoint:
     def routes(self, platform: PlatformApi) -> list[web.RouteDef]:
         """Return the paths of IMS and of platform.adobe.io."""
         lookups: dict[str, _Decide] = {
+            "/catalog/dataSets": lambda r: platform.datasets(r.query),
             "/catalog/dataSets/{id}": lambda r: platform.dataset(r.match_info["id"]),
             "/catalog/batches": lambda r: platform.batches(r.query),
             "/catalog/batches/{id}": lambda r: platform.batch(r.match_info["id"]),
