@@ -1,17 +1,24 @@
-"""Whether CJA's connections hold the datasets of the routes as the reports need them; pure.
+"""Whether CJA's connections hold the datasets of the routes as the reports need them.
 
 Source: CJA API, `Connection` and `DataSetMetadata`; the names of settings in the UI are those of
 CJA's page "Create or edit a connection". The API cannot change a connection, so what is missing is
 said as what to select there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 
-from processor.adobe.connection import BackfillCounts, ConnectedDataset, Connection
+from processor.adobe.connection import (
+    BackfillCounts,
+    ConnectedDataset,
+    Connection,
+    connection_names,
+    connections_with,
+)
+from processor.adobe.control_api import ControlApi
 from processor.domain.check_result import CheckResult, CheckStatus
 
 _LIVE: Final = timedelta(minutes=150)
@@ -42,7 +49,7 @@ class Delivered(msgspec.Struct, frozen=True):
     last_date_ms: int
 
 
-class Judge:
+class ConnectionJudge:
     """Judges connections for routes whose events have an identity in one of `namespaces`.
 
     `namespaces` is `identity.order`: the first that a person has is the primary identity.
@@ -51,7 +58,7 @@ class Judge:
     def __init__(
         self, expected: Sequence[ExpectedDataset], namespaces: Sequence[str], now_ms: int
     ) -> None:
-        self._expected = expected
+        self.expected = expected
         self._ours = {each.dataset_id for each in expected}
         self._namespaces = [name.casefold() for name in namespaces]
         self._now = _time(now_ms)
@@ -59,7 +66,7 @@ class Judge:
     def results(
         self,
         connections: Sequence[Connection],
-        delivered: dict[str, Delivered | None],
+        delivered: Mapping[str, Delivered | None],
         others: Sequence[str] = (),
     ) -> Iterator[CheckResult]:
         """Yield the results for each route in each connection that has its dataset.
@@ -68,7 +75,7 @@ class Judge:
         dataset could be added to.
         """
         used: dict[str, Connection] = {}
-        for expected in self._expected:
+        for expected in self.expected:
             found = [each for each in connections if _of(each, expected.dataset_id)]
             used |= {each.id: each for each in found}
             yield _connected(expected, found, others or [each.title for each in used.values()])
@@ -229,6 +236,22 @@ class Judge:
             return CheckStatus.WARN if namespace in self._namespaces else CheckStatus.FAIL
         same = (own.identity_namespace or "").casefold() == namespace != ""
         return CheckStatus.OK if same and not other.by_primary else CheckStatus.FAIL
+
+
+async def verify(
+    api: ControlApi,
+    judge: ConnectionJudge,
+    delivered: Mapping[str, Delivered | None],
+) -> list[CheckResult]:
+    """Return what is right and what is missing in the connections that the credential sees."""
+    expected = judge.expected
+    found = await connections_with(api, [each.dataset_id for each in expected])
+    connected = {each.data_set_id for one in found for each in one.data_sets or ()}
+    others: list[str] = []
+    missing = [each for each in expected if each.dataset_id not in connected]
+    if missing:
+        others = await connection_names(api, missing[0].sandbox_name)
+    return list(judge.results(found, delivered, others))
 
 
 _WORST: Final = (CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL)

@@ -7,11 +7,12 @@ Profile; each scoring run is a batch of it that replaces the one before.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
+from processor.adobe.control_api import ControlApi
 from processor.domain.check_result import CheckResult, CheckStatus
 from processor.domain.clock import rfc3339
 
@@ -26,26 +27,6 @@ _ACCEPT: Final = {"Accept": "application/vnd.adobe.xed-full+json; version=1"}
 _FOUNDATION: Final = "/data/foundation"
 _CONTAINER: Final = "customerai"
 _PAGE, _MOST_PAGES = 100, 1_000
-
-
-class Answer(Protocol):
-    """What is used of an answer: its decoded JSON."""
-
-    @property
-    def document(self) -> Any: ...  # noqa: ANN401, D102  JSON
-
-
-class ControlApi(Protocol):
-    """What is used of the client of the control APIs."""
-
-    async def get(
-        self,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Return the answer to a GET; raises where it is not a success."""
-        ...
 
 
 class ScoringRun(msgspec.Struct, frozen=True):
@@ -76,7 +57,7 @@ class ScoreDataset(msgspec.Struct, frozen=True):
         return found["instance"] if found else self.name
 
 
-class Prediction(msgspec.Struct, frozen=True):
+class RoutedPrediction(msgspec.Struct, frozen=True):
     """A score dataset and the route that takes its scores; None where no route does."""
 
     dataset: ScoreDataset
@@ -110,16 +91,16 @@ def assign(
     datasets: Iterable[ScoreDataset],
     routes: Sequence[RouteDatasets],
     find_route: Callable[[str], str | None],
-) -> list[Prediction]:
+) -> list[RoutedPrediction]:
     """Return each dataset with its route: by id or prefix, else by the name of its prediction.
 
     `find_route` returns the name of the route that takes a model, None where none does.
     """
-    return [Prediction(each, _route(each, routes, find_route)) for each in datasets]
+    return [RoutedPrediction(each, _route(each, routes, find_route)) for each in datasets]
 
 
 def prediction_results(
-    predictions: Sequence[Prediction], routes: Sequence[RouteDatasets]
+    predictions: Sequence[RoutedPrediction], routes: Sequence[RouteDatasets]
 ) -> Iterator[CheckResult]:
     """Yield what is right and what is missing, for each dataset and each route."""
     for prediction in predictions:
@@ -206,7 +187,7 @@ def _route(
     return next(filter(None, map(find_route, names)), None)
 
 
-def _result(prediction: Prediction) -> CheckResult:
+def _result(prediction: RoutedPrediction) -> CheckResult:
     dataset, run, route = prediction.dataset, prediction.dataset.run, prediction.route
     if dataset.class_id not in ("", PROFILE_CLASS):
         sentence = "It is not of class XDM Individual Profile: its scores are not downloaded."

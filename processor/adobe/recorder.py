@@ -1,10 +1,9 @@
-"""Requests to the control APIs and their answers as NDJSON, so that they can be held against Adobe's
-published specifications.
+"""Requests to the control APIs and their answers as NDJSON.
 
-A line has `at`, `method`, `url`, `request` and `response`; these two have `headers`, and `body`
-where it is JSON or a form, else `bytes`, its length. Tokens, secrets, keys and the names of users
-are replaced by `***`; what is not a document, such as scores and rows with identities, is never
-written.
+The record can be held against Adobe's published specifications. A line has `at`, `method`, `url`,
+`request` and `response`; these two have `headers`, and `body` where it is JSON or a form, else
+`bytes`, its length. Tokens, secrets, keys and the names of users are replaced by `***`; what is not
+a document, such as scores and rows with identities, is never written.
 """
 
 import os
@@ -33,7 +32,7 @@ _USER: Final = frozenset(
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
-class Message(msgspec.Struct, frozen=True):
+class RecordedMessage(msgspec.Struct, frozen=True):
     """Headers and body of a request or an answer."""
 
     headers: Mapping[str, str]
@@ -70,7 +69,12 @@ class ExchangeRecorder:
         self.close()
 
     def record(
-        self, method: str, url: str, request: Message, status: int, response: Message
+        self,
+        method: str,
+        url: str,
+        request: RecordedMessage,
+        status: int,
+        response: RecordedMessage,
     ) -> None:
         """Append one exchange; `status` is 0 where there was no answer."""
         line = {
@@ -89,7 +93,7 @@ class ExchangeRecorder:
         """Close the file."""
         self._file.close()
 
-    def _message(self, message: Message) -> dict[str, Any]:
+    def _message(self, message: RecordedMessage) -> dict[str, Any]:
         headers = {name.lower(): text for name, text in message.headers.items()}
         shown: dict[str, Any] = {"headers": self._hidden(headers)}
         body = _document(message)
@@ -128,7 +132,7 @@ def _is_hidden(name: str) -> bool:
     return bool(_SECRET.search(name)) or name.lower() in _USER
 
 
-def _document(message: Message) -> object | None:
+def _document(message: RecordedMessage) -> object | None:
     """Return a body that is a document, decoded; None for any other."""
     if not message.body or len(message.body) > _MOST_BYTES:
         return None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from processor.adobe.cja import Delivered, ExpectedDataset, Judge
+from processor.adobe.cja import ConnectionJudge, Delivered, ExpectedDataset
 from processor.adobe.connection import Connection, read_connection
 from processor.domain.check_result import CheckResult, CheckStatus
 
@@ -37,7 +37,7 @@ def judged(
     delivered: Delivered | None = DELIVERED,
     order: tuple[str, ...] = ("Email", "ECID"),
 ) -> dict[str, CheckResult]:
-    judge = Judge([EXPECTED], order, NOW_MS)
+    judge = ConnectionJudge([EXPECTED], order, NOW_MS)
     found = list(judge.results(connections, {"churn": delivered}))
     assert len({result.name for result in found}) == len(found)
     return {result.name: result for result in found}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from processor.adobe.recorder import ExchangeRecorder, Message
+from processor.adobe.recorder import ExchangeRecorder, RecordedMessage
 from processor.domain.errors import UnavailableError
 from tests.support.clock import ManualClock
 
@@ -15,7 +15,9 @@ JSON = {"Content-Type": "application/problem+json; charset=utf-8"}
 CANARY = "canary-4711"
 
 
-def recorded(folder: Path, *exchanges: tuple[str, Message, Message]) -> list[dict[str, Any]]:
+def recorded(
+    folder: Path, *exchanges: tuple[str, RecordedMessage, RecordedMessage]
+) -> list[dict[str, Any]]:
     path = folder / "record.ndjson"
     with ExchangeRecorder(path, ManualClock(), [CANARY]) as recorder:
         for url, request, response in exchanges:
@@ -30,8 +32,8 @@ def test_a_line_has_the_request_and_its_answer(tmp_path: Path) -> None:
         tmp_path,
         (
             "https://cja.adobe.io/data/connections?limit=2&expansion=name,dataSets",
-            Message({"Accept": "application/json"}),
-            Message(JSON, b'{"content": [{"id": "dg_1", "streaming": true}], "size": 2}'),
+            RecordedMessage({"Accept": "application/json"}),
+            RecordedMessage(JSON, b'{"content": [{"id": "dg_1", "streaming": true}], "size": 2}'),
         ),
     )
 
@@ -54,8 +56,8 @@ def test_secrets_and_users_are_hidden_wherever_they_are(tmp_path: Path) -> None:
         tmp_path,
         (
             f"https://ims.example/token?client_secret={CANARY}&x={CANARY}",
-            Message(headers | form, f"client_secret={CANARY}&grant_type=a".encode()),
-            Message(JSON, json.dumps(answer).encode()),
+            RecordedMessage(headers | form, f"client_secret={CANARY}&grant_type=a".encode()),
+            RecordedMessage(JSON, json.dumps(answer).encode()),
         ),
     )
 
@@ -77,16 +79,16 @@ def test_secrets_and_users_are_hidden_wherever_they_are(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_document_is_a_length(tmp_path: Path, content_type: str, body: bytes) -> None:
-    response = Message({"Content-Type": content_type} if content_type else {}, body)
+    response = RecordedMessage({"Content-Type": content_type} if content_type else {}, body)
 
-    (line,) = recorded(tmp_path, ("https://platform.adobe.io/x", Message({}), response))
+    (line,) = recorded(tmp_path, ("https://platform.adobe.io/x", RecordedMessage({}), response))
 
     assert line["response"]["bytes"] == len(body)
     assert "body" not in line["response"]
 
 
 def test_exchanges_are_appended_to_a_file_of_the_owner(tmp_path: Path) -> None:
-    once = ("https://platform.adobe.io/x", Message({}), Message({}))
+    once = ("https://platform.adobe.io/x", RecordedMessage({}), RecordedMessage({}))
     recorded(tmp_path, once)
 
     assert len(recorded(tmp_path, once)) == 2
@@ -104,4 +106,6 @@ def test_a_full_disk_is_said() -> None:
         ExchangeRecorder(Path("/dev/full"), ManualClock()) as recorder,
         pytest.raises(UnavailableError, match="is not written"),
     ):
-        recorder.record("GET", "https://platform.adobe.io/", Message({}), 0, Message({}))
+        recorder.record(
+            "GET", "https://platform.adobe.io/", RecordedMessage({}), 0, RecordedMessage({})
+        )
