@@ -62,7 +62,7 @@ def check(
     try:
         settings = load_settings(config)
     except SettingsError as error:
-        _print(
+        print_results(
             [CheckResult(str(config), CheckStatus.FAIL, problem) for problem in error.problems],
             as_json=as_json,
         )
@@ -71,12 +71,12 @@ def check(
         CheckResult(str(config), CheckStatus.OK, "The settings are complete and consistent.")
     ]
     results += offline_results(settings)
-    if online and not _failed(results):
+    if online and not any_failed(results):
         clock = SystemClock()
         configure_logs(_ONLY_ERRORS, clock, secrets=secret_texts(settings))
         results += online_results(settings, clock, seconds)
-    _print(results, as_json=as_json)
-    return int(_failed(results))
+    print_results(results, as_json=as_json)
+    return int(any_failed(results))
 
 
 def offline_results(settings: Settings) -> Iterator[CheckResult]:
@@ -165,11 +165,13 @@ def _registry(settings: RegistrySettings, seconds: float) -> CheckResult:
     return CheckResult("registry", CheckStatus.OK, sentence)
 
 
-def _failed(results: Iterable[CheckResult]) -> bool:
+def any_failed(results: Iterable[CheckResult]) -> bool:
+    """Return whether any check failed."""
     return any(result.mark is CheckStatus.FAIL for result in results)
 
 
-def _print(results: Iterable[CheckResult], *, as_json: bool) -> None:
+def print_results(results: Iterable[CheckResult], *, as_json: bool) -> None:
+    """Print results to standard output, as a table or as a JSON list."""
     console = Console()
     if as_json:
         rows = [result._asdict() for result in results]

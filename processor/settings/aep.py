@@ -88,6 +88,13 @@ class AepSettings(Section):
     """Null only for inlets created without `authenticationRequired`."""
     allow_hosts: list[str] = ["*.adobedc.net", "*.adobe.io", "*.adobelogin.com"]
     """Hosts to which requests may be sent; a leading `*.` matches subdomains."""
+    platform_url: Annotated[str, Field(pattern=r"^https?://")] = "https://platform.adobe.io"
+    """Where the control APIs of AEP are."""
+    cja_url: Annotated[str, Field(pattern=r"^https?://")] = "https://cja.adobe.io"
+    """Where the API of CJA is."""
+    record_file: Path | None = None
+    """Append each request to the control APIs and its answer to this file as NDJSON, without
+    secrets, to hold them against Adobe's specifications."""
     allow_http: bool = False
     """Allow plain HTTP and private addresses; only for the simulator on loopback."""
     ca_file: Path | None = None

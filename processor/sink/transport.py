@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 from processor.domain.errors import SettingsError
 from processor.settings import AepSettings
@@ -62,6 +63,7 @@ class InletResponse(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
     retry_after: str | None = None
     body_fault: TransportFault | None = None
+    content_type: str = ""
 
 
 Reply: TypeAlias = InletResponse | TransportFault
@@ -152,9 +154,22 @@ class Transport:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send one request and return its response or fault; raises nothing but cancellation."""
+        return await self._send("POST", url, body, headers)
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> Reply:
+        """Ask for a document, otherwise as `post`; `url` is sent as it is written.
+
+        aiohttp sends a GET once more by itself where the connection is lost before a response.
+        """
+        return await self._send("GET", URL(url, encoded=True), None, headers)
+
+    async def _send(
+        self, method: str, url: str | URL, body: bytes | None, headers: Mapping[str, str]
+    ) -> Reply:
         assert self._session is not None  # noqa: S101  for the type checker: open comes first
         aep = self._settings
-        request = self._session.post(
+        request = self._session.request(
+            method,
             url,
             data=body,
             headers=headers,
@@ -188,7 +203,8 @@ class Transport:
                 body, fault = b"", _fault(error)
             if fault is not None:
                 response.close()
-            return InletResponse(response.status, body, retry_after, fault)
+            content_type = response.headers.get("Content-Type", "")
+            return InletResponse(response.status, body, retry_after, fault, content_type)
 
 
 async def _read(response: aiohttp.ClientResponse, cap: int) -> tuple[bytes, TransportFault | None]:

@@ -280,14 +280,20 @@ class PlatformEndpoint:
 
     def _behind_gateway(self, look_up: _Decide) -> _Handler:
         def decide(request: web.Request) -> SimulatedResponse:
-            return gateway_refusal(self._organisation, self._ims, request.headers) or look_up(
-                request
-            )
+            refusal = gateway_refusal(self._organisation, self._ims, request.headers)
+            return refusal or self._other_sandbox(request) or look_up(request)
 
         async def handle(request: web.Request) -> web.StreamResponse:
             return await self._handle(request, Endpoint.PLATFORM, decide)
 
         return handle
+
+    def _other_sandbox(self, request: web.Request) -> SimulatedResponse | None:
+        """Refuse a sandbox without a role for the credential (status and body inferred)."""
+        if request.headers.get("x-sandbox-name", "prod") == self._organisation.sandbox_name:
+            return None
+        title = "The sandbox does not exist, or access to it is not permitted"
+        return json_response(403, {"type": "about:blank", "status": 403, "title": title})
 
     async def _handle(
         self, request: web.Request, endpoint: Endpoint, decide: _Decide
