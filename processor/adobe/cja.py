@@ -25,6 +25,8 @@ _LIVE: Final = timedelta(minutes=150)
 """Up to 60 minutes into the data lake (AEP guardrails), up to 90 into CJA (CJA FAQ)."""
 _BACKFILL: Final = timedelta(days=30)
 """A large backfill is done within 30 days (CJA FAQ)."""
+_CLOCKS: Final = timedelta(minutes=1)
+"""How far the clocks of Adobe and of a replica may differ."""
 _EVENT, _TIMESTAMP = "event", "timestamp"
 _OWN_NAME: Final = "customer ai scores"
 """How the names of Customer AI's datasets begin, whatever letter case."""
@@ -144,7 +146,7 @@ class ConnectionJudge:
         at = _time(delivered.last_ms)
         sentence = f"{known}, the last of {delivered.events:,} events delivered at "
         sentence += f"{at:%Y-%m-%d %H:%M} UTC."
-        if last is not None and last >= at:
+        if last is not None and last >= at - _CLOCKS:
             return CheckResult(label, CheckStatus.OK, sentence)
         return CheckResult(label, *self._late(sentence, connection, dataset, delivered))
 

@@ -1,7 +1,7 @@
 """`cja verify`: whether CJA has what the routes deliver, as the reports need it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -44,12 +44,17 @@ def verify_connections(
     CJA's API only reads connections. Nothing is changed.
     """
     delivered = delivered_by_route(settings, metrics or [_own_page(settings.telemetry)])
-    try:
-        results = asyncio.run(_verify(settings, delivered))
-    except AdobeError as error:
-        results = [CheckResult("CJA API", CheckStatus.FAIL, error.sentence, error.fix)]
+    results = cja_results(settings, delivered)
     print_results(results, as_json=as_json)
     return ExitCode.PROBLEMS if any_failed(results) else ExitCode.OK
+
+
+def cja_results(settings: Settings, delivered: Mapping[str, Delivered | None]) -> list[CheckResult]:
+    """Return what CJA's connections have and lack, or why CJA does not say it."""
+    try:
+        return asyncio.run(_verify(settings, delivered))
+    except AdobeError as error:
+        return [CheckResult("CJA API", CheckStatus.FAIL, error.sentence, error.fix)]
 
 
 def delivered_by_route(settings: Settings, urls: Sequence[str]) -> dict[str, Delivered | None]:
@@ -62,7 +67,9 @@ def delivered_by_route(settings: Settings, urls: Sequence[str]) -> dict[str, Del
     return {route.name: _delivered(pages, route.name) for route in settings.routes}
 
 
-async def _verify(settings: Settings, delivered: dict[str, Delivered | None]) -> list[CheckResult]:
+async def _verify(
+    settings: Settings, delivered: Mapping[str, Delivered | None]
+) -> list[CheckResult]:
     clock = SystemClock()
     expected = [
         ExpectedDataset(route.name, route.dataset_id, settings.aep.sandbox_name)

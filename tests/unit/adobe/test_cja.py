@@ -212,3 +212,14 @@ def test_errors_that_cja_finds_itself_are_passed_on() -> None:
 
     assert found.mark is FAIL
     assert "SCHEMA_UNAVAILABLE in Web" in found.sentence
+
+
+def test_behaviour_is_judged_by_the_score_dataset_that_fits_worst() -> None:
+    expected = [EXPECTED, ExpectedDataset("upgrade", "ds-2", "prod")]
+    chosen = {"usePrimaryIdNamespace": False, "identityNamespace": "ECID"}
+    both = connection(SCORES, {**SCORES, **chosen, "dataSetId": "ds-2"}, WEB)
+
+    found = list(ConnectionJudge(expected, ["ECID"], NOW_MS).results([both], {}))
+
+    (behaviour,) = [result for result in found if result.name == "behaviour in Main"]
+    assert behaviour.mark is FAIL
