@@ -16,12 +16,12 @@ from processor.adobe.recorder import ExchangeRecorder, RecordedMessage
 from processor.domain.clock import Clock
 from processor.domain.errors import ProcessorError, SettingsError, UnavailableError
 from processor.domain.retry import Retry, RetryPolicy
+from processor.http.address import address_problems
+from processor.http.auth import Auth, Token
+from processor.http.transport import HttpResponse, Reply, Transport, TransportFault
 from processor.settings import AepSettings
 from processor.settings.secrets import read_secret
-from processor.sink.address import address_problems
-from processor.sink.auth import Auth, Token
 from processor.sink.response import retry_after_seconds
-from processor.sink.transport import InletResponse, Reply, Transport, TransportFault
 from processor.telemetry.metrics import Metrics
 
 CONTROL_RETRY: Final = RetryPolicy(first_seconds=0.5, max_seconds=10.0, budget_seconds=60.0)
@@ -133,7 +133,7 @@ class AdobeClient:
         while True:
             token = await self._token()
             reply = await self._attempt(url, {**self._headers(path, token), **(headers or {})})
-            if isinstance(reply, InletResponse) and reply.status in _REFUSED_TOKEN and not renewed:
+            if isinstance(reply, HttpResponse) and reply.status in _REFUSED_TOKEN and not renewed:
                 renewed = True
                 if token is not None and self._auth is not None:
                     await self._renew(token)
@@ -148,7 +148,7 @@ class AdobeClient:
         reply = await self._transport.get(url, headers)
         if self._recorder is not None:
             request = RecordedMessage(headers)
-            if isinstance(reply, InletResponse):
+            if isinstance(reply, HttpResponse):
                 answer = RecordedMessage({"Content-Type": reply.content_type}, reply.body)
                 self._recorder.record("GET", url, request, reply.status, answer)
             else:
@@ -157,7 +157,7 @@ class AdobeClient:
 
     def _delay(self, reply: Reply, retry: Retry) -> float:
         delay = retry.failed()
-        header = reply.retry_after if isinstance(reply, InletResponse) else None
+        header = reply.retry_after if isinstance(reply, HttpResponse) else None
         cap = self._aep.retry.retry_after_cap_seconds
         return max(delay, retry_after_seconds(header, self._clock.now_ms(), cap) or 0.0)
 

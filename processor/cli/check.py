@@ -25,12 +25,12 @@ from processor.domain.errors import RejectError, SettingsError, UnavailableError
 from processor.domain.schema_files import schemas_folder
 from processor.enrich.event_schema import compile_schemas
 from processor.enrich.routing import Router
+from processor.http.address import check_addresses
 from processor.kafka.cluster_check import KafkaCheck
 from processor.settings import RegistrySettings, Settings, TelemetrySettings
 from processor.settings.checks import advice
 from processor.settings.load import load_settings
 from processor.settings.secrets import read_secret, secret_texts
-from processor.sink.address import check_addresses
 from processor.sink.check import inlet_results
 from processor.telemetry.logs import configure_logs
 

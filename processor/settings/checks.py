@@ -1,6 +1,6 @@
 """Checks across several settings: contradictions, which are refused, and doubtful values.
 
-`processor.sink.address` checks addresses, `processor.enrich.event_schema` XDM schemas.
+`processor.http.address` checks addresses, `processor.enrich.event_schema` XDM schemas.
 """
 
 import re

@@ -22,8 +22,8 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from processor.domain.errors import SettingsError
+from processor.http.address import is_public
 from processor.settings import AepSettings
-from processor.sink.address import is_public
 
 
 class TransportFault(StrEnum):
@@ -53,7 +53,7 @@ class TransportFault(StrEnum):
     """The response's body is compressed, which was not asked for."""
 
 
-class InletResponse(msgspec.Struct, frozen=True, gc=False):
+class HttpResponse(msgspec.Struct, frozen=True, gc=False):
     """An HTTP response. `body_fault` is why `body` is missing; the status was read all the same.
 
     `retry_after` is the raw header.
@@ -66,7 +66,7 @@ class InletResponse(msgspec.Struct, frozen=True, gc=False):
     content_type: str = ""
 
 
-Reply: TypeAlias = InletResponse | TransportFault
+Reply: TypeAlias = HttpResponse | TransportFault
 
 Post: TypeAlias = Callable[[str, bytes, Mapping[str, str]], Awaitable[Reply]]
 """Sends a body and headers to a URL once; `Transport.post`."""
@@ -194,7 +194,7 @@ class Transport:
 
     async def _exchange(
         self, request: AbstractAsyncContextManager[aiohttp.ClientResponse]
-    ) -> InletResponse:
+    ) -> HttpResponse:
         async with request as response:
             retry_after = response.headers.get("Retry-After")
             try:
@@ -204,7 +204,7 @@ class Transport:
             if fault is not None:
                 response.close()
             content_type = response.headers.get("Content-Type", "")
-            return InletResponse(response.status, body, retry_after, fault, content_type)
+            return HttpResponse(response.status, body, retry_after, fault, content_type)
 
 
 async def _read(response: aiohttp.ClientResponse, cap: int) -> tuple[bytes, TransportFault | None]:
