@@ -6,19 +6,29 @@ Only the calls that are needed are here. Adobe users' own packages were looked a
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple, Self
-from urllib.parse import urlencode, urlsplit
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, Self
+from urllib.parse import urlencode
 
 import msgspec
+from yarl import URL
 
+from processor.adobe.answer import (
+    CJA_PATH,
+    AdobeError,
+    AdobeResponse,
+    SentRequest,
+    answer_to,
+    next_page,
+    no_token,
+)
 from processor.adobe.recorder import ExchangeRecorder, RecordedMessage
 from processor.domain.clock import Clock
-from processor.domain.errors import ProcessorError, SettingsError, UnavailableError
+from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.retry import Retry, RetryPolicy
 from processor.http.address import address_problems
 from processor.http.auth import Auth, Token
-from processor.http.transport import HttpResponse, Reply, Transport, TransportFault
+from processor.http.transport import HttpResponse, Reply, Transport
 from processor.settings import AepSettings
 from processor.settings.secrets import read_secret
 from processor.sink.response import retry_after_seconds
@@ -27,38 +37,12 @@ from processor.telemetry.metrics import Metrics
 CONTROL_RETRY: Final = RetryPolicy(first_seconds=0.5, max_seconds=10.0, budget_seconds=60.0)
 """Between attempts at one request that failed with 429, 5xx or no response."""
 
-_OK: Final = frozenset((200, 201, 202, 204, 206, 207))
-_AGAIN: Final = frozenset((408, 429, 500, 502, 503, 504))
 _REFUSED_TOKEN: Final = frozenset((401, 403))
-_CJA: Final = "/data/connections"
 _CJA_REQUESTS, _CJA_SECONDS = 12, 6.0
 """12 requests in 6 seconds for each user (CJA API, limits)."""
-_NEVER: Final = frozenset(
-    (TransportFault.ADDRESS, TransportFault.TLS, TransportFault.TOO_LONG, TransportFault.ENCODED)
-)
+_MOST_PAGES: Final = 1_000
 
 Sleep = Callable[[float], Awaitable[None]]
-
-
-class AdobeResponse(NamedTuple):
-    """A success of a control API: the decoded JSON, None where there is none."""
-
-    status: int
-    document: Any
-
-
-class AdobeError(ProcessorError):
-    """A control API refuses a request, or does not answer.
-
-    `status` is 0 without a response; `sentence` says what, and `fix` what to do. No secret, token
-    or identity is in them.
-    """
-
-    def __init__(self, status: int, sentence: str, fix: str = "") -> None:
-        super().__init__(f"{sentence} {fix}".strip())
-        self.status = status
-        self.sentence = sentence
-        self.fix = fix
 
 
 class RequestPace:
@@ -127,32 +111,81 @@ class AdobeClient:
         headers: Mapping[str, str] | None = None,
     ) -> AdobeResponse:
         """Return the success of a GET; `path` begins with `/data/`."""
-        root = self._aep.cja_url if path.startswith(_CJA) else self._aep.platform_url
-        url = root.rstrip("/") + path + (f"?{urlencode(query, safe=',:')}" if query else "")
+        url = self._url(path) + (f"?{urlencode(query, safe=',:')}" if query else "")
+        return await self._exchange(SentRequest("GET", url, dict(headers or {})))
+
+    async def pages(
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Any]:
+        """Yield the documents of a listing, page by page, following `_links.next`.
+
+        The service chooses the sizes. Raises AdobeError above 1,000 pages.
+        """
+        asked = dict(query or {})
+        for _ in range(_MOST_PAGES):
+            document = (await self.get(path, asked, headers)).document
+            yield document
+            following = next_page(document)
+            if not following:
+                return
+            asked = {**asked, **following}
+        raise AdobeError(200, f"A listing has more than {_MOST_PAGES:,} pages.")
+
+    async def post(
+        self, path: str, document: object, headers: Mapping[str, str] | None = None
+    ) -> AdobeResponse:
+        """Return the success of a POST.
+
+        Where it is not known whether it was taken it is not repeated: AdobeError with `in_doubt`.
+        """
+        return await self._write("POST", path, document, headers)
+
+    async def patch(
+        self, path: str, document: object, headers: Mapping[str, str] | None = None
+    ) -> AdobeResponse:
+        """Return the success of a PATCH; see `post`."""
+        return await self._write("PATCH", path, document, headers)
+
+    async def _write(
+        self, method: str, path: str, document: object, headers: Mapping[str, str] | None
+    ) -> AdobeResponse:
+        body = msgspec.json.encode(document)
+        given = {"Content-Type": "application/json", **(headers or {})}
+        return await self._exchange(SentRequest(method, self._url(path), given, body))
+
+    def _url(self, path: str) -> str:
+        root = self._aep.cja_url if path.startswith(CJA_PATH) else self._aep.platform_url
+        return root.rstrip("/") + path
+
+    async def _exchange(self, sent: SentRequest) -> AdobeResponse:
         retry, renewed = Retry(CONTROL_RETRY, self._clock), False
         while True:
             token = await self._token()
-            reply = await self._attempt(url, {**self._headers(path, token), **(headers or {})})
+            reply = await self._attempt(sent, {**self._headers(sent.path, token), **sent.headers})
             if isinstance(reply, HttpResponse) and reply.status in _REFUSED_TOKEN and not renewed:
                 renewed = True
                 if token is not None and self._auth is not None:
                     await self._renew(token)
                     continue
-            if not _may_pass(reply) or retry.exhausted:
-                return _answer(reply, path)
+            if not sent.may_be_repeated(reply) or retry.exhausted:
+                return answer_to(sent, reply)
             await self._sleep(self._delay(reply, retry))
 
-    async def _attempt(self, url: str, headers: Mapping[str, str]) -> Reply:
-        if urlsplit(url).path.startswith(_CJA):
+    async def _attempt(self, sent: SentRequest, headers: Mapping[str, str]) -> Reply:
+        if sent.path.startswith(CJA_PATH):
             await self._pace.wait()
-        reply = await self._transport.get(url, headers)
+        address = URL(sent.url, encoded=True)
+        reply = await self._transport.send(sent.method, address, sent.body, headers)
         if self._recorder is not None:
-            request = RecordedMessage(headers)
+            request = RecordedMessage(headers, sent.body or b"")
             if isinstance(reply, HttpResponse):
                 answer = RecordedMessage({"Content-Type": reply.content_type}, reply.body)
-                self._recorder.record("GET", url, request, reply.status, answer)
+                self._recorder.record(sent.method, sent.url, request, reply.status, answer)
             else:
-                self._recorder.record("GET", url, request, 0, RecordedMessage({}))
+                self._recorder.record(sent.method, sent.url, request, 0, RecordedMessage({}))
         return reply
 
     def _delay(self, reply: Reply, retry: Retry) -> float:
@@ -165,21 +198,21 @@ class AdobeClient:
         try:
             return await self._auth.bearer() if self._auth is not None else None
         except UnavailableError as error:
-            raise _no_token(error) from error
+            raise no_token(error) from error
 
     async def _renew(self, token: Token) -> None:
         assert self._auth is not None  # noqa: S101  for the type checker
         try:
             await self._auth.renew(token)
         except UnavailableError as error:
-            raise _no_token(error) from error
+            raise no_token(error) from error
 
     def _headers(self, path: str, token: Token | None) -> dict[str, str]:
         headers = dict(token.header) if token is not None else {}
         headers["x-gw-ims-org-id"] = self._aep.org_id
         if self._aep.auth is not None:
             headers["x-api-key"] = self._aep.auth.client_id
-        if not path.startswith(_CJA):
+        if not path.startswith(CJA_PATH):
             headers["x-sandbox-name"] = self._aep.sandbox_name
         return headers
 
@@ -205,92 +238,3 @@ def _secrets(aep: AepSettings) -> list[str]:
     elif aep.auth is not None and aep.auth.client_secret_file is not None:
         texts.append(read_secret(aep.auth.client_secret_file))
     return texts
-
-
-def _may_pass(reply: Reply) -> bool:
-    if isinstance(reply, TransportFault):
-        return reply not in _NEVER
-    if reply.body_fault is not None:
-        return reply.body_fault not in _NEVER
-    return reply.status in _AGAIN
-
-
-def _answer(reply: Reply, path: str) -> AdobeResponse:
-    fault = reply if isinstance(reply, TransportFault) else reply.body_fault
-    if isinstance(reply, TransportFault) or fault is not None:
-        fix = "Look at the network, aep.proxy and aep.ca_file."
-        raise AdobeError(0, f"{_service(path)} was not reached ({fault}).", fix)
-    document = _decoded(reply.body)
-    if reply.status in _OK:
-        if reply.body and document is None:
-            raise AdobeError(reply.status, f"{_service(path)} answers with what is not JSON.")
-        return AdobeResponse(reply.status, document)
-    sentence, fix = _refusal(reply.status, _code(document), path)
-    raise AdobeError(reply.status, sentence, fix)
-
-
-def _refusal(status: int, code: str, path: str) -> tuple[str, str]:
-    """Return what a refusal means and what to do.
-
-    Source: error codes of Adobe's API gateway (AEP API authentication, CJA API).
-    """
-    service, shown = _service(path), f"{status} {code}".strip()
-    match status, code:
-        case 401 | 403, "403000" | "403003" | "insufficient_scope":
-            sentence = f"The developer project has no access to {service} ({shown})."
-            fix = (
-                f"In the Developer Console: the project > Add API > {_product(path)}; take its "
-                "scopes into aep.auth.scopes."
-            )
-            return sentence, fix
-        case 403, _:
-            sentence = f"The credential has no permission in {service} ({shown})."
-            return sentence, _PERMISSION_FIX[path.startswith(_CJA)]
-        case 401, _:
-            fix = "Look at aep.auth: client id, secret, scopes; and at aep.org_id."
-            return f"{service} refuses the access token ({shown}).", fix
-        case 404, _:
-            fix = "Look at aep.sandbox_name, and whether the object was deleted."
-            return f"{service} has no such object ({shown}).", fix
-        case 429, _:
-            fix = "Others use the limit of this user; repeat the command later."
-            return f"{service} refuses for too many requests ({shown}).", fix
-        case _:
-            fix = "It is a fault of Adobe's side." if status in _AGAIN else ""
-            return f"{service} answers {shown}.", fix
-
-
-_PERMISSION_FIX: Final = {
-    True: "In the Admin Console: Products > Customer Journey Analytics > a product profile > API "
-    "credentials: add that of the developer project; product administrators see all connections.",
-    False: "In AEP: Permissions > Roles: add the API credential to a role with this sandbox "
-    "(aep.sandbox_name) and View Datasets, View Schemas.",
-}
-
-
-def _service(path: str) -> str:
-    return "CJA" if path.startswith(_CJA) else "AEP"
-
-
-def _product(path: str) -> str:
-    return "Customer Journey Analytics" if path.startswith(_CJA) else "Experience Platform API"
-
-
-def _no_token(error: UnavailableError) -> AdobeError:
-    fix = "Look at aep.auth: client id, secret, scopes, and that the credential is alive."
-    return AdobeError(0, f"No access token was granted: {error.detail}.", fix)
-
-
-def _decoded(body: bytes) -> Any:  # noqa: ANN401  JSON
-    try:
-        return msgspec.json.decode(body) if body else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _code(document: object) -> str:
-    """Return the error code of an answer; nothing else of it is shown."""
-    if not isinstance(document, dict):
-        return ""
-    code = document.get("error_code") or document.get("errorCode")
-    return code if isinstance(code, str) and code.replace("_", "").isalnum() else ""

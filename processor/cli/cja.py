@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from processor.adobe.answer import AdobeError
 from processor.adobe.cja import ConnectionJudge, Delivered, ExpectedDataset, verify
-from processor.adobe.client import AdobeClient, AdobeError
+from processor.adobe.client import AdobeClient
 from processor.cli.check import any_failed, print_results
 from processor.cli.command import DEFAULT, ExitCode, FromFile, Json, command
 from processor.domain.check_result import CheckResult, CheckStatus

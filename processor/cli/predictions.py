@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from processor.adobe.client import AdobeClient, AdobeError
+from processor.adobe.answer import AdobeError
+from processor.adobe.client import AdobeClient
 from processor.adobe.predictions import (
     PREFIX,
     RouteDatasets,

@@ -154,18 +154,19 @@ class Transport:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send one request and return its response or fault; raises nothing but cancellation."""
-        return await self._send("POST", url, body, headers)
+        return await self.send("POST", url, body, headers)
 
     async def get(self, url: str, headers: Mapping[str, str]) -> Reply:
         """Ask for a document, otherwise as `post`; `url` is sent as it is written.
 
         aiohttp sends a GET once more by itself where the connection is lost before a response.
         """
-        return await self._send("GET", URL(url, encoded=True), None, headers)
+        return await self.send("GET", URL(url, encoded=True), None, headers)
 
-    async def _send(
+    async def send(
         self, method: str, url: str | URL, body: bytes | None, headers: Mapping[str, str]
     ) -> Reply:
+        """Send one request of any method, otherwise as `post`."""
         assert self._session is not None  # noqa: S101  for the type checker: open comes first
         aep = self._settings
         request = self._session.request(

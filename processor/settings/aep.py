@@ -111,8 +111,8 @@ class AepSettings(Section):
     retry: RetrySettings = RetrySettings()
 
 
-class RouteSettings(Section):
-    """One prediction and the dataset behind its CJA connection."""
+class PredictionSettings(Section):
+    """One prediction: how it is called, and how the dataset of its events is to be made."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", examples=["upgrade"])]
     """Short name for logs, metrics and commands."""
@@ -126,6 +126,25 @@ class RouteSettings(Section):
     """Key of the model object in the event and its XDM schema, and part of every `_id`. By default
     the matching name in `models` (the name in the record if a pattern matched), reduced to letters
     and digits as Customer AI does."""
+    dataset_name: Annotated[str, Field(min_length=1)] | None = None
+    """Name of the dataset that `provision apply` makes. By default `Customer AI Scores –
+    <prediction> (events)`."""
+    score_dataset: Annotated[str, Field(min_length=1)] | None = None
+    """Customer AI's own dataset of this prediction: its id, or how its name begins. By default it
+    is found by the prediction's name."""
+    inlet: Literal["shared", "own"] = "shared"
+    """Whether `provision apply` makes this route a streaming connection of its own; its limits are
+    then its own, too."""
+    schema_file: Path | None = None
+    """The dataset's schema as the Schema Registry returns it (`xed-full`); events are validated
+    against it instead of the field group in `schemas/xdm/`."""
+    late: Literal["send", "drop"] = "send"
+    """What to do with a score dated before today (UTC), which CJA treats as a backfill."""
+
+
+class RouteSettings(PredictionSettings):
+    """One prediction and the dataset behind its CJA connection."""
+
     inlet_url: Annotated[
         str,
         Field(pattern=r"^https?://", examples=["https://dcs.adobedc.net/collection/0a1b2c3d4e5f"]),
@@ -144,8 +163,13 @@ class RouteSettings(Section):
     """`$id` of the dataset's XDM schema."""
     schema_content_type: str = "application/vnd.adobe.xed-full+json;version=1"
     """`contentType` of the dataset's `schemaRef`, copied exactly."""
-    schema_file: Path | None = None
-    """The dataset's schema as the Schema Registry returns it (`xed-full`); events are validated
-    against it instead of the field group in `schemas/xdm/`."""
-    late: Literal["send", "drop"] = "send"
-    """What to do with a score dated before today (UTC), which CJA treats as a backfill."""
+
+
+class PlannedRoute(PredictionSettings):
+    """A prediction whose dataset may not exist yet."""
+
+    inlet_url: str | None = None
+    flow_id: str | None = None
+    dataset_id: str | None = None
+    schema_id: str | None = None
+    schema_content_type: str | None = None

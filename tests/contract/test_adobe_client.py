@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from processor.adobe.client import AdobeClient, AdobeError, AdobeResponse
+from processor.adobe.answer import AdobeError, AdobeResponse
+from processor.adobe.client import AdobeClient
 from processor.domain.clock import Clock, SystemClock
 from processor.domain.errors import SettingsError
 from processor.settings import Settings
