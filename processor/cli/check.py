@@ -3,6 +3,7 @@
 Online checks write nothing and send no event; each system has a time limit.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from processor.adobe.answer import AdobeError
+from processor.adobe.client import AdobeClient
+from processor.adobe.drift import profile_enabled
+from processor.adobe.objects import AepObject, AepObjects, Kind
+from processor.adobe.provision import PROFILE_ADVICE
 from processor.cli.check_sample import sample_results
 from processor.cli.command import DEFAULT_FILE, Json
 from processor.codec.input_reader import InputReader
@@ -98,6 +104,34 @@ def online_results(settings: Settings, clock: Clock, seconds: float) -> Iterator
     yield _registry(settings.registry, seconds)
     yield from sample_results(settings, kafka.sample(), clock, kafka.layout)
     yield from inlet_results(settings.aep, settings.routes, clock, seconds)
+    yield from asyncio.run(_datasets(settings, clock, seconds))
+
+
+async def _datasets(settings: Settings, clock: Clock, seconds: float) -> list[CheckResult]:
+    """Return whether the datasets exist, and a warning for each that is enabled for Profile."""
+    if settings.aep.auth is None:
+        return []
+    results = []
+    try:
+        async with asyncio.timeout(seconds), AdobeClient(settings.aep, clock) as client:
+            objects = AepObjects(client)
+            for route in settings.routes:
+                found = await objects.find(Kind.DATASET, route.dataset_id)
+                results.append(_dataset_result(f"dataset of {route.name}", found))
+    except (AdobeError, TimeoutError, SettingsError) as error:
+        sentence = f"It could not be read: {str(error) or 'no answer in time.'}"
+        results.append(CheckResult("datasets", CheckStatus.SKIP, sentence))
+    return results
+
+
+def _dataset_result(name: str, found: AepObject | None) -> CheckResult:
+    if found is None:
+        fix = "Look at aep.sandbox_name and dataset_id; `provision plan` shows more."
+        return CheckResult(name, CheckStatus.FAIL, "It does not exist.", fix)
+    if profile_enabled(found.document):
+        fix = "Leave Profile off unless it is needed: AEP cannot switch it off for rows it has."
+        return CheckResult(name, CheckStatus.WARN, PROFILE_ADVICE, fix)
+    return CheckResult(name, CheckStatus.OK, "It exists, and is not enabled for Profile.")
 
 
 def _client_secret(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from processor.cli.dead_letters import dlq
 from processor.cli.demo import demo
 from processor.cli.explain import explain
 from processor.cli.predictions import predictions
+from processor.cli.provision import provision
 from processor.cli.run import run
 from processor.cli.schemas import schema
 from processor.cli.simulator import simulator
@@ -32,6 +33,7 @@ app.add_typer(cja, name="cja")
 app.add_typer(control, name="control")
 app.add_typer(dlq, name="dlq")
 app.add_typer(predictions, name="predictions")
+app.add_typer(provision, name="provision")
 app.add_typer(schema, name="schema")
 app.add_typer(state, name="state")
 

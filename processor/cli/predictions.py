@@ -22,20 +22,20 @@ from processor.adobe.predictions import (
     score_datasets,
 )
 from processor.cli.check import any_failed, print_results
-from processor.cli.command import DEFAULT, ExitCode, FromFile, Json, command
+from processor.cli.command import DEFAULT, ExitCode, FromPlan, Json, command
 from processor.domain.check_result import CheckResult, CheckStatus
 from processor.domain.clock import SystemClock, rfc3339
 from processor.domain.errors import RejectError
 from processor.enrich.event_schema import compile_schemas
 from processor.enrich.routing import Router
-from processor.settings import Settings
+from processor.settings import PlannedSettings
 
 predictions = typer.Typer(no_args_is_help=True, help="The predictions of Customer AI.")
 
 
 @command(predictions, "list")
 def list_predictions(
-    settings: FromFile = DEFAULT,
+    settings: FromPlan = DEFAULT,
     *,
     prefix: Annotated[
         str, typer.Option(help="How the names of the score datasets begin.", metavar="TEXT")
@@ -56,19 +56,22 @@ def list_predictions(
     return ExitCode.PROBLEMS if any_failed(results) else ExitCode.OK
 
 
-def route_datasets(settings: Settings) -> list[RouteDatasets]:
+def route_datasets(settings: PlannedSettings) -> list[RouteDatasets]:
     """Return each route with the dataset that it writes and its score dataset, if they are set."""
-    return [RouteDatasets(route.name, route.dataset_id) for route in settings.routes]
+    return [
+        RouteDatasets(route.name, route.dataset_id or "", route.score_dataset or "")
+        for route in settings.routes
+    ]
 
 
 async def _read(
-    settings: Settings, routes: Sequence[RouteDatasets], prefix: str
+    settings: PlannedSettings, routes: Sequence[RouteDatasets], prefix: str
 ) -> list[ScoreDataset]:
     async with AdobeClient(settings.aep, SystemClock()) as client:
         return await score_datasets(client, routes, prefix)
 
 
-def _finder(settings: Settings) -> Callable[[str], str | None]:
+def _finder(settings: PlannedSettings) -> Callable[[str], str | None]:
     router = Router(settings.routes, settings.event.tenant, compile_schemas(settings))
 
     def find(model: str) -> str | None:

@@ -94,6 +94,8 @@ class AcceptedEvents:
         self._file: BinaryIO | None = path.open("ab") if path else None
         self.requests: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        """Events that a flow lost without an error, by dataset."""
 
     def add(self, dataset_id: str, bodies: Sequence[bytes], request_id: str, at_ms: int) -> None:
         """Store the entities of one request that were accepted for one dataset."""

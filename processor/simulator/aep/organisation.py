@@ -52,6 +52,13 @@ class Flow(msgspec.Struct, frozen=True):
     id: str
     inlet_id: str
     dataset_id: str
+    ready_ms: int = 0
+    """What is sent before this time is lost."""
+    enabled: bool = True
+
+    def takes(self, now_ms: int) -> bool:
+        """Return whether what is sent now arrives."""
+        return self.enabled and now_ms >= self.ready_ms
 
 
 class Organisation:
@@ -65,11 +72,13 @@ class Organisation:
         org_id: str = "SIMULATOR000000000000000@AdobeOrg",
         sandbox_name: str = "prod",
         *,
+        tenant: str = "acme",
         credentials: Credentials | None = None,
         permissive: bool = False,
     ) -> None:
         self.org_id = org_id
         self.sandbox_name = sandbox_name
+        self.tenant = tenant
         self.credentials = credentials or Credentials()
         self.permissive = permissive
         self.inlets: dict[str, StreamingConnection] = {}
