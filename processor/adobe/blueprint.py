@@ -7,7 +7,7 @@ datasets and schemas.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from processor.adobe.objects import Kind
+from processor.adobe.objects import ObjectKind
 from processor.enrich.event_schema import is_open, is_pattern, model_keys, render_field_group
 from processor.settings import PlannedRoute, PredictionSettings
 
@@ -26,6 +26,10 @@ _SCHEMA_TITLE: Final = "Customer AI scores as events"
 _SHARED_NAME: Final = "Customer AI Scores (events)"
 
 
+UNKNOWN: Final = ""
+"""The id of what is refused: nothing that refers to it is judged by it."""
+
+
 class Ids(dict[str, str]):
     """The ids of objects by step; of a step that is not made yet, a text in angle brackets."""
 
@@ -37,7 +41,7 @@ class Wanted(NamedTuple):
     """An object as it is to be: its step, and its name in AEP. `route` is empty if it is shared."""
 
     step: str
-    kind: Kind
+    kind: ObjectKind
     name: str
     route: str = ""
 
@@ -73,27 +77,27 @@ class Blueprint:
         name, text = wanted.name, wanted.description
         body: dict[str, Any]
         match wanted.kind:
-            case Kind.FIELD_GROUP:
+            case ObjectKind.FIELD_GROUP:
                 return {**self.group, "description": f"{self.group['description']} {text}"}
-            case Kind.SCHEMA:
+            case ObjectKind.SCHEMA:
                 references = [{"$ref": EVENT_CLASS}, {"$ref": ids[FIELD_GROUP]}]
                 return {"type": "object", "title": name, "description": text, "allOf": references}
-            case Kind.DATASET:
+            case ObjectKind.DATASET:
                 reference = {"id": ids[SCHEMA], "contentType": CONTENT_TYPE}
                 return {"name": name, "description": text, "schemaRef": reference}
-            case Kind.CONNECTION:
+            case ObjectKind.CONNECTION:
                 body = {"auth": _auth(name), "connectionSpec": _STREAMING}
-            case Kind.SOURCE:
+            case ObjectKind.SOURCE:
                 base = ids[self.connection_step(wanted.route)]
                 body = {"baseConnectionId": base, "connectionSpec": _STREAMING, "data": _JSON}
-            case Kind.TARGET:
+            case ObjectKind.TARGET:
                 schema = {"id": ids[SCHEMA], "version": f"{CONTENT_TYPE}.0"}
                 body = {
                     "data": {"schema": schema},
                     "params": {"dataSetId": ids[f"dataset {wanted.route}"]},
                     "connectionSpec": _DATA_LAKE,
                 }
-            case Kind.FLOW:
+            case ObjectKind.FLOW:
                 body = {
                     "flowSpec": _FLOW,
                     "sourceConnectionIds": [ids[f"source {wanted.route}"]],
@@ -106,18 +110,18 @@ class Blueprint:
         return f"connection {route}" if self._routes[route].inlet == "own" else CONNECTION
 
     def _wanted(self) -> Iterator[Wanted]:
-        yield Wanted(FIELD_GROUP, Kind.FIELD_GROUP, self.group["title"])
-        yield Wanted(SCHEMA, Kind.SCHEMA, _SCHEMA_TITLE)
+        yield Wanted(FIELD_GROUP, ObjectKind.FIELD_GROUP, self.group["title"])
+        yield Wanted(SCHEMA, ObjectKind.SCHEMA, _SCHEMA_TITLE)
         if any(route.inlet == "shared" for route in self._routes.values()):
-            yield Wanted(CONNECTION, Kind.CONNECTION, _SHARED_NAME)
+            yield Wanted(CONNECTION, ObjectKind.CONNECTION, _SHARED_NAME)
         for name, route in self._routes.items():
             title = dataset_name(route)
             if route.inlet == "own":
-                yield Wanted(f"connection {name}", Kind.CONNECTION, title, name)
-            yield Wanted(f"dataset {name}", Kind.DATASET, title, name)
-            yield Wanted(f"source {name}", Kind.SOURCE, title, name)
-            yield Wanted(f"target {name}", Kind.TARGET, title, name)
-            yield Wanted(f"flow {name}", Kind.FLOW, title, name)
+                yield Wanted(f"connection {name}", ObjectKind.CONNECTION, title, name)
+            yield Wanted(f"dataset {name}", ObjectKind.DATASET, title, name)
+            yield Wanted(f"source {name}", ObjectKind.SOURCE, title, name)
+            yield Wanted(f"target {name}", ObjectKind.TARGET, title, name)
+            yield Wanted(f"flow {name}", ObjectKind.FLOW, title, name)
 
 
 def unnamed_models(routes: Sequence[PlannedRoute]) -> list[str]:

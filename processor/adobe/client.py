@@ -157,7 +157,11 @@ class AdobeClient:
         return await self._exchange(SentRequest(method, self._url(path), given, body))
 
     def _url(self, path: str) -> str:
-        root = self._aep.cja_url if path.startswith(CJA_PATH) else self._aep.platform_url
+        key = "cja_url" if path.startswith(CJA_PATH) else "platform_url"
+        root: str = getattr(self._aep, key)
+        problems = address_problems(root, self._aep)
+        if problems:
+            raise SettingsError([f"aep.{key}: {problem}." for problem in problems])
         return root.rstrip("/") + path
 
     async def _exchange(self, sent: SentRequest) -> AdobeResponse:
@@ -218,17 +222,11 @@ class AdobeClient:
 
 
 def _check(aep: AepSettings) -> None:
-    urls = {"platform_url": aep.platform_url, "cja_url": aep.cja_url}
-    if aep.auth is not None:
-        urls["auth.token_url"] = aep.auth.token_url
-    problems = [
-        f"aep.{key}: {problem}." for key, url in urls.items() for problem in
-        address_problems(url, aep)
-    ]  # fmt: skip
     if aep.auth is None:
-        problems.append("aep.auth is needed for the control APIs.")
+        raise SettingsError(["aep.auth is needed for the control APIs."])
+    problems = address_problems(aep.auth.token_url, aep)
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError([f"aep.auth.token_url: {problem}." for problem in problems])
 
 
 def _secrets(aep: AepSettings) -> list[str]:

@@ -7,8 +7,16 @@ fields are only added. The registry adds the bounds of 32-bit integers to intege
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from processor.adobe.blueprint import EVENT_CLASS, FIELD_GROUP, SCHEMA, Blueprint, Ids, Wanted
-from processor.adobe.objects import AepObject, Kind
+from processor.adobe.blueprint import (
+    EVENT_CLASS,
+    FIELD_GROUP,
+    SCHEMA,
+    UNKNOWN,
+    Blueprint,
+    Ids,
+    Wanted,
+)
+from processor.adobe.objects import AepObject, ObjectKind
 from processor.domain.errors import SettingsError
 from processor.enrich.event_schema import close
 
@@ -30,15 +38,15 @@ def differences(blueprint: Blueprint, wanted: Wanted, found: AepObject, ids: Ids
     """Yield what about an object is not as it has to be."""
     document = found.document
     match wanted.kind:
-        case Kind.FIELD_GROUP:
+        case ObjectKind.FIELD_GROUP:
             yield from _group_differences(blueprint, document)
-        case Kind.SCHEMA:
+        case ObjectKind.SCHEMA:
             yield from _schema_differences(document, ids)
-        case Kind.CONNECTION:
+        case ObjectKind.CONNECTION:
             yield from _connection_differences(document)
-        case Kind.FLOW:
+        case ObjectKind.FLOW:
             yield from _flow_differences(document, wanted.route, ids)
-        case Kind.DATASET | Kind.SOURCE | Kind.TARGET:
+        case ObjectKind.DATASET | ObjectKind.SOURCE | ObjectKind.TARGET:
             yield from _link_differences(blueprint, wanted, document, ids)
 
 
@@ -101,7 +109,8 @@ def _schema_differences(document: Mapping[str, Any], ids: Ids) -> Iterator[str]:
     if document.get("meta:class") != EVENT_CLASS:
         yield "its class is not XDM ExperienceEvent"
     extends = document.get("meta:extends")
-    if not isinstance(extends, list) or ids[FIELD_GROUP] not in extends:
+    group = ids[FIELD_GROUP]
+    if group != UNKNOWN and (not isinstance(extends, list) or group not in extends):
         yield "the field group of the score events is not in it"
 
 
@@ -119,7 +128,7 @@ def _flow_differences(document: Mapping[str, Any], route: str, ids: Ids) -> Iter
     if document.get("state") != "enabled":
         yield "it is disabled, so events sent to it are lost"
     for key, step in (("sourceConnectionIds", "source"), ("targetConnectionIds", "target")):
-        if document.get(key) != [ids[f"{step} {route}"]]:
+        if ids[f"{step} {route}"] not in (UNKNOWN, *_list(document.get(key))):
             yield f"it has another {step} connection"
 
 
@@ -128,20 +137,24 @@ def _link_differences(
 ) -> Iterator[str]:
     """Yield the reference of a dataset, source or target connection if it is a wrong one."""
     path, step, sentence = {
-        Kind.DATASET: (("schemaRef", "id"), SCHEMA, "it has another schema"),
-        Kind.SOURCE: (
+        ObjectKind.DATASET: (("schemaRef", "id"), SCHEMA, "it has another schema"),
+        ObjectKind.SOURCE: (
             ("baseConnectionId",),
             blueprint.connection_step(wanted.route) if wanted.route else "",
             "it belongs to another streaming connection",
         ),
-        Kind.TARGET: (
+        ObjectKind.TARGET: (
             ("params", "dataSetId"),
             f"dataset {wanted.route}",
             "it writes another dataset",
         ),
     }[wanted.kind]
-    if _at(document, *path) != ids[step]:
+    if ids[step] not in (UNKNOWN, _at(document, *path)):
         yield sentence
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _at(document: Mapping[str, Any], *path: str) -> Any:  # noqa: ANN401  JSON

@@ -27,7 +27,7 @@ class _Place(NamedTuple):
     registry: bool = False
 
 
-class Kind(Enum):
+class ObjectKind(Enum):
     """A kind of object, as people call it and where it is."""
 
     FIELD_GROUP = _Place("field group", "fieldgroups", registry=True)
@@ -110,7 +110,7 @@ class AepObjects:
         stats = _dict((await self._api.get(f"{_REGISTRY}/stats")).document)
         return str(stats.get("imsOrg") or ""), str(stats.get("tenantId") or "")
 
-    async def find(self, kind: Kind, object_id: str) -> AepObject | None:
+    async def find(self, kind: ObjectKind, object_id: str) -> AepObject | None:
         """Return the object with this id; None where there is none."""
         headers = _FULL if kind.value.registry else {}
         try:
@@ -119,7 +119,7 @@ class AepObjects:
             if error.status == _NOT_FOUND:
                 return None
             raise
-        if kind is Kind.DATASET:
+        if kind is ObjectKind.DATASET:
             found = _dict(document).get(object_id)
         elif kind.value.registry:
             found = document
@@ -127,16 +127,16 @@ class AepObjects:
             found = next(iter(_list(_dict(document).get("items"))), None)
         return AepObject(object_id, found) if isinstance(found, dict) else None
 
-    async def named(self, kind: Kind, name: str) -> list[AepObject]:
+    async def named(self, kind: ObjectKind, name: str) -> list[AepObject]:
         """Return all objects of a kind that have exactly this name and are in lists by now."""
         ids = [object_id async for object_id, each in self._listed(kind, name) if each == name]
         found = [await self.find(kind, object_id) for object_id in dict.fromkeys(ids)]
         return [each for each in found if each is not None]
 
-    async def create(self, kind: Kind, body: Mapping[str, Any]) -> str:
+    async def create(self, kind: ObjectKind, body: Mapping[str, Any]) -> str:
         """Create an object and return its id."""
         document = (await self._api.post(_path(kind), dict(body))).document
-        if kind is Kind.DATASET:
+        if kind is ObjectKind.DATASET:
             first = next(iter(_list(document)), "")
             object_id = str(first).removeprefix("@/dataSets/")
         else:
@@ -148,7 +148,7 @@ class AepObjects:
     async def add_fields(self, group_id: str, fields: Mapping[str, Any]) -> None:
         """Add fields to a field group, by JSON pointer."""
         patch = [{"op": "add", "path": path, "value": value} for path, value in fields.items()]
-        await self._api.patch(_path(Kind.FIELD_GROUP, group_id), patch)
+        await self._api.patch(_path(ObjectKind.FIELD_GROUP, group_id), patch)
 
     async def datasets(self, name: str | None = None) -> AsyncIterator[AepObject]:
         """Yield the datasets of the sandbox, or those of a name."""
@@ -177,8 +177,8 @@ class AepObjects:
             if isinstance(each, dict) and dataset_id in _target_datasets(each)
         ]
 
-    async def _listed(self, kind: Kind, name: str) -> AsyncIterator[tuple[str, str]]:
-        if kind is Kind.DATASET:
+    async def _listed(self, kind: ObjectKind, name: str) -> AsyncIterator[tuple[str, str]]:
+        if kind is ObjectKind.DATASET:
             async for dataset in self.datasets(name):
                 yield dataset.id, str(dataset.document.get("name"))
             return
@@ -191,8 +191,8 @@ class AepObjects:
                     yield str(each.get(id_key)), str(each.get(name_key))
 
 
-def _path(kind: Kind, object_id: str | None = None) -> str:
-    if kind is Kind.DATASET:
+def _path(kind: ObjectKind, object_id: str | None = None) -> str:
+    if kind is ObjectKind.DATASET:
         root = _DATASETS
     elif kind.value.registry:
         root = f"{_REGISTRY}/tenant/{kind.value.folder}"

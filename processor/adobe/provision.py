@@ -17,13 +17,14 @@ from processor.adobe.answer import AdobeError
 from processor.adobe.blueprint import (
     CONTENT_TYPE,
     SCHEMA,
+    UNKNOWN,
     Blueprint,
     Ids,
     Wanted,
     prediction_of,
 )
 from processor.adobe.drift import differences, is_model, missing_fields, profile_enabled
-from processor.adobe.objects import AepObject, AepObjects, Kind
+from processor.adobe.objects import AepObject, AepObjects, ObjectKind
 from processor.adobe.rivals import RivalDatasets
 from processor.domain.check_result import CheckResult, CheckStatus
 from processor.domain.clock import Clock, rfc3339
@@ -131,14 +132,20 @@ class Provisioner:
             steps.append(step)
             if step.found is not None:
                 ids[wanted.step] = step.found.id
+            elif step.action is StepAction.REFUSE:
+                ids[wanted.step] = UNKNOWN
         rivals = RivalDatasets(self._objects)
-        flows = {step.wanted.route: step.found for step in steps if step.wanted.kind is Kind.FLOW}
+        flows = {
+            step.wanted.route: step.found for step in steps if step.wanted.kind is ObjectKind.FLOW
+        }
         findings: list[CheckResult] = []
         for step in steps:
-            if step.wanted.kind is Kind.DATASET and step.found is not None:
+            if step.wanted.kind is ObjectKind.DATASET and step.found is not None:
                 flow = flows.get(step.wanted.route)
                 findings += await rivals.in_dataset(step.found, step.wanted.route, flow)
-        ours = {step.found.id for step in steps if step.found and step.wanted.kind is Kind.DATASET}
+        ours = {
+            step.found.id for step in steps if step.found and step.wanted.kind is ObjectKind.DATASET
+        }
         names = {route.name: prediction_of(route) for route in routes}
         findings += await rivals.native(names, ours)
         return ProvisionPlan(tuple(steps), tuple(findings))
@@ -164,7 +171,9 @@ class Provisioner:
         """Return for how long the newest dataflow of the routes may still lose events."""
         left = 0.0
         for route in routes:
-            flow = await self._objects.find(Kind.FLOW, self._stored.objects[f"flow {route.name}"])
+            flow = await self._objects.find(
+                ObjectKind.FLOW, self._stored.objects[f"flow {route.name}"]
+            )
             age = (self._clock.now_ms() - flow.created_ms) / 1000 if flow is not None else 0.0
             left = max(left, self._times.flow_seconds - age)
         return left
@@ -204,11 +213,11 @@ class Provisioner:
         if problems:
             sentence = f"{wanted.name} ({found.id}) is not as it has to be: {'; '.join(problems)}."
             return _step(wanted, StepAction.REFUSE, sentence, found, fix=_FIXES[wanted.kind])
-        if wanted.kind is Kind.FIELD_GROUP:
+        if wanted.kind is ObjectKind.FIELD_GROUP:
             missing = missing_fields(self._blueprint, found)
             if missing:
                 return _extension(wanted, found, missing)
-        if wanted.kind is Kind.DATASET and profile_enabled(found.document):
+        if wanted.kind is ObjectKind.DATASET and profile_enabled(found.document):
             return _step(wanted, action, PROFILE_ADVICE, found, mark=CheckStatus.WARN)
         verb = "is taken over" if action is StepAction.ADOPT else "is there"
         return _step(wanted, action, f"{wanted.name} {verb} ({found.id}).", found)
@@ -283,7 +292,7 @@ class Provisioner:
 
     async def _complete(self, route: PlannedRoute, ids: Ids) -> PlannedRoute:
         """Return a route with everything that `run` needs."""
-        dataset = await self._objects.find(Kind.DATASET, ids[f"dataset {route.name}"])
+        dataset = await self._objects.find(ObjectKind.DATASET, ids[f"dataset {route.name}"])
         reference = dataset.document.get("schemaRef", {}) if dataset is not None else {}
         return route.model_copy(
             update={
@@ -300,7 +309,7 @@ class Provisioner:
     async def _inlet_url(self, connection_id: str) -> str:
         begin = self._clock.monotonic()
         while True:
-            found = await self._objects.find(Kind.CONNECTION, connection_id)
+            found = await self._objects.find(ObjectKind.CONNECTION, connection_id)
             auth = found.document.get("auth") if found is not None else None
             params = auth.get("params") if isinstance(auth, dict) else None
             url = params.get("inletUrl") if isinstance(params, dict) else None
@@ -346,14 +355,14 @@ def ready_at(clock: Clock, seconds: float) -> str:
 
 
 _FIXES: Final = {
-    Kind.FIELD_GROUP: "This is a breaking schema change. Restore the field in AEP, or provision "
+    ObjectKind.FIELD_GROUP: "This is a breaking schema change. Restore the field in AEP, or provision "
     "under other names: types of fields with data cannot be changed.",
-    Kind.SCHEMA: "Put it right in AEP: Schemas.",
-    Kind.DATASET: "Use a dataset of the schema above, or another `dataset_name`.",
-    Kind.CONNECTION: "Put it right in AEP: Sources > Accounts, or remove its id from the file.",
-    Kind.SOURCE: "Delete it in AEP together with its dataflow, or restore the routes file.",
-    Kind.TARGET: "Delete it in AEP together with its dataflow, or restore the routes file.",
-    Kind.FLOW: "In AEP: Sources > Dataflows > this one > Enable.",
+    ObjectKind.SCHEMA: "Put it right in AEP: Schemas.",
+    ObjectKind.DATASET: "Use a dataset of the schema above, or another `dataset_name`.",
+    ObjectKind.CONNECTION: "Put it right in AEP: Sources > Accounts, or remove its id from the file.",
+    ObjectKind.SOURCE: "Delete it in AEP together with its dataflow, or restore the routes file.",
+    ObjectKind.TARGET: "Delete it in AEP together with its dataflow, or restore the routes file.",
+    ObjectKind.FLOW: "In AEP: Sources > Dataflows > this one > Enable.",
 }
 
 

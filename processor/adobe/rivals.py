@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from processor.adobe.blueprint import EVENT_CLASS
-from processor.adobe.objects import AepObject, AepObjects, Kind
+from processor.adobe.objects import AepObject, AepObjects, ObjectKind
 from processor.domain.check_result import CheckResult, CheckStatus
 from processor.enrich.event_schema import alphanumeric
 
@@ -72,7 +72,7 @@ class RivalDatasets:
     async def _is_event(self, dataset: AepObject) -> bool:
         reference = dataset.document.get("schemaRef")
         schema_id = reference.get("id") if isinstance(reference, dict) else None
-        schema = await self._objects.find(Kind.SCHEMA, str(schema_id)) if schema_id else None
+        schema = await self._objects.find(ObjectKind.SCHEMA, str(schema_id)) if schema_id else None
         return schema is not None and schema.document.get("meta:class") == EVENT_CLASS
 
 

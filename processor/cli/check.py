@@ -17,7 +17,7 @@ from rich.text import Text
 from processor.adobe.answer import AdobeError
 from processor.adobe.client import AdobeClient
 from processor.adobe.drift import profile_enabled
-from processor.adobe.objects import AepObject, AepObjects, Kind
+from processor.adobe.objects import AepObject, AepObjects, ObjectKind
 from processor.adobe.provision import PROFILE_ADVICE
 from processor.cli.check_sample import sample_results
 from processor.cli.command import DEFAULT_FILE, Json
@@ -116,7 +116,7 @@ async def _datasets(settings: Settings, clock: Clock, seconds: float) -> list[Ch
         async with asyncio.timeout(seconds), AdobeClient(settings.aep, clock) as client:
             objects = AepObjects(client)
             for route in settings.routes:
-                found = await objects.find(Kind.DATASET, route.dataset_id)
+                found = await objects.find(ObjectKind.DATASET, route.dataset_id)
                 results.append(_dataset_result(f"dataset of {route.name}", found))
     except (AdobeError, TimeoutError, SettingsError) as error:
         sentence = f"It could not be read: {str(error) or 'no answer in time.'}"

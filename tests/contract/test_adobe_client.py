@@ -197,8 +197,8 @@ def test_an_address_that_may_not_be_used_is_refused(
     simulator: AepSimulator, changes: dict[str, Any], problem: str
 ) -> None:
     async def ask() -> None:
-        async with AdobeClient(settings(simulator, **changes).aep, SystemClock()):
-            pass
+        async with AdobeClient(settings(simulator, **changes).aep, SystemClock()) as client:
+            await client.get(CONNECTIONS if "cja_url" in changes else DATASET)
 
     with pytest.raises(SettingsError, match=problem):
         asyncio.run(ask())

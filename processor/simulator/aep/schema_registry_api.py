@@ -142,7 +142,7 @@ class SchemaRegistryApi:
             problem = _apply(changed, operation)
             if problem:
                 return _bad_request(f"Breaking schema change at {path}: {problem}")
-        self.replace(resource_id, changed)
+        self.replace(resource.id, changed)
         return json_response(200, self._short(resource))
 
     def replace(self, resource_id: str, body: dict[str, Any]) -> None:
