@@ -26,8 +26,8 @@ $(READY): $(PINS)/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(READY) ## run everything on this machine, without an account (KEEP=1 leaves it running)
-	$(BIN)/customer-ai-events demo $(if $(KEEP),--keep)
+demo: $(READY) ## run everything on this machine, without an account (KEEP=1 leaves it running, RECORD=file records control requests)
+	$(BIN)/customer-ai-events demo $(if $(KEEP),--keep) $(if $(RECORD),--record "$(RECORD)")
 
 test: $(READY) ## run all tests and check the branch coverage (ARGS="-k name" runs some tests only)
 ifdef ARGS

@@ -3,6 +3,7 @@
 Online checks write nothing and send no event; each system has a time limit.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from processor.adobe.answer import AdobeError
+from processor.adobe.client import AdobeClient
+from processor.adobe.drift import profile_enabled
+from processor.adobe.objects import AepObject, AepObjects, ObjectKind
+from processor.adobe.provision import PROFILE_ADVICE
 from processor.cli.check_sample import sample_results
 from processor.cli.command import DEFAULT_FILE, Json
 from processor.codec.input_reader import InputReader
@@ -25,12 +31,12 @@ from processor.domain.errors import RejectError, SettingsError, UnavailableError
 from processor.domain.schema_files import schemas_folder
 from processor.enrich.event_schema import compile_schemas
 from processor.enrich.routing import Router
+from processor.http.address import check_addresses
 from processor.kafka.cluster_check import KafkaCheck
 from processor.settings import RegistrySettings, Settings, TelemetrySettings
 from processor.settings.checks import advice
 from processor.settings.load import load_settings
 from processor.settings.secrets import read_secret, secret_texts
-from processor.sink.address import check_addresses
 from processor.sink.check import inlet_results
 from processor.telemetry.logs import configure_logs
 
@@ -62,7 +68,7 @@ def check(
     try:
         settings = load_settings(config)
     except SettingsError as error:
-        _print(
+        print_results(
             [CheckResult(str(config), CheckStatus.FAIL, problem) for problem in error.problems],
             as_json=as_json,
         )
@@ -71,12 +77,12 @@ def check(
         CheckResult(str(config), CheckStatus.OK, "The settings are complete and consistent.")
     ]
     results += offline_results(settings)
-    if online and not _failed(results):
+    if online and not any_failed(results):
         clock = SystemClock()
         configure_logs(_ONLY_ERRORS, clock, secrets=secret_texts(settings))
         results += online_results(settings, clock, seconds)
-    _print(results, as_json=as_json)
-    return int(_failed(results))
+    print_results(results, as_json=as_json)
+    return int(any_failed(results))
 
 
 def offline_results(settings: Settings) -> Iterator[CheckResult]:
@@ -98,6 +104,34 @@ def online_results(settings: Settings, clock: Clock, seconds: float) -> Iterator
     yield _registry(settings.registry, seconds)
     yield from sample_results(settings, kafka.sample(), clock, kafka.layout)
     yield from inlet_results(settings.aep, settings.routes, clock, seconds)
+    yield from asyncio.run(_datasets(settings, clock, seconds))
+
+
+async def _datasets(settings: Settings, clock: Clock, seconds: float) -> list[CheckResult]:
+    """Return whether the datasets exist, and a warning for each that is enabled for Profile."""
+    if settings.aep.auth is None:
+        return []
+    results = []
+    try:
+        async with asyncio.timeout(seconds), AdobeClient(settings.aep, clock) as client:
+            objects = AepObjects(client)
+            for route in settings.routes:
+                found = await objects.find(ObjectKind.DATASET, route.dataset_id)
+                results.append(_dataset_result(f"dataset of {route.name}", found))
+    except (AdobeError, TimeoutError, SettingsError) as error:
+        sentence = f"It could not be read: {str(error) or 'no answer in time.'}"
+        results.append(CheckResult("datasets", CheckStatus.SKIP, sentence))
+    return results
+
+
+def _dataset_result(name: str, found: AepObject | None) -> CheckResult:
+    if found is None:
+        fix = "Look at aep.sandbox_name and dataset_id; `provision plan` shows more."
+        return CheckResult(name, CheckStatus.FAIL, "It does not exist.", fix)
+    if profile_enabled(found.document):
+        fix = "Leave Profile off unless it is needed: AEP cannot switch it off for rows it has."
+        return CheckResult(name, CheckStatus.WARN, PROFILE_ADVICE, fix)
+    return CheckResult(name, CheckStatus.OK, "It exists, and is not enabled for Profile.")
 
 
 def _client_secret(settings: Settings) -> None:
@@ -165,11 +199,13 @@ def _registry(settings: RegistrySettings, seconds: float) -> CheckResult:
     return CheckResult("registry", CheckStatus.OK, sentence)
 
 
-def _failed(results: Iterable[CheckResult]) -> bool:
+def any_failed(results: Iterable[CheckResult]) -> bool:
+    """Return whether any check failed."""
     return any(result.mark is CheckStatus.FAIL for result in results)
 
 
-def _print(results: Iterable[CheckResult], *, as_json: bool) -> None:
+def print_results(results: Iterable[CheckResult], *, as_json: bool) -> None:
+    """Print results to standard output, as a table or as a JSON list."""
     console = Console()
     if as_json:
         rows = [result._asdict() for result in results]

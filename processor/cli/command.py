@@ -18,8 +18,8 @@ from processor.domain.clock import Clock
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.outcome import Reason, Stage
 from processor.domain.record import Record
-from processor.settings import Settings
-from processor.settings.load import load_settings
+from processor.settings import PlannedSettings, Settings
+from processor.settings.load import load_planned_settings, load_settings
 
 _P = ParamSpec("_P")
 _SCHEMAS_SECONDS = 0.02
@@ -54,6 +54,13 @@ def _load(path: str) -> Settings:
         exit_with(f"{path} cannot be used:", error)
 
 
+def _load_planned(path: str) -> PlannedSettings:
+    try:
+        return load_planned_settings(Path(path))
+    except SettingsError as error:
+        exit_with(f"{path} cannot be used:", error)
+
+
 DEFAULT_FILE = Path("settings.yaml")
 DEFAULT: Any = str(DEFAULT_FILE)
 """Default of a `FromFile` parameter: typer loads it like a value from the command line."""
@@ -68,6 +75,18 @@ FromFile = Annotated[
         help="The settings file.",
     ),
 ]
+FromPlan = Annotated[
+    PlannedSettings,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="CAI_CONFIG",
+        parser=_load_planned,
+        metavar="FILE",
+        help="The settings file.",
+    ),
+]
+"""For commands that also work before the routes are provisioned."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reveal = Annotated[
     bool, typer.Option("--reveal", help="Show personal data, which is redacted otherwise.")

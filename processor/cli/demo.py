@@ -12,17 +12,23 @@ from contextlib import ExitStack
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import Annotated, Self
+from uuid import uuid4
 
 import typer
 import yaml
 from rich.console import Console
 from rich.live import Live
 
+from processor.cli.check import any_failed, print_results
+from processor.cli.cja import cja_results, delivered_by_route
 from processor.cli.command import ExitCode
 from processor.cli.demo_view import Snapshot, live_view, summary_view
 from processor.cli.signals import stop_requested
+from processor.domain.check_result import CheckStatus
 from processor.domain.clock import Clock, Deadline, SystemClock
 from processor.domain.errors import ProcessorError, UnavailableError
+from processor.settings.load import load_settings
+from processor.simulator.aep.cja_api import CjaConnection, CjaDataset, CjaState
 from processor.simulator.aep.process import AepProcess
 from processor.simulator.environment import EnvironmentSettings, SimulatedEnvironment
 from processor.simulator.history.customers import SCORING_WINDOW_MS
@@ -45,13 +51,20 @@ def demo(
         bool, typer.Option("--keep", help="Keep everything running until Ctrl-C.")
     ] = False,
     port: Annotated[int, typer.Option(help="Port of the metrics page.")] = 9400,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append each control request and its answer to this file, as NDJSON.",
+            metavar="FILE",
+        ),
+    ] = None,
 ) -> int:
     """Run broker, AEP simulator, processor and a scoring history on this machine."""
     console, clock = Console(), SystemClock()
     console.print("[bold]Customer AI scores → Kafka → XDM events → AEP[/bold], on this machine\n")
     with stop_requested() as stopped, ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="customer-ai-")))
-        systems = stack.enter_context(_Systems(folder, port, clock))
+        systems = stack.enter_context(_Systems(folder, port, clock, record))
         settings = systems.environment.history_settings(
             clock.now_ms(), customers=customers, runs=runs
         )
@@ -59,6 +72,7 @@ def demo(
             systems.wait_until_ready(stopped)
             last = _send_history(systems, settings, console, stopped)
             console.print(summary_view(settings, last, systems.url, systems.aep.url))
+            verified = systems.verify(console)
             if keep:
                 console.print("Everything keeps running until Ctrl-C.")
                 stopped.wait()
@@ -67,13 +81,13 @@ def demo(
             return ExitCode.PROBLEMS
     if stopped.is_set() and not keep:
         return ExitCode.INTERRUPTED
-    return ExitCode.OK if last.complete else ExitCode.PROBLEMS
+    return ExitCode.OK if last.complete and verified else ExitCode.PROBLEMS
 
 
 class _Systems:
     """Broker, simulator and processor, started and stopped together."""
 
-    def __init__(self, folder: Path, port: int, clock: Clock) -> None:
+    def __init__(self, folder: Path, port: int, clock: Clock, record: Path | None) -> None:
         self.clock = clock
         self.aep = AepProcess()
         self.environment = SimulatedEnvironment(
@@ -82,6 +96,8 @@ class _Systems:
         self.url = f"http://127.0.0.1:{port}"
         self._folder = folder
         self._port = port
+        self._record = record
+        self._file = folder / "settings.yaml"
         self._log = folder / "processor.log"
         self._processor: subprocess.Popen[bytes] | None = None
 
@@ -89,9 +105,10 @@ class _Systems:
         self.environment.start()
         settings = self.environment.settings(self._folder / "state")
         settings["telemetry"] = {"port": self._port}
-        file = self._folder / "settings.yaml"
-        file.write_text(yaml.safe_dump(settings))
-        command = [sys.executable, "-m", "processor", "run", "--config", str(file)]
+        if self._record is not None:
+            settings["aep"]["record_file"] = str(self._record.absolute())
+        self._file.write_text(yaml.safe_dump(settings))
+        command = [sys.executable, "-m", "processor", "run", "--config", str(self._file)]
         with self._log.open("wb") as log:
             # In its own process group: Ctrl-C goes to the demo only, which stops it in order.
             self._processor = subprocess.Popen(  # noqa: S603  our own command
@@ -123,6 +140,24 @@ class _Systems:
             except UnavailableError:
                 if deadline.over():
                     raise
+
+    def verify(self, console: Console) -> bool:
+        """Connect the datasets in the simulated CJA, and return whether `cja verify` finds all."""
+        routes = self.environment.settings(self._folder)["routes"]
+        scores = [CjaDataset(route["dataset_id"], route["name"]) for route in routes]
+        connection = CjaConnection(
+            str(uuid4()), "Customer AI", (*scores, CjaDataset("web", "Web events"))
+        )
+        self.aep.set_cja(CjaState(connections=(connection,)))
+        settings = load_settings(self._file)
+        results = cja_results(settings, delivered_by_route(settings, [self.url]))
+        good = not any_failed(results)
+        passed = sum(result.mark is CheckStatus.OK for result in results)
+        console.print(f"`cja verify`, with the datasets connected in a simulated CJA: {passed} of "
+                      f"{len(results)} checks passed.")  # fmt: skip
+        if passed < len(results):
+            print_results(results, as_json=False)
+        return good
 
     def check(self) -> None:
         """Raise UnavailableError if the processor has ended."""

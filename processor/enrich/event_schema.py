@@ -21,7 +21,7 @@ from jsonschema_rs import ValidationError, ValidationErrorKind
 
 from processor.domain.errors import SettingsError
 from processor.domain.schema_files import schemas_folder
-from processor.settings import RouteSettings, Settings
+from processor.settings import CommonSettings, PredictionSettings
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -47,12 +47,12 @@ def alphanumeric(name: str) -> str:
     return "".join(filter(str.isalnum, name))
 
 
-def is_open(route: RouteSettings) -> bool:
+def is_open(route: PredictionSettings) -> bool:
     """Return True where the route's model keys are not known before records come."""
     return route.model_key is None and any(map(is_pattern, route.models))
 
 
-def model_keys(route: RouteSettings) -> list[str]:
+def model_keys(route: PredictionSettings) -> list[str]:
     """Return the model keys a route's settings name; SettingsError where one is unusable."""
     if route.model_key is not None:
         return [route.model_key]
@@ -233,7 +233,7 @@ class EventSchema:
         return None
 
 
-def compile_schemas(settings: Settings) -> dict[str, EventSchema]:
+def compile_schemas(settings: CommonSettings) -> dict[str, EventSchema]:
     """Return the schema of each route by its name; SettingsError lists all that is wrong."""
     schemas, problems = {}, []
     for route in settings.routes:
@@ -246,7 +246,7 @@ def compile_schemas(settings: Settings) -> dict[str, EventSchema]:
     return schemas
 
 
-def _of_route(route: RouteSettings, tenant: str) -> EventSchema:
+def _of_route(route: PredictionSettings, tenant: str) -> EventSchema:
     keys = model_keys(route)
     needed = closed_event(tenant, keys, any_model=is_open(route))
     if route.schema_file is None:

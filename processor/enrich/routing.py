@@ -8,7 +8,7 @@ from processor.domain.errors import RejectError
 from processor.domain.outcome import Reason, Stage
 from processor.enrich.event_schema import EventSchema, alphanumeric, is_key, is_pattern
 from processor.enrich.prepared_score import RouteModel, id_seed
-from processor.settings import RouteSettings
+from processor.settings import PredictionSettings
 
 _CACHED_NAMES = 4_096
 _MAX_NAME = 256
@@ -25,7 +25,7 @@ class Router:
     """
 
     def __init__(
-        self, routes: Sequence[RouteSettings], tenant: str, schemas: Mapping[str, EventSchema]
+        self, routes: Sequence[PredictionSettings], tenant: str, schemas: Mapping[str, EventSchema]
     ) -> None:
         self._tenant = tenant
         self._schemas = schemas
@@ -55,7 +55,7 @@ class Router:
                 return self._route_model(route, pattern.name or model, model)
         raise _unknown(model, "No route takes the prediction")
 
-    def _route_model(self, route: RouteSettings, name: str, model: str) -> RouteModel:
+    def _route_model(self, route: PredictionSettings, name: str, model: str) -> RouteModel:
         key = route.model_key or alphanumeric(name)
         if not is_key(key):
             raise _unknown(model, f"Route {route.name} needs a model_key to take the prediction")

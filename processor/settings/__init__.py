@@ -4,6 +4,8 @@ from processor.settings.aep import (
     AepSettings,
     AuthSettings,
     LimitSettings,
+    PlannedRoute,
+    PredictionSettings,
     RetrySettings,
     RouteSettings,
 )
@@ -19,11 +21,18 @@ from processor.settings.score import (
     JoinSettings,
     ReadingSettings,
 )
-from processor.settings.settings import Settings, StopSettings, TelemetrySettings
+from processor.settings.settings import (
+    CommonSettings,
+    PlannedSettings,
+    Settings,
+    StopSettings,
+    TelemetrySettings,
+)
 
 __all__ = [
     "AepSettings",
     "AuthSettings",
+    "CommonSettings",
     "DeadLetterSettings",
     "EventSettings",
     "IdentitySettings",
@@ -31,6 +40,9 @@ __all__ = [
     "JoinSettings",
     "KafkaSettings",
     "LimitSettings",
+    "PlannedRoute",
+    "PlannedSettings",
+    "PredictionSettings",
     "ReadingSettings",
     "RegistrySettings",
     "RetrySettings",

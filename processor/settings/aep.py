@@ -90,6 +90,13 @@ class AepSettings(Section):
     """Null only for inlets created without `authenticationRequired`."""
     allow_hosts: list[str] = ["*.adobedc.net", "*.adobe.io", "*.adobelogin.com"]
     """Hosts to which requests may be sent; a leading `*.` matches subdomains."""
+    platform_url: Annotated[str, Field(pattern=r"^https?://")] = "https://platform.adobe.io"
+    """Where the control APIs of AEP are."""
+    cja_url: Annotated[str, Field(pattern=r"^https?://")] = "https://cja.adobe.io"
+    """Where the API of CJA is."""
+    record_file: Path | None = None
+    """Append each request to the control APIs and its answer to this file as NDJSON, without
+    secrets, to hold them against Adobe's specifications."""
     allow_http: bool = False
     """Allow plain HTTP and private addresses; only for the simulator on loopback."""
     ca_file: Path | None = None
@@ -106,8 +113,8 @@ class AepSettings(Section):
     retry: RetrySettings = RetrySettings()
 
 
-class RouteSettings(Section):
-    """One prediction and the dataset behind its CJA connection."""
+class PredictionSettings(Section):
+    """One prediction: how it is called, and how the dataset of its events is to be made."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", examples=["upgrade"])]
     """Short name for logs, metrics and commands."""
@@ -121,6 +128,25 @@ class RouteSettings(Section):
     """Key of the model object in the event and its XDM schema, and part of every `_id`. By default
     the matching name in `models` (the name in the record if a pattern matched), reduced to letters
     and digits as Customer AI does."""
+    dataset_name: Annotated[str, Field(min_length=1)] | None = None
+    """Name of the dataset that `provision apply` makes. By default `Customer AI Scores –
+    <prediction> (events)`."""
+    score_dataset: Annotated[str, Field(min_length=1)] | None = None
+    """Customer AI's own dataset of this prediction: its id, or how its name begins. By default it
+    is found by the prediction's name."""
+    inlet: Literal["shared", "own"] = "shared"
+    """Whether `provision apply` makes this route a streaming connection of its own; its limits are
+    then its own, too."""
+    schema_file: Path | None = None
+    """The dataset's schema as the Schema Registry returns it (`xed-full`); events are validated
+    against it instead of the field group in `schemas/xdm/`."""
+    late: Literal["send", "drop"] = "send"
+    """What to do with a score dated before today (UTC), which CJA treats as a backfill."""
+
+
+class RouteSettings(PredictionSettings):
+    """One prediction and the dataset behind its CJA connection."""
+
     inlet_url: Annotated[
         str,
         Field(pattern=r"^https?://", examples=["https://dcs.adobedc.net/collection/0a1b2c3d4e5f"]),
@@ -139,8 +165,13 @@ class RouteSettings(Section):
     """`$id` of the dataset's XDM schema."""
     schema_content_type: str = "application/vnd.adobe.xed-full+json;version=1"
     """`contentType` of the dataset's `schemaRef`, copied exactly."""
-    schema_file: Path | None = None
-    """The dataset's schema as the Schema Registry returns it (`xed-full`); events are validated
-    against it instead of the field group in `schemas/xdm/`."""
-    late: Literal["send", "drop"] = "send"
-    """What to do with a score dated before today (UTC), which CJA treats as a backfill."""
+
+
+class PlannedRoute(PredictionSettings):
+    """A prediction whose dataset may not exist yet."""
+
+    inlet_url: str | None = None
+    flow_id: str | None = None
+    dataset_id: str | None = None
+    schema_id: str | None = None
+    schema_content_type: str | None = None

@@ -1,6 +1,6 @@
 """Checks across several settings: contradictions, which are refused, and doubtful values.
 
-`processor.sink.address` checks addresses, `processor.enrich.event_schema` XDM schemas.
+`processor.http.address` checks addresses, `processor.enrich.event_schema` XDM schemas.
 """
 
 import re
@@ -14,7 +14,7 @@ from processor.settings.kafka import InputSettings, matches_topic
 from processor.settings.kafka_client import RESERVED
 from processor.settings.score import ReadingSettings
 from processor.settings.section import closest
-from processor.settings.settings import Settings
+from processor.settings.settings import CommonSettings
 
 ENVELOPE_BYTES = 2_048
 """What the inlet's envelope adds to one event at most: header, schema reference, brackets."""
@@ -24,15 +24,15 @@ _GRACE_SECONDS = 30.0
 """Kubernetes' default grace period; Docker's is shorter."""
 _INLET_REQUESTS, _INLET_MESSAGES = 1_000, 10_000
 
-Check: TypeAlias = Callable[[Settings], Iterator[str]]
+Check: TypeAlias = Callable[[CommonSettings], Iterator[str]]
 
 
-def contradictions(settings: Settings) -> list[str]:
+def contradictions(settings: CommonSettings) -> list[str]:
     """Return one sentence for each contradiction; the settings are refused if there is one."""
     return [sentence for check in CHECKS for sentence in check(settings)]
 
 
-def advice(settings: Settings) -> Iterator[str]:
+def advice(settings: CommonSettings) -> Iterator[str]:
     """Yield one sentence for each value that is allowed but doubtful; `check` prints them."""
     stop, limits = settings.stop, settings.aep.limits
     total = stop.drain_seconds + stop.commit_seconds + stop.close_seconds
@@ -48,7 +48,7 @@ def advice(settings: Settings) -> Iterator[str]:
         yield "telemetry.host is open to the network: metrics have no access control."
 
 
-def _group(settings: Settings) -> Iterator[str]:
+def _group(settings: CommonSettings) -> Iterator[str]:
     kafka = settings.kafka
     if kafka.session_timeout_seconds >= kafka.max_poll_interval_seconds:
         yield (
@@ -63,7 +63,7 @@ def _group(settings: Settings) -> Iterator[str]:
         yield "kafka.group_instance_id is blank; remove it, or name this replica."
 
 
-def _client(settings: Settings) -> Iterator[str]:
+def _client(settings: CommonSettings) -> Iterator[str]:
     for section, client in (
         ("kafka", settings.kafka.client),
         ("dead_letter", settings.dead_letter.client),
@@ -72,21 +72,21 @@ def _client(settings: Settings) -> Iterator[str]:
             yield f"{section}.client: `{name}` is set by the processor and cannot be overridden."
 
 
-def _patterns(settings: Settings) -> Iterator[str]:
+def _patterns(settings: CommonSettings) -> Iterator[str]:
     for name, topics in _inputs(settings):
         for topic in topics.topics:
             if topic.startswith("^") and not _compiles(topic):
                 yield f"kafka.{name}.topics: `{topic}` is not a regular expression."
 
 
-def _topics(settings: Settings) -> Iterator[str]:
+def _topics(settings: CommonSettings) -> Iterator[str]:
     inputs = dict(_inputs(settings))
     for (left, one), (right, other) in combinations(inputs.items(), 2):
         for topic in sorted({a for a in one.topics for b in other.topics if _same(a, b)}):
             yield f"kafka.{left} and kafka.{right} both read `{topic}`."
 
 
-def _outputs(settings: Settings) -> Iterator[str]:
+def _outputs(settings: CommonSettings) -> Iterator[str]:
     outputs = {
         "dead_letter.topic": settings.dead_letter.topic,
         "kafka.control_topic": settings.kafka.control_topic,
@@ -104,7 +104,7 @@ def _outputs(settings: Settings) -> Iterator[str]:
             yield f"{left} and {right} are the same topic."
 
 
-def _formats(settings: Settings) -> Iterator[str]:
+def _formats(settings: CommonSettings) -> Iterator[str]:
     for name, topics in _inputs(settings):
         if topics.format == "avro-plain" and not topics.schema_name:
             yield f"kafka.{name}.format is avro-plain, so kafka.{name}.schema_name is required."
@@ -112,11 +112,11 @@ def _formats(settings: Settings) -> Iterator[str]:
             yield f"kafka.{name}.schema_name is only used with the format avro-plain."
 
 
-def _routes(settings: Settings) -> Iterator[str]:
+def _routes(settings: CommonSettings) -> Iterator[str]:
     routes = settings.routes
     for key in ("name", "dataset_id"):
-        for value, count in Counter(getattr(route, key) for route in routes).items():
-            if count > 1:
+        for value, count in Counter(getattr(route, key, None) for route in routes).items():
+            if count > 1 and value is not None:
                 yield f"{count} routes have the {key} `{value}`; each needs its own."
     for earlier, later in combinations(routes, 2):
         earlier_models = {_fold(model) for model in earlier.models}
@@ -125,7 +125,20 @@ def _routes(settings: Settings) -> Iterator[str]:
                 yield f"The routes `{earlier.name}` and `{later.name}` both list `{model}`."
 
 
-def _event(settings: Settings) -> Iterator[str]:
+def _dataset_names(settings: CommonSettings) -> Iterator[str]:
+    for route in settings.routes:
+        name = route.dataset_name or ""
+        if name.casefold().startswith("customer ai scores in ee format"):
+            yield (
+                f"routes.{route.name}.dataset_name is a name of Adobe's own datasets; rows of both "
+                "would be in one report."
+            )
+    names = Counter(route.dataset_name for route in settings.routes if route.dataset_name)
+    for name in (each for each, count in names.items() if count > 1):
+        yield f"{names[name]} routes have the dataset_name `{name}`; each needs its own."
+
+
+def _event(settings: CommonSettings) -> Iterator[str]:
     low, high = settings.event.bucket_bounds
     if not 0 < low < high <= 100:  # noqa: PLR2004  scores end at 100
         yield f"event.bucket_bounds must be ascending and within 0 to 100, not {low} and {high}."
@@ -134,7 +147,7 @@ def _event(settings: Settings) -> Iterator[str]:
         yield f"aep.limits.request_bytes must be at least event.max_event_bytes + {ENVELOPE_BYTES}."
 
 
-def _reading(settings: Settings) -> Iterator[str]:
+def _reading(settings: CommonSettings) -> Iterator[str]:
     if not _zone_exists(settings.reading.zone):
         yield f"reading.zone: `{settings.reading.zone}` is not a time zone known on this machine."
     by_lower_case = {name.lower(): name for name in _SCORE_FIELDS}
@@ -148,21 +161,21 @@ def _reading(settings: Settings) -> Iterator[str]:
         yield "identity.order names a namespace twice; letter case makes no difference."
 
 
-def _join(settings: Settings) -> Iterator[str]:
+def _join(settings: CommonSettings) -> Iterator[str]:
     if settings.join.keep_days < settings.join.lookback_days:
         yield "join.keep_days must not be less than join.lookback_days."
     if settings.join.repartition_topic is not None:
         yield from _repartition(settings)
 
 
-def _repartition(settings: Settings) -> Iterator[str]:
+def _repartition(settings: CommonSettings) -> Iterator[str]:
     if not settings.join.enabled or settings.kafka.events is None:
         yield "join.repartition_topic requires join.enabled and kafka.events."
     if settings.kafka.partitioner == "any":
         yield "join.repartition_topic requires a known partitioner; kafka.partitioner is any."
 
 
-def _secrets(settings: Settings) -> Iterator[str]:
+def _secrets(settings: CommonSettings) -> Iterator[str]:
     aep, auth = settings.aep, settings.aep.auth
     if auth and auth.client_secret and auth.client_secret_file:
         yield "aep.auth has both client_secret and client_secret_file; keep the file."
@@ -174,12 +187,12 @@ def _secrets(settings: Settings) -> Iterator[str]:
         yield "aep.proxy_username is given without aep.proxy_password or aep.proxy_password_file."
 
 
-def _proxy(settings: Settings) -> Iterator[str]:
+def _proxy(settings: CommonSettings) -> Iterator[str]:
     if settings.aep.proxy and re.search(r"//[^/]*@", settings.aep.proxy):
         yield "aep.proxy contains a user name or password; use the keys for them."
 
 
-def _retry(settings: Settings) -> Iterator[str]:
+def _retry(settings: CommonSettings) -> Iterator[str]:
     retry = settings.aep.retry
     if retry.first_seconds > retry.max_seconds:
         yield "aep.retry.first_seconds must not exceed aep.retry.max_seconds."
@@ -197,6 +210,7 @@ CHECKS: tuple[Check, ...] = (
     _outputs,
     _formats,
     _routes,
+    _dataset_names,
     _event,
     _reading,
     _join,
@@ -206,7 +220,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _inputs(settings: Settings) -> Iterator[tuple[str, InputSettings]]:
+def _inputs(settings: CommonSettings) -> Iterator[tuple[str, InputSettings]]:
     yield "scores", settings.kafka.scores
     if settings.kafka.events:
         yield "events", settings.kafka.events

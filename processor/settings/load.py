@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import SecretStr, ValidationError
 
@@ -15,45 +15,63 @@ from processor.domain.errors import SettingsError
 from processor.settings.checks import contradictions
 from processor.settings.document import MAX_BYTES, Document, read_document, read_value
 from processor.settings.messages import error_messages, unknown_keys
+from processor.settings.routes_file import fill_routes
 from processor.settings.secrets import read_secret_files
 from processor.settings.section import KeyPath, closest, dotted, key_names, plain_type, type_below
-from processor.settings.settings import Settings
+from processor.settings.settings import CommonSettings, PlannedSettings, Settings
 
 PREFIX = "CAI__"
 _TEXT = (str, SecretStr, Path)
+
+
+_Model = TypeVar("_Model", bound=CommonSettings)
 
 
 def load_settings(path: Path, env: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of a YAML file, overridden by the `CAI__` variables.
 
     `env` is by default the environment of the process. Raises SettingsError with all problems at
-    once: unknown keys, wrong values, contradictions, secrets that cannot be read.
+    once: unknown keys, wrong values, contradictions, secrets that cannot be read, routes that are
+    not provisioned.
     """
-    return parse_settings(_read(path), os.environ if env is None else env)
+    return _parse(_read(path), os.environ if env is None else env, path.parent, Settings)
+
+
+def load_planned_settings(path: Path, env: Mapping[str, str] | None = None) -> PlannedSettings:
+    """Return the same settings, whose routes may lack what `provision apply` is to make."""
+    return _parse(_read(path), os.environ if env is None else env, path.parent, PlannedSettings)
 
 
 def parse_settings(text: str, env: Mapping[str, str]) -> Settings:
     """Return the settings of a YAML text; see `load_settings`."""
+    return _parse(text, env, Path(), Settings)
+
+
+def _parse(text: str, env: Mapping[str, str], folder: Path, model: type[_Model]) -> _Model:
     document = read_document(text)
     problems = [*document.problems, *apply_overrides(document, env)]
     problems += read_secret_files(document.tree)
-    settings, found = _validate(document)
+    problems += fill_routes(document.tree, folder, complete=model is Settings)
+    settings, found = _validate(document, model)
     problems += found
     if settings is None or problems:
-        raise SettingsError(problems)
+        raise SettingsError(list(dict.fromkeys(problems)))
     return settings
 
 
-def _validate(document: Document) -> tuple[Settings | None, list[str]]:
+def _validate(document: Document, model: type[_Model]) -> tuple[_Model | None, list[str]]:
     try:
-        settings = Settings.model_validate(document.tree)
+        settings = model.model_validate(document.tree)
     except ValidationError as error:
         messages = error_messages(error, document.origins)
-        return None, messages + _contradictions_without(unknown_keys(error), document.tree)
+        unknown = unknown_keys(error)
+        return None, messages + _contradictions_without(unknown, document.tree, model)
     return settings, contradictions(settings)
 
 
-def _contradictions_without(unknown: list[KeyPath], tree: dict[str, Any]) -> list[str]:
+def _contradictions_without(
+    unknown: list[KeyPath], tree: dict[str, Any], model: type[CommonSettings]
+) -> list[str]:
     """Return the contradictions that remain once the unknown keys are removed."""
     known = deepcopy(tree)
     for path in unknown:
@@ -62,7 +80,7 @@ def _contradictions_without(unknown: list[KeyPath], tree: dict[str, Any]) -> lis
             section = section[key]
         del section[path[-1]]
     try:
-        return contradictions(Settings.model_validate(known))
+        return contradictions(model.model_validate(known))
     except ValidationError:
         return []
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from processor.domain.errors import SettingsError
 from processor.settings.section import KeyPath, Section, dotted
-from processor.settings.settings import Settings
+from processor.settings.settings import CommonSettings
 
 MAX_SECRET_BYTES = 64 << 10
 
@@ -64,7 +64,7 @@ def _fill(section: dict[str, Any], path: KeyPath, file: str) -> list[str]:
     return []
 
 
-def secret_texts(settings: Settings) -> Iterator[str]:
+def secret_texts(settings: CommonSettings) -> Iterator[str]:
     """Yield every secret in clear text, for redaction in the log; unreadable ones are omitted."""
     yield from _secrets_in(dict(settings))
     auth = settings.aep.auth

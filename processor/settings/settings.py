@@ -1,10 +1,12 @@
 """Settings: all of them; telemetry and the stop."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from processor.settings.aep import AepSettings, RouteSettings
+from processor.settings.aep import AepSettings, PlannedRoute, PredictionSettings, RouteSettings
 from processor.settings.kafka import DeadLetterSettings, KafkaSettings, RegistrySettings
 from processor.settings.score import (
     EventSettings,
@@ -41,8 +43,8 @@ class StopSettings(Section):
     """Time to close the Kafka clients."""
 
 
-class Settings(Section):
-    """All settings of the processor."""
+class CommonSettings(Section):
+    """All settings, whether or not the routes are provisioned."""
 
     kafka: KafkaSettings
     registry: RegistrySettings = RegistrySettings()
@@ -51,7 +53,23 @@ class Settings(Section):
     event: EventSettings
     join: JoinSettings = JoinSettings()
     aep: AepSettings
-    routes: Annotated[list[RouteSettings], Field(min_length=1)]
+    routes: Annotated[Sequence[PredictionSettings], Field(min_length=1)]
+    routes_file: Path | None = None
+    """File in which `provision apply` writes complete routes, relative to this one, such as
+    `routes.yaml`. It has no secrets and belongs into version control. What a route does not say
+    here is taken from there."""
     dead_letter: DeadLetterSettings = DeadLetterSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     stop: StopSettings = StopSettings()
+
+
+class Settings(CommonSettings):
+    """All settings of the processor."""
+
+    routes: Annotated[list[RouteSettings], Field(min_length=1)]
+
+
+class PlannedSettings(CommonSettings):
+    """The settings of the commands that prepare AEP: routes may lack ids of what is to be made."""
+
+    routes: Annotated[list[PlannedRoute], Field(min_length=1)]

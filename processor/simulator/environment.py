@@ -172,6 +172,8 @@ class SimulatedEnvironment(Generic[_Sim]):
             "sandbox_name": organisation.sandbox_name,
             "allow_hosts": [self.simulator.settings.host],
             "allow_http": True,
+            "platform_url": self.simulator.url,
+            "cja_url": self.simulator.url,
             "auth": {
                 "token_url": f"{self.simulator.url}/ims/token/v3",
                 "client_id": organisation.credentials.client_id,

@@ -12,10 +12,10 @@ from processor.domain.check_result import CheckResult, CheckStatus
 from processor.domain.clock import Clock
 from processor.domain.errors import UnavailableError
 from processor.domain.retry import NO_DELAY_RETRY, Retry
+from processor.http.address import batch_url
+from processor.http.auth import Auth
+from processor.http.transport import Reply, Transport, TransportFault
 from processor.settings import AepSettings, RouteSettings
-from processor.sink.address import batch_url
-from processor.sink.auth import Auth
-from processor.sink.transport import Reply, Transport, TransportFault
 from processor.telemetry.metrics import Metrics
 
 _NO_MESSAGES: Final = b'{"messages":[]}'

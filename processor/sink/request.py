@@ -12,14 +12,14 @@ from processor.domain.clock import Clock
 from processor.domain.errors import UnavailableError
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Cause
+from processor.http.auth import Auth, Token
+from processor.http.transport import HttpResponse, Post, Reply, TransportFault
 from processor.settings import AepSettings, RouteSettings
-from processor.sink.auth import Auth, Token
 from processor.sink.packing import InletRequest
 from processor.sink.route_metrics import RouteMetrics
-from processor.sink.transport import InletResponse, Post, Reply, TransportFault
 
 _OPEN, _CLOSE = b'{"messages":[', b"]}"
-_TOO_LARGE = InletResponse(413)
+_TOO_LARGE = HttpResponse(413)
 
 
 class Envelope:

@@ -17,7 +17,7 @@ import msgspec
 
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Cause, Reason, Reject, Stage
-from processor.sink.transport import InletResponse, Reply
+from processor.http.transport import HttpResponse, Reply
 from processor.sink.verdict import SHAPE, Action, Verdict, judge, judge_item
 
 _JSON = msgspec.json.Decoder()
@@ -50,9 +50,9 @@ def assess(reply: Reply, events: list[ScoreEvent]) -> Assessment:
     """Read a reply against the events that were sent."""
     verdict, everything = judge(reply), list(range(len(events)))
     if verdict.action is Action.SPLIT and len(events) == 1:
-        message = _decoded(reply.body) if isinstance(reply, InletResponse) else None
+        message = _decoded(reply.body) if isinstance(reply, HttpResponse) else None
         return Assessment(refused=[(0, _refusal(events[0], verdict.cause, message))])
-    if verdict.action is not Action.ITEMS or not isinstance(reply, InletResponse):
+    if verdict.action is not Action.ITEMS or not isinstance(reply, HttpResponse):
         return Assessment(retry={verdict: everything})
     items = read_items(reply.body, len(events))
     if items is None:

@@ -8,8 +8,8 @@ from processor.domain.clock import Clock
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Cause, Reject
 from processor.domain.record import Record
+from processor.http.transport import Reply, TransportFault
 from processor.sink.response import Assessment
-from processor.sink.transport import Reply, TransportFault
 from processor.telemetry.catalogue import (
     CIRCUIT_OPEN,
     DELIVERY_DELAY_SECONDS,

@@ -14,17 +14,17 @@ from processor.domain.event import RetriedEvent, ScoreEvent, SuspectHistory
 from processor.domain.outcome import Reject
 from processor.domain.record import Partition, Position
 from processor.domain.retry import Retry, RetryPolicy
+from processor.http.address import batch_url, check_addresses
+from processor.http.auth import Auth
+from processor.http.transport import Transport
 from processor.settings import AepSettings, RetrySettings, RouteSettings
-from processor.sink.address import batch_url, check_addresses
 from processor.sink.admission import AdmissionControl, InletLimits
-from processor.sink.auth import Auth
 from processor.sink.limits import CircuitBreaker
 from processor.sink.packing import InletDelivery, RequestPacker
 from processor.sink.request import Envelope, RouteTransport
 from processor.sink.route_metrics import RouteMetrics
 from processor.sink.suspect import UndeliverableRule
 from processor.sink.suspects import RouteSuspects
-from processor.sink.transport import Transport
 from processor.sink.worker import RouteWorker, SendPolicy
 from processor.telemetry.metrics import Metrics
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from processor.domain.outcome import Cause
-from processor.sink.transport import Reply, TransportFault
+from processor.http.transport import Reply, TransportFault
 
 
 class Action(StrEnum):

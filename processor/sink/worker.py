@@ -20,6 +20,7 @@ from processor.domain.errors import InvariantError, UnavailableError
 from processor.domain.event import ScoreEvent
 from processor.domain.outcome import Cause
 from processor.domain.retry import RetryPolicy, spread
+from processor.http.transport import HttpResponse
 from processor.sink.admission import Admission, AdmissionControl
 from processor.sink.packing import InletDelivery, InletRequest, RequestPacker
 from processor.sink.request import Exchange, RouteTransport
@@ -27,7 +28,6 @@ from processor.sink.response import Assessment, assess, retry_after_seconds
 from processor.sink.route_metrics import RouteMetrics
 from processor.sink.suspect import NEVER_SENT, Failure
 from processor.sink.suspects import RouteSuspects
-from processor.sink.transport import InletResponse
 from processor.sink.verdict import Action, Verdict
 
 _MIN_TIMER_SECONDS = 0.005
@@ -319,7 +319,7 @@ class RouteWorker:
 
     def _asked_seconds(self, attempt: _Attempt) -> float | None:
         reply, cap = attempt.exchange.reply, self._policy.retry_after_cap_seconds
-        header = reply.retry_after if isinstance(reply, InletResponse) else None
+        header = reply.retry_after if isinstance(reply, HttpResponse) else None
         return retry_after_seconds(header, self._clock.now_ms(), cap)
 
     async def _renew_token(self, attempt: _Attempt, part: InletRequest) -> list[InletRequest]:

@@ -10,6 +10,7 @@ from processor.simulator.aep.simulator import AepSimulator, SimulatorSettings
 from tests.support.aep_caller import CLOSED, AepCaller, message, row, with_dataset
 
 FOUNDATION = "/data/foundation"
+FULL = "application/vnd.adobe.xed-full+json; version=1"
 GRANT = {
     "grant_type": "client_credentials",
     "client_id": "simulator-client",
@@ -90,7 +91,8 @@ def test_a_flow_is_an_item_in_a_list(aep: AepCaller) -> None:
 def test_a_schema_is_found_by_its_encoded_id(aep: AepCaller) -> None:
     name = "https://ns.adobe.com/acme/schemas/1"
 
-    schema = aep.get(f"{FOUNDATION}/schemaregistry/tenant/schemas/{quote(name, safe='')}").json
+    path = f"{FOUNDATION}/schemaregistry/tenant/schemas/{quote(name, safe='')}"
+    schema = aep.call("GET", path, Accept=FULL).json
 
     assert schema["$id"] == name
     assert schema["properties"] == CLOSED["properties"]
@@ -133,7 +135,7 @@ def test_other_datasets_and_statuses_have_no_failed_batches(aep: AepCaller) -> N
     ],
 )
 def test_an_unknown_object_is_a_404(aep: AepCaller, path: str) -> None:
-    assert aep.get(f"{FOUNDATION}/{path}").status == 404
+    assert aep.call("GET", f"{FOUNDATION}/{path}", Accept=FULL).status == 404
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from processor.cli.check_sample import sample_results
 from processor.domain.check_result import CheckResult, CheckStatus
 from processor.domain.clock import SystemClock
 from processor.domain.record import Record
+from processor.http.transport import HttpResponse, TransportFault
 from processor.kafka.partitioner import PARTITIONERS
 from processor.settings.load import parse_settings
 from processor.simulator.aep.faults import read_script
@@ -30,7 +31,6 @@ from processor.simulator.environment import (
     SimulatedEnvironment,
 )
 from processor.sink.check import inlet_result
-from processor.sink.transport import InletResponse, TransportFault
 from tests.support.registry import FakeRegistry
 
 Simulated = SimulatedEnvironment[AepSimulator]
@@ -228,20 +228,20 @@ def test_scores_must_be_on_the_partition_of_repartitioned_facts(
 @pytest.mark.parametrize(
     ("reply", "mark"),
     [
-        (InletResponse(207), CheckStatus.OK),
-        (InletResponse(400), CheckStatus.OK),
-        (InletResponse(401), CheckStatus.FAIL),
-        (InletResponse(403), CheckStatus.FAIL),
-        (InletResponse(404), CheckStatus.FAIL),
-        (InletResponse(301), CheckStatus.FAIL),
-        (InletResponse(429), CheckStatus.WARN),
-        (InletResponse(503), CheckStatus.WARN),
+        (HttpResponse(207), CheckStatus.OK),
+        (HttpResponse(400), CheckStatus.OK),
+        (HttpResponse(401), CheckStatus.FAIL),
+        (HttpResponse(403), CheckStatus.FAIL),
+        (HttpResponse(404), CheckStatus.FAIL),
+        (HttpResponse(301), CheckStatus.FAIL),
+        (HttpResponse(429), CheckStatus.WARN),
+        (HttpResponse(503), CheckStatus.WARN),
         (TransportFault.DNS, CheckStatus.FAIL),
         (TransportFault.TLS, CheckStatus.FAIL),
         (TransportFault.TIMEOUT, CheckStatus.FAIL),
     ],
 )
 def test_response_of_an_inlet_is_checked(
-    reply: InletResponse | TransportFault, mark: CheckStatus
+    reply: HttpResponse | TransportFault, mark: CheckStatus
 ) -> None:
     assert inlet_result("inlet", reply).mark is mark

@@ -11,9 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from processor.domain.outcome import Cause
+from processor.http.transport import HttpResponse
 from processor.sink.response import assess, read_items
 from processor.sink.suspect import Evidence, Failure, Suspect, UndeliverableRule
-from processor.sink.transport import InletResponse
 from processor.sink.verdict import Action
 from tests.support.score_events import score_event, score_events
 
@@ -38,7 +38,7 @@ def test_any_bytes_are_read_without_an_error_as_unknown(body: bytes) -> None:
 def test_every_event_is_exactly_once_in_an_assessment(items: list[Any], count: int) -> None:
     body = json.dumps({"responses": items}).encode()
 
-    found = assess(InletResponse(207, body), score_events(count))
+    found = assess(HttpResponse(207, body), score_events(count))
 
     indexes = [*found.accepted, *(index for index, _ in found.refused)]
     indexes += [index for group in found.retry.values() for index in group]

@@ -94,6 +94,8 @@ class AcceptedEvents:
         self._file: BinaryIO | None = path.open("ab") if path else None
         self.requests: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        """Events that a flow lost without an error, by dataset."""
 
     def add(self, dataset_id: str, bodies: Sequence[bytes], request_id: str, at_ms: int) -> None:
         """Store the entities of one request that were accepted for one dataset."""
@@ -160,6 +162,11 @@ class AcceptedEvents:
                 for event in (dataset.events if all_stored else dataset.sample)
             ]
         return found if last is None else found[-last:]
+
+    def last_at_ms(self, dataset_id: str) -> int | None:
+        """Return the time at which a dataset last got an event, in epoch ms; None if it did not."""
+        events = self.events(dataset_id, last=1)
+        return events[0].at_ms if events else None
 
     def in_doubt(self) -> list[Accepted]:
         """Return accepted events whose sender never got a complete response."""

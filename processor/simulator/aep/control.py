@@ -12,8 +12,8 @@ from processor.simulator.aep.accepted_events import AcceptedEvents
 from processor.simulator.aep.data_lake import DataLake
 from processor.simulator.aep.faults import FaultScript, read_script
 from processor.simulator.aep.ims import Ims
+from processor.simulator.aep.listing import as_count
 from processor.simulator.aep.organisation import Dataset, Organisation, StreamingConnection
-from processor.simulator.aep.platform_api import as_count
 from processor.simulator.aep.status_page import status_page
 
 
@@ -104,6 +104,7 @@ def summary(accepted_events: AcceptedEvents, data_lake: DataLake) -> dict[str, A
     return {
         "accepted": accepted_events.total(),
         "cutRequests": accepted_events.cut_requests(),
+        "dropped": accepted_events.dropped.total(),
         "failedRows": sum(len(batch.lines) for batch in data_lake.failed()),
         "datasets": datasets,
         "requests": {

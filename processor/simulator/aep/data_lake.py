@@ -54,6 +54,7 @@ class DataLake:
         self._queue: deque[tuple[str, Row]] = deque()
         self._validators: dict[str, RowValidator | None] = {}
         self._batches: list[FailedBatch] = []
+        self._later: list[tuple[int, str, RowValidator | None]] = []
 
     def add(self, dataset_id: str, rows: Sequence[Row]) -> None:
         """Queue rows of a dataset; `validate_queued` validates them."""
@@ -69,6 +70,7 @@ class DataLake:
 
     def check(self, dataset_id: str, entity: msgspec.Raw) -> list[dict[str, Any]]:
         """Return what is wrong with an entity as a `_streamingValidation` list; empty = nothing."""
+        self._use_due()
         validator = self._validators.get(dataset_id)
         return validator.report(entity) if validator else []
 
@@ -94,10 +96,20 @@ class DataLake:
             for line in batch.lines
         ]
 
-    def register(self, dataset: Dataset) -> None:
-        """Use a dataset's schema from now on; `ValueError` if it is not a JSON Schema."""
-        schema = dataset.schema
-        self._validators[dataset.id] = RowValidator(schema) if schema else None
+    def register(self, dataset: Dataset, from_ms: int = 0) -> None:
+        """Use a dataset's schema from a time on; `ValueError` if it is not a JSON Schema."""
+        validator = RowValidator(dataset.schema) if dataset.schema else None
+        with self._lock:
+            self._later.append((from_ms, dataset.id, validator))
+        self._use_due()
+
+    def _use_due(self) -> None:
+        now = self._clock.now_ms()
+        with self._lock:
+            due = [each for each in self._later if each[0] <= now]
+            self._later = [each for each in self._later if each[0] > now]
+        for _, dataset_id, validator in due:
+            self._validators[dataset_id] = validator
 
     def clear(self) -> None:
         """Delete every row and batch."""

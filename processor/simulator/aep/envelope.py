@@ -73,6 +73,7 @@ class MessageVerdict(msgspec.Struct, frozen=True):
 
     dataset_id: str = ""
     refusal: str = ""
+    flow_id: str = ""
     async_errors: dict[str, Any] | None = None
 
 
@@ -119,10 +120,9 @@ def check_message(message: Message, organisation: Organisation, inlet_id: str) -
     if header is None or sentence:
         return MessageVerdict(refusal=sentence)
     if not has_entity(message):
-        return MessageVerdict(header.dataset_id, async_errors=_NO_ENTITY)
-    return MessageVerdict(
-        header.dataset_id, async_errors=None if header.source.name else _NO_SOURCE
-    )
+        return MessageVerdict(header.dataset_id, "", header.flow_id, _NO_ENTITY)
+    errors = None if header.source.name else _NO_SOURCE
+    return MessageVerdict(header.dataset_id, "", header.flow_id, errors)
 
 
 def has_entity(message: Message) -> bool:

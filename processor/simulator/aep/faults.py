@@ -19,6 +19,7 @@ class Endpoint(StrEnum):
     INLET = "inlet"
     IMS = "ims"
     PLATFORM = "platform"
+    CJA = "cja"
 
 
 class FaultAction(StrEnum):

@@ -170,10 +170,15 @@ class SimulatedInlets:
         request_id: str,
     ) -> None:
         rows: defaultdict[str, list[Row]] = defaultdict(list)
-        for index, (message, verdict) in enumerate(zip(messages, verdicts, strict=True)):
-            if index not in items:
-                rows[verdict.dataset_id].append(Row(message, verdict.async_errors))
         now = self.clock.now_ms()
+        for index, (message, verdict) in enumerate(zip(messages, verdicts, strict=True)):
+            if index in items:
+                continue
+            flow = self._organisation.flows.get(verdict.flow_id)
+            if flow is None or flow.takes(now):
+                rows[verdict.dataset_id].append(Row(message, verdict.async_errors))
+            else:  # without an error: documented as "data may be lost"
+                self._accepted_events.dropped[verdict.dataset_id] += 1
         for dataset_id, accepted in rows.items():
             entities = [bytes(row.message.body.entity) for row in accepted]
             self._accepted_events.add(dataset_id, entities, request_id, now)

@@ -1,20 +1,20 @@
-"""The token endpoint, and the APIs of platform.adobe.io that a sender uses.
-
-Source: AEP Catalog, Data Access, Flow Service and Schema Registry APIs (OpenAPI).
-"""
+"""The token endpoint and the paths of platform.adobe.io, behind its gateway and with faults."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import unquote
 
+import msgspec
 from aiohttp import web
 
 from processor.domain.clock import Clock
-from processor.simulator.aep.data_lake import DataLake, FailedBatch
+from processor.simulator.aep.catalog_api import CatalogApi
+from processor.simulator.aep.data_access_api import DataAccessApi
 from processor.simulator.aep.faults import Endpoint, FaultAction, FaultScript
+from processor.simulator.aep.flow_service_api import FlowServiceApi
 from processor.simulator.aep.ims import Ims, TokenState
-from processor.simulator.aep.organisation import Dataset, Flow, Organisation
+from processor.simulator.aep.organisation import Organisation
 from processor.simulator.aep.responses import (
     SimulatedResponse,
     gateway_error,
@@ -22,131 +22,7 @@ from processor.simulator.aep.responses import (
     scripted_response,
     send,
 )
-
-_CLIENT = "acp_foundation_push"
-_BASE_CONNECTION_SPEC = {"id": "bc7b00d6-623a-4dfc-9fdb-f1240aeadaeb", "version": "1.0"}
-_FLOW_SPEC = {"id": "d8a6f005-7eaf-4153-983e-e8574508b877", "version": "1.0"}
-
-
-class PlatformApi:
-    """Responses of catalog, data access, flow service and schema registry for one organisation."""
-
-    def __init__(self, organisation: Organisation, data_lake: DataLake, clock: Clock) -> None:
-        self._organisation = organisation
-        self._data_lake = data_lake
-        self._created_ms = clock.now_ms()
-
-    def dataset(self, dataset_id: str) -> SimulatedResponse:
-        """Look a dataset up in the catalog."""
-        dataset = self._organisation.datasets.get(dataset_id)
-        if dataset is None:
-            return _not_found(f"Dataset {dataset_id}")
-        return json_response(200, {dataset_id: self._dataset(dataset)})
-
-    def batches(self, query: Mapping[str, str]) -> SimulatedResponse:
-        """List failed batches, newest first; the simulator has no others."""
-        wanted = query.get("status", "failed").split(",")
-        batches = self._data_lake.failed(query.get("dataSet")) if "failed" in wanted else []
-        most = as_count(query.get("limit"), 100)
-        return json_response(200, {batch.id: self._batch(batch) for batch in batches[:most]})
-
-    def batch(self, batch_id: str) -> SimulatedResponse:
-        """Look one batch up in the catalog."""
-        found = self._find(batch_id)
-        if found is None:
-            return _not_found(f"Batch {batch_id}")
-        return json_response(200, {batch_id: self._batch(found)})
-
-    def failed(self, batch_id: str, path: str | None, base_url: str) -> SimulatedResponse:
-        """List the files of a failed batch, or return one as NDJSON."""
-        batch = self._find(batch_id)
-        if batch is None:
-            return _not_found(f"Batch {batch_id}")
-        rows = b"\n".join(batch.lines) + b"\n"
-        files = {"_SUCCESS": b"", batch.file_name: rows}
-        if path is not None:
-            if path not in files:
-                return _not_found(f"File {path}")
-            return SimulatedResponse(200, files[path], {"Content-Type": "application/octet-stream"})
-        address = f"{base_url}/data/foundation/export/batches/{batch_id}/failed?path="
-        entries = [
-            {"name": name, "length": str(len(body)), "_links": {"self": {"href": address + name}}}
-            for name, body in files.items()
-        ]
-        return json_response(200, {"data": entries, "_page": {"limit": 100, "count": len(entries)}})
-
-    def flow(self, flow_id: str) -> SimulatedResponse:
-        """Look a flow up."""
-        flow = self._organisation.flows.get(flow_id)
-        if flow is None:
-            return _not_found(f"Flow {flow_id}")
-        return json_response(200, {"items": [self._flow(flow)]})
-
-    def schema(self, schema_id: str) -> SimulatedResponse:
-        """Look a schema up by its `$id`."""
-        for dataset in self._organisation.datasets.values():
-            if dataset.schema_id == schema_id:
-                schema = dataset.schema or {"type": "object"}
-                header = {"$id": schema_id, "title": f"{dataset.name} schema", "version": "1.0"}
-                return json_response(200, {**schema, **header})
-        return _not_found(f"Schema {schema_id}")
-
-    def _find(self, batch_id: str) -> FailedBatch | None:
-        return next((batch for batch in self._data_lake.failed() if batch.id == batch_id), None)
-
-    def _dataset(self, dataset: Dataset) -> dict[str, Any]:
-        return {
-            **self._stamp(),
-            "name": dataset.name,
-            "version": "1.0.0",
-            "tags": {"adobe/pqs/table": [dataset.id]},
-            "files": f"@/dataSetFiles?dataSetId={dataset.id}",
-            "schemaRef": {"id": dataset.schema_id, "contentType": dataset.content_type},
-        }
-
-    def _batch(self, batch: FailedBatch) -> dict[str, Any]:
-        return {
-            **self._stamp(),
-            "created": batch.created_ms,
-            "status": "failed",
-            "version": "1.0.0",
-            "failedRecordCount": len(batch.lines),
-            "relatedObjects": [{"type": "dataSet", "id": batch.dataset_id}],
-        }
-
-    def _flow(self, flow: Flow) -> dict[str, Any]:
-        dataset = self._organisation.datasets[flow.dataset_id]
-        return {
-            "id": flow.id,
-            "createdAt": self._created_ms,
-            "updatedAt": self._created_ms,
-            "name": f"{dataset.name} flow",
-            "imsOrgId": self._organisation.org_id,
-            "sandboxName": self._organisation.sandbox_name,
-            "flowSpec": _FLOW_SPEC,
-            "state": "enabled",
-            "inheritedAttributes": {
-                "sourceConnections": [
-                    {
-                        "baseConnection": {
-                            "id": flow.inlet_id,
-                            "connectionSpec": _BASE_CONNECTION_SPEC,
-                        }
-                    }
-                ],
-                "targetConnections": [{"params": {"dataSetId": flow.dataset_id}}],
-            },
-        }
-
-    def _stamp(self) -> dict[str, Any]:
-        return {
-            "imsOrg": self._organisation.org_id,
-            "created": self._created_ms,
-            "createdClient": _CLIENT,
-            "createdUser": f"{_CLIENT}@AdobeID",
-            "updatedUser": f"{_CLIENT}@AdobeID",
-            "updated": self._created_ms,
-        }
+from processor.simulator.aep.schema_registry_api import SchemaRegistryApi
 
 
 def gateway_refusal(
@@ -169,19 +45,20 @@ def gateway_refusal(
     return None
 
 
-def as_count(text: str | None, otherwise: int) -> int:
-    """Return a query parameter as a number, `otherwise` if it is missing or not a number."""
-    return int(text) if text and text.isdecimal() else otherwise
-
-
-def _not_found(what: str) -> SimulatedResponse:
-    title = f"{what} was not found"
-    return json_response(404, {"type": "about:blank", "status": 404, "title": title})
-
-
-_Decide = Callable[[web.Request], SimulatedResponse]
+_Decide = Callable[[web.Request, bytes], SimulatedResponse]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _ROOT = "/data/foundation"
+_ANSWERS = frozenset((FaultAction.STATUS, FaultAction.RESPONSE))
+_INSTEAD = _ANSWERS | {FaultAction.RESET, FaultAction.HANG}
+
+
+class PlatformApis(NamedTuple):
+    """The APIs of platform.adobe.io."""
+
+    registry: SchemaRegistryApi
+    catalog: CatalogApi
+    flow_service: FlowServiceApi
+    data_access: DataAccessApi
 
 
 class PlatformEndpoint:
@@ -195,52 +72,125 @@ class PlatformEndpoint:
         self._faults = faults
         self._clock = clock
 
-    def routes(self, platform: PlatformApi) -> list[web.RouteDef]:
+    def routes(self, apis: PlatformApis) -> list[web.RouteDef]:
         """Return the paths of IMS and of platform.adobe.io."""
-        lookups: dict[str, _Decide] = {
-            "/catalog/dataSets/{id}": lambda r: platform.dataset(r.match_info["id"]),
-            "/catalog/batches": lambda r: platform.batches(r.query),
-            "/catalog/batches/{id}": lambda r: platform.batch(r.match_info["id"]),
-            "/export/batches/{id}/failed": lambda r: platform.failed(
-                r.match_info["id"], r.query.get("path"), str(r.url.origin())
+        reads = {**_catalog_reads(apis), **_registry_reads(apis), **_flow_reads(apis)}
+        return [
+            web.post("/ims/token/v3", self._token),
+            *(web.get(_ROOT + path, self._behind_gateway(reads[path])) for path in reads),
+            *(
+                web.route(method, _ROOT + path, self._behind_gateway(decide))
+                for method, path, decide in _writes(apis)
             ),
-            "/flowservice/flows/{id}": lambda r: platform.flow(r.match_info["id"]),
-            "/schemaregistry/tenant/schemas/{id:.+}": lambda r: platform.schema(
-                unquote(r.match_info["id"])
-            ),
-        }
-        lookup_routes = [
-            web.get(_ROOT + path, self._behind_gateway(lookups[path])) for path in lookups
         ]
-        return [web.post("/ims/token/v3", self._token), *lookup_routes]
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
         form = {name: str(text) for name, text in (await request.post()).items()}
         parameters = {**request.query, **form}
         return await self._handle(
-            request, Endpoint.IMS, lambda _: json_response(*self._ims.token_response(parameters))
+            request, Endpoint.IMS, lambda *_: json_response(*self._ims.token_response(parameters))
         )
 
     def _behind_gateway(self, look_up: _Decide) -> _Handler:
-        def decide(request: web.Request) -> SimulatedResponse:
-            return gateway_refusal(self._organisation, self._ims, request.headers) or look_up(
-                request
-            )
+        def decide(request: web.Request, body: bytes) -> SimulatedResponse:
+            refusal = gateway_refusal(self._organisation, self._ims, request.headers)
+            refusal = refusal or self._other_sandbox(request)
+            try:
+                return refusal or look_up(request, body)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                title = "The body is not JSON"
+                return json_response(400, {"type": "about:blank", "status": 400, "title": title})
 
         async def handle(request: web.Request) -> web.StreamResponse:
             return await self._handle(request, Endpoint.PLATFORM, decide)
 
         return handle
 
+    def _other_sandbox(self, request: web.Request) -> SimulatedResponse | None:
+        """Refuse a sandbox without a role for the credential (status and body inferred)."""
+        if request.headers.get("x-sandbox-name", "prod") == self._organisation.sandbox_name:
+            return None
+        title = "The sandbox does not exist, or access to it is not permitted"
+        return json_response(403, {"type": "about:blank", "status": 403, "title": title})
+
     async def _handle(
         self, request: web.Request, endpoint: Endpoint, decide: _Decide
     ) -> web.StreamResponse:
-        plan = self._faults.plan(endpoint)
+        body = await request.read()
+        line = f"{request.method} {request.path}\n".encode()
+        plan = self._faults.plan(endpoint, body=line + body)
         if plan.delay:
             await asyncio.sleep(plan.delay)
-        if plan.fault and plan.fault.action in {FaultAction.STATUS, FaultAction.RESPONSE}:
-            response = scripted_response(plan.fault, self._clock)
+        fault = plan.fault
+        if fault and fault.action in _INSTEAD and not fault.accept:
+            response = scripted_response(fault, self._clock)
         else:
-            response = decide(request)
-        sent, _ = await send(request, response, plan.fault)
+            response = decide(request, body)
+            if fault and fault.action in _ANSWERS:
+                response = scripted_response(fault, self._clock)
+        sent, _ = await send(request, response, fault)
         return sent
+
+
+def _catalog_reads(apis: PlatformApis) -> dict[str, _Decide]:
+    return {
+        "/catalog/dataSets": lambda r, _: apis.catalog.datasets(r.query),
+        "/catalog/dataSets/{id}": lambda r, _: apis.catalog.dataset(r.match_info["id"]),
+        "/catalog/batches": lambda r, _: apis.catalog.batches(r.query),
+        "/catalog/batches/{id}": lambda r, _: apis.catalog.batch(r.match_info["id"]),
+        "/export/batches/{id}/failed": lambda r, _: apis.data_access.failed(
+            r.match_info["id"], r.query.get("path"), str(r.url.origin())
+        ),
+    }
+
+
+def _registry_reads(apis: PlatformApis) -> dict[str, _Decide]:
+    return {
+        "/schemaregistry/stats": lambda _, __: apis.registry.stats(),
+        "/schemaregistry/tenant/{folder:fieldgroups|schemas}": lambda r, _: apis.registry.list(
+            r.match_info["folder"], r.query, r.headers.get("Accept", "")
+        ),
+        "/schemaregistry/tenant/{folder:fieldgroups|schemas}/{id:.+}": lambda r, _: (
+            apis.registry.look_up(
+                r.match_info["folder"], unquote(r.match_info["id"]), r.headers.get("Accept", "")
+            )
+        ),
+    }
+
+
+_FLOWS = "{folder:connections|sourceConnections|targetConnections|flows}"
+
+
+def _flow_reads(apis: PlatformApis) -> dict[str, _Decide]:
+    return {
+        f"/flowservice/{_FLOWS}": lambda r, _: apis.flow_service.list(
+            r.match_info["folder"], r.query, str(r.url.origin())
+        ),
+        f"/flowservice/{_FLOWS}/{{id}}": lambda r, _: apis.flow_service.look_up(
+            r.match_info["folder"], r.match_info["id"], str(r.url.origin())
+        ),
+    }
+
+
+def _writes(apis: PlatformApis) -> list[tuple[str, str, _Decide]]:
+    registry = "/schemaregistry/tenant/{folder:fieldgroups|schemas}"
+    return [
+        (
+            "POST",
+            registry,
+            lambda r, body: apis.registry.create(r.match_info["folder"], body),
+        ),
+        (
+            "PATCH",
+            registry + "/{id:.+}",
+            lambda r, body: apis.registry.patch(
+                r.match_info["folder"], unquote(r.match_info["id"]), body
+            ),
+        ),
+        ("POST", "/catalog/dataSets", lambda _, body: apis.catalog.create(body)),
+        (
+            "POST",
+            f"/flowservice/{_FLOWS}",
+            lambda r, body: apis.flow_service.create(r.match_info["folder"], body),
+        ),
+    ]

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from processor.domain.errors import UnavailableError
+from processor.simulator.aep.cja_api import CjaState
 from processor.simulator.aep.control import Registration
 from processor.simulator.aep.faults import ScriptedFault
 from processor.simulator.aep.organisation import Dataset, Organisation, StreamingConnection
@@ -100,6 +101,10 @@ class AepProcess:
     def clear_faults(self) -> None:
         """End all faults."""
         self._request("DELETE", "/_simulator/faults")
+
+    def set_cja(self, state: CjaState) -> None:
+        """Put connections, and what the credential may do in CJA, in place of the present ones."""
+        self._request("PUT", "/_simulator/cja", state)
 
     def expire_tokens(self) -> None:
         """Make every token expire now."""

@@ -12,6 +12,9 @@ from aiohttp import web
 from processor.domain.clock import Clock, SystemClock
 from processor.domain.errors import UnavailableError
 from processor.simulator.aep.accepted_events import AcceptedEvents, Retention
+from processor.simulator.aep.catalog_api import CatalogApi
+from processor.simulator.aep.cja_api import CjaApi, CjaState, RequestWindow
+from processor.simulator.aep.cja_endpoint import CjaEndpoint
 from processor.simulator.aep.control import (
     Registration,
     accepted_routes,
@@ -20,16 +23,24 @@ from processor.simulator.aep.control import (
     register_route,
     summary,
 )
+from processor.simulator.aep.data_access_api import DataAccessApi
 from processor.simulator.aep.data_lake import DataLake
 from processor.simulator.aep.faults import FaultScript, ScriptedFault
+from processor.simulator.aep.flow_service_api import FLOW_SECONDS, FlowServiceApi
 from processor.simulator.aep.ims import Ims
 from processor.simulator.aep.inlet import RateLimits, SimulatedInlets
 from processor.simulator.aep.inlet_endpoint import InletEndpoint, InletGuard
+from processor.simulator.aep.listing import Listing
 from processor.simulator.aep.organisation import Dataset, Organisation, StreamingConnection
-from processor.simulator.aep.platform_api import PlatformApi, PlatformEndpoint
+from processor.simulator.aep.platform_api import PlatformApis, PlatformEndpoint
+from processor.simulator.aep.schema_registry_api import SchemaRegistryApi
 
 _START_SECONDS = 10.0
 _IDLE_SECONDS = 0.05
+_SCHEMA_SECONDS = 900.0
+"""For how long streaming validates by a cached schema (documented: 15 minutes)."""
+_LIST_SECONDS = 10.0
+"""For how long a new object is in no list (inferred)."""
 
 
 class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,15 +58,21 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     validate_every: int = 1
     """Validate every n-th row against the dataset's schema; 0 = none, 1 = all."""
     retention: Retention = Retention.EVENTS
+    time_scale: float = 0.0
+    """What AEP does late is late by this part of the usual time: new flows, changed schemas, lists.
+    1 = as documented, 0 = at once."""
+    page_size: int = 0
+    """Most objects on a page of a list; 0 = as many as asked for."""
     file: str | None = None
     """Append every accepted event to this file, one JSON object a line."""
 
 
 class AepSimulator:
-    """IMS, streaming inlet, catalog, flow service and schema registry of one organisation.
+    """IMS, streaming inlet, catalog, flow service, schema registry and CJA of one organisation.
 
     Use it as a context manager, or `start` and `close` it. `accepted_events` has what was accepted,
-    `data_lake` what failed validation, `faults` the fault script. All of them are thread-safe.
+    `data_lake` what failed validation, `registry`, `catalog` and `flow_service` what was made,
+    `cja` the connections, `faults` the fault script. The first two and the last are thread-safe.
     """
 
     def __init__(
@@ -73,9 +90,19 @@ class AepSimulator:
         self.faults = FaultScript(clock)
         self.ims = Ims(self.organisation.credentials, clock, self.settings.token_seconds)
         self.url = ""
-        limits = self.settings.limits
+        scale, limits = self.settings.time_scale, self.settings.limits
+        listing = Listing(clock, scale * _LIST_SECONDS, self.settings.page_size)
+        self.registry = SchemaRegistryApi(self.organisation, listing, clock)
+        self.catalog = CatalogApi(self.organisation, self.data_lake, self.registry, listing, clock)
+        self.flow_service = FlowServiceApi(self.organisation, listing, clock, scale * FLOW_SECONDS)
         self._inlets = SimulatedInlets(
             self.organisation, self.accepted_events, self.data_lake, limits, clock
+        )
+        self.registry.changed = self._schema_changed
+        self.catalog.created = self.data_lake.register
+        self.flow_service.changed = self._inlets.forget_verdicts
+        self.cja = CjaApi(
+            self.organisation, CjaState(), RequestWindow(clock), self.accepted_events.last_at_ms
         )
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -166,12 +193,14 @@ class AepSimulator:
         guard = InletGuard(self.organisation, self.ims, self.settings.expired_status)
         inlet = InletEndpoint(self._inlets, guard, self.faults, self.accepted_events)
         platform = PlatformEndpoint(self.organisation, self.ims, self.faults, self._clock)
+        cja = CjaEndpoint(self.organisation, self.ims, self.faults, self._clock)
         app = web.Application(client_max_size=self.settings.limits.request_bytes)
         app.add_routes(
             [
                 web.post("/collection/batch/{inlet}", inlet.batch),
                 web.post("/collection/{inlet}", inlet.single),
-                *platform.routes(PlatformApi(self.organisation, self.data_lake, self._clock)),
+                *platform.routes(self._apis()),
+                *cja.routes(self.cja),
                 *fault_routes(self.faults, self.ims),
                 *accepted_routes(self.accepted_events, self.data_lake),
                 register_route(self._register),
@@ -179,6 +208,19 @@ class AepSimulator:
             ]
         )
         return app
+
+    def _apis(self) -> PlatformApis:
+        access = DataAccessApi(self.data_lake)
+        return PlatformApis(self.registry, self.catalog, self.flow_service, access)
+
+    def _schema_changed(self, schema_id: str) -> None:
+        seconds = _SCHEMA_SECONDS * self.settings.time_scale
+        used_ms = self._clock.now_ms() + int(seconds * 1000)
+        for dataset in list(self.organisation.datasets.values()):
+            if dataset.schema_id == schema_id:
+                changed = msgspec.structs.replace(dataset, schema=self.registry.closed(schema_id))
+                self.organisation.datasets[dataset.id] = changed
+                self.data_lake.register(changed, used_ms)
 
     def _register(self, registration: Registration) -> None:
         self.data_lake.register(registration.dataset)

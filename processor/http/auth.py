@@ -17,9 +17,9 @@ import structlog
 from processor.domain.clock import Clock
 from processor.domain.errors import SettingsError, UnavailableError
 from processor.domain.retry import Retry
+from processor.http.transport import Post, Reply, TransportFault
 from processor.settings import AuthSettings
 from processor.settings.secrets import read_secret
-from processor.sink.transport import Post, Reply, TransportFault
 from processor.telemetry.catalogue import TOKEN_EXPIRY_TIMESTAMP_SECONDS, TOKEN_REFRESHES
 from processor.telemetry.labels import AttemptResult
 from processor.telemetry.metrics import Metrics

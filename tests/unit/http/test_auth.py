@@ -8,9 +8,9 @@ import pytest
 
 from processor.domain.errors import UnavailableError
 from processor.domain.retry import Retry, RetryPolicy
+from processor.http.auth import Auth
+from processor.http.transport import HttpResponse, Reply, TransportFault
 from processor.settings import AuthSettings
-from processor.sink.auth import Auth
-from processor.sink.transport import InletResponse, Reply, TransportFault
 from processor.telemetry.catalogue import TOKEN_EXPIRY_TIMESTAMP_SECONDS
 from processor.telemetry.metrics import Metrics
 from tests.support.clock import ManualClock
@@ -42,9 +42,9 @@ class Ims:
         )
 
 
-def grant(token: str, expires_in: object = 86_399) -> InletResponse:
+def grant(token: str, expires_in: object = 86_399) -> HttpResponse:
     body = {"access_token": token, "token_type": "bearer", "expires_in": expires_in}
-    return InletResponse(200, json.dumps(body).encode())
+    return HttpResponse(200, json.dumps(body).encode())
 
 
 async def _text(auth: Auth) -> str:
@@ -129,23 +129,23 @@ def test_the_life_of_a_token_is_read_in_seconds_or_milliseconds(
     ("reply", "error"),
     [
         (
-            InletResponse(400, b'{"error":"invalid_client"}'),
+            HttpResponse(400, b'{"error":"invalid_client"}'),
             r"refuses the credentials \(invalid_client\)",
         ),
-        (InletResponse(401, b"<html>"), r"refuses the credentials \(401\)"),
+        (HttpResponse(401, b"<html>"), r"refuses the credentials \(401\)"),
         (
-            InletResponse(400, b'{"error":"the secret is s&cret=1"}'),
+            HttpResponse(400, b'{"error":"the secret is s&cret=1"}'),
             r"refuses the credentials \(400\)",
         ),
-        (InletResponse(500, b""), "answers 500"),
-        (InletResponse(429, b""), "answers 429"),
-        (InletResponse(302, b""), "answers 302"),
-        (InletResponse(200, b"{}"), "no usable token"),
-        (InletResponse(200, b"not json"), "no usable token"),
-        (InletResponse(200, b"[" * 100_000), "no usable token"),
-        (InletResponse(200, b'{"access_token":""}'), "no usable token"),
-        (InletResponse(200, b'{"access_token":"a\\r\\nX-Evil: 1"}'), "no usable token"),
-        (InletResponse(200, b'{"access_token":7}'), "no usable token"),
+        (HttpResponse(500, b""), "answers 500"),
+        (HttpResponse(429, b""), "answers 429"),
+        (HttpResponse(302, b""), "answers 302"),
+        (HttpResponse(200, b"{}"), "no usable token"),
+        (HttpResponse(200, b"not json"), "no usable token"),
+        (HttpResponse(200, b"[" * 100_000), "no usable token"),
+        (HttpResponse(200, b'{"access_token":""}'), "no usable token"),
+        (HttpResponse(200, b'{"access_token":"a\\r\\nX-Evil: 1"}'), "no usable token"),
+        (HttpResponse(200, b'{"access_token":7}'), "no usable token"),
         (TransportFault.TIMEOUT, "cannot be reached"),
         (TransportFault.DNS, "cannot be reached"),
     ],
@@ -156,7 +156,7 @@ def test_a_bad_answer_of_ims_is_an_outage_with_a_reason(reply: Reply, error: str
 
 
 def test_a_failing_token_service_is_asked_with_growing_delays() -> None:
-    ims = Ims(*[InletResponse(503)] * 4)
+    ims = Ims(*[HttpResponse(503)] * 4)
     auth, requests = ims.auth(), []
 
     async def scenario() -> None:
@@ -172,7 +172,7 @@ def test_a_failing_token_service_is_asked_with_growing_delays() -> None:
 
 
 def test_the_old_token_stays_in_use_while_no_new_one_is_granted() -> None:
-    ims = Ims(grant("old", 100), InletResponse(503))
+    ims = Ims(grant("old", 100), HttpResponse(503))
     auth = ims.auth()
 
     async def scenario() -> str:

@@ -1,7 +1,7 @@
 import pytest
 
 from processor.domain.errors import SettingsError
-from processor.sink.address import address_problems, batch_url, check_addresses, is_public
+from processor.http.address import address_problems, batch_url, check_addresses, is_public
 from tests.support.settings import settings_with
 
 _AEP = settings_with().aep

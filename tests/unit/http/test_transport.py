@@ -8,8 +8,8 @@ import pytest
 from aiohttp import client_exceptions, http_exceptions
 
 from processor.domain.errors import SettingsError
+from processor.http.transport import FAULTS, HttpResponse, Reply, Transport, TransportFault
 from processor.settings import AepSettings
-from processor.sink.transport import FAULTS, InletResponse, Reply, Transport, TransportFault
 from tests.support.inlet import FakeInlet, answers, writes
 
 _NOT_RAISED_BY_REQUESTS = {"WSMessageTypeError"}
@@ -111,7 +111,7 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
     with FakeInlet() as inlet:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
-        assert isinstance(_post(inlet.url, _aep(allow_http=True)), InletResponse)
+        assert isinstance(_post(inlet.url, _aep(allow_http=True)), HttpResponse)
 
 
 def test_a_proxy_of_the_settings_is_used_with_its_credentials() -> None:

@@ -19,10 +19,11 @@ import aiohttp
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 from processor.domain.errors import SettingsError
+from processor.http.address import is_public
 from processor.settings import AepSettings
-from processor.sink.address import is_public
 
 
 class TransportFault(StrEnum):
@@ -52,7 +53,7 @@ class TransportFault(StrEnum):
     """The response's body is compressed, which was not asked for."""
 
 
-class InletResponse(msgspec.Struct, frozen=True, gc=False):
+class HttpResponse(msgspec.Struct, frozen=True, gc=False):
     """An HTTP response. `body_fault` is why `body` is missing; the status was read all the same.
 
     `retry_after` is the raw header.
@@ -62,9 +63,10 @@ class InletResponse(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
     retry_after: str | None = None
     body_fault: TransportFault | None = None
+    content_type: str = ""
 
 
-Reply: TypeAlias = InletResponse | TransportFault
+Reply: TypeAlias = HttpResponse | TransportFault
 
 Post: TypeAlias = Callable[[str, bytes, Mapping[str, str]], Awaitable[Reply]]
 """Sends a body and headers to a URL once; `Transport.post`."""
@@ -152,9 +154,23 @@ class Transport:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send one request and return its response or fault; raises nothing but cancellation."""
+        return await self.send("POST", url, body, headers)
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> Reply:
+        """Ask for a document, otherwise as `post`; `url` is sent as it is written.
+
+        aiohttp sends a GET once more by itself where the connection is lost before a response.
+        """
+        return await self.send("GET", URL(url, encoded=True), None, headers)
+
+    async def send(
+        self, method: str, url: str | URL, body: bytes | None, headers: Mapping[str, str]
+    ) -> Reply:
+        """Send one request of any method, otherwise as `post`."""
         assert self._session is not None  # noqa: S101  for the type checker: open comes first
         aep = self._settings
-        request = self._session.post(
+        request = self._session.request(
+            method,
             url,
             data=body,
             headers=headers,
@@ -179,7 +195,7 @@ class Transport:
 
     async def _exchange(
         self, request: AbstractAsyncContextManager[aiohttp.ClientResponse]
-    ) -> InletResponse:
+    ) -> HttpResponse:
         async with request as response:
             retry_after = response.headers.get("Retry-After")
             try:
@@ -188,7 +204,8 @@ class Transport:
                 body, fault = b"", _fault(error)
             if fault is not None:
                 response.close()
-            return InletResponse(response.status, body, retry_after, fault)
+            content_type = response.headers.get("Content-Type", "")
+            return HttpResponse(response.status, body, retry_after, fault, content_type)
 
 
 async def _read(response: aiohttp.ClientResponse, cap: int) -> tuple[bytes, TransportFault | None]:
