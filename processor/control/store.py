@@ -26,6 +26,7 @@ from processor.kafka.internal_topic import (
 )
 from processor.kafka.producer import KafkaProducer, OutgoingMessage, ProducerConfig
 from processor.kafka.topic_reader import TopicReader
+from processor.kafka.topics import Topics
 from processor.settings import Settings
 from processor.settings.kafka_client import connection
 from processor.telemetry.catalogue import CONTROL_WRITES
@@ -277,7 +278,8 @@ def open_control_store(
     """
     kafka, join = settings.kafka, settings.join
     topic = kafka.control_topic
-    watch = _watched(settings, clock, create=create and join.create_changelog)
+    admin = KafkaAdmin(kafka, "control", clock)
+    watch = _watched(settings, admin, clock, create=create and join.create_changelog)
     reader = TopicReader(kafka, topic, part="control", clock=clock, metrics=metrics)
     client = connection(kafka.bootstrap_servers, f"{kafka.group_id}-control", kafka.client)
     config = ProducerConfig(part="control", topic=topic, writes=CONTROL_WRITES, client=client)
@@ -285,18 +287,33 @@ def open_control_store(
     store = KafkaControlStore(reader, producer, watch, kafka.group_id, clock=clock)
     try:
         store.read_to_end()
+        if watch.by_id and not store.items(""):
+            _report_empty(settings, admin)
     except (SettingsError, UnavailableError):
         store.close(0)
         raise
     return store
 
 
-def _watched(settings: Settings, clock: Clock, *, create: bool) -> OwnTopicWatch:
+def _report_empty(settings: Settings, admin: KafkaAdmin) -> None:
+    """Say so where a group without facts has committed: the first commit comes after a fact."""
+    topics = Topics(settings.kafka, settings.join.repartition_topic)
+    # The client crashes where it is asked for all offsets of a group that has none.
+    partitions = topics.partitions(admin.cluster().layout)
+    if partitions and admin.committed(partitions).with_metadata():
+        log.error(
+            "The control topic has no fact of this consumer group, which has committed offsets: it "
+            "was deleted, or created anew. Its pauses and skips are gone.",
+            code="control_topic_empty",
+            topic=settings.kafka.control_topic,
+        )
+
+
+def _watched(settings: Settings, admin: KafkaAdmin, clock: Clock, *, create: bool) -> OwnTopicWatch:
     """Create the topic unless it exists, check it, and watch it from then on.
 
     Where no controller answers, as in the embedded broker, it is taken as it is.
     """
-    admin = KafkaAdmin(settings.kafka, "control", clock)
     cluster = admin.cluster()
     topic = InternalTopic(
         key="kafka.control_topic",

@@ -169,6 +169,11 @@ class OwnTopicWatch:
         self._query: TopicQuery | None = None
         self._checking: tuple[TopicDescription, ConfigQuery] | None = None
 
+    @property
+    def by_id(self) -> bool:
+        """Return True where the topic is known by an id."""
+        return bool(self._topic_id)
+
     def new_id(self) -> str | None:
         """Return the id of a topic that took the place of the known one; None while none did.
 

@@ -183,6 +183,18 @@ class CommittedQuery:
         found = self._future.result().topic_partitions
         return {Partition(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
 
+    def with_metadata(self) -> bool:
+        """Return True where an offset was committed with metadata, as the processor does.
+
+        Raises UnavailableError where Kafka does not answer now.
+        """
+        error = self._future.exception()
+        if error is None:
+            return any(one.metadata for one in self._future.result().topic_partitions)
+        if isinstance(error, KafkaException) and not error.args[0].retriable():
+            return False
+        raise UnavailableError("kafka", str(error)) from error
+
 
 def _offset(future: "Future[Any]") -> int | None:
     if not future.done():

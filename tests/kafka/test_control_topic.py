@@ -8,7 +8,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 import structlog
-from confluent_kafka import Producer
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 
 from processor.control.store import KafkaControlStore, open_control_store
 from processor.domain.clock import SystemClock
@@ -29,10 +29,13 @@ class Scene:
     def __init__(self, kafka: RealKafka) -> None:
         self.kafka = kafka
         self.topic = f"control-{uuid4().hex[:6]}"
+        self.scores = f"{self.topic}-scores"
         self.settings = settings_with(
             {
+                "kafka/scores/topics": [self.scores],
                 "kafka/bootstrap_servers": kafka.bootstrap,
                 "kafka/control_topic": self.topic,
+                "kafka/group_id": self.topic,
                 "join/changelog_replication": 1,
             }
         )
@@ -117,3 +120,21 @@ def test_a_control_topic_that_is_gone_pauses_until_it_is_there_again(scene: Scen
 
     scene.follow("it is used again", lambda: scene.store.unavailable_reason is None)
     scene.follow("the fact is written again", lambda: "pause" in scene.written())
+
+
+@pytest.mark.parametrize("metadata", ["", '{"topic_id":"x"}'])
+def test_a_group_that_has_committed_and_finds_no_fact_is_told_so(
+    scene: Scene, metadata: str
+) -> None:
+    """Offsets without metadata are those of an older version, which had no control topic."""
+    scene.kafka.create_topics({scene.scores: 1})
+    place = TopicPartition(scene.scores, 0, 0, metadata)
+    committed = ConsumerGroupTopicPartitions(scene.group, [place])
+    admin = scene.kafka.admin()
+    admin.alter_consumer_group_offsets([committed])[scene.group].result(10)
+
+    with structlog.testing.capture_logs() as lines:
+        open_control_store(scene.settings, Metrics(), SystemClock()).close(0)
+    codes = [line["code"] for line in lines]
+
+    assert ("control_topic_empty" in codes) is bool(metadata)
