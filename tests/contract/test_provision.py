@@ -286,7 +286,7 @@ def test_a_dataset_that_does_not_become_ready_is_said_and_the_next_run_goes_on(
             match="GET /data/foundation/catalog/dataSets/",
         )
         empty.simulator.add_faults(fault)
-        with pytest.raises(AdobeError, match="is not ready. Repeat the command"):
+        with pytest.raises(AdobeError, match=r"is not ready\. Repeat the command"):
             empty.run()
         empty.simulator.clear_faults()
 
