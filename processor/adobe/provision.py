@@ -359,8 +359,7 @@ _FIXES: Final = {
     "provision under other names: types of fields with data cannot be changed.",
     ObjectKind.SCHEMA: "Put it right in AEP: Schemas.",
     ObjectKind.DATASET: "Use a dataset of the schema above, or another `dataset_name`.",
-    ObjectKind.CONNECTION: "Put it right in AEP: Sources > Accounts, or remove its id from the "
-    "file.",
+    ObjectKind.CONNECTION: "Put it right in AEP: Sources > Accounts, or remove its id there.",
     ObjectKind.SOURCE: "Delete it in AEP together with its dataflow, or restore the routes file.",
     ObjectKind.TARGET: "Delete it in AEP together with its dataflow, or restore the routes file.",
     ObjectKind.FLOW: "In AEP: Sources > Dataflows > this one > Enable.",

@@ -1,6 +1,7 @@
 """The provisioning of an empty sandbox against the simulator: interrupted, repeated, in the way."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -254,6 +255,45 @@ def test_an_adopted_dataset_with_batches_is_refused(made: Sandbox) -> None:
     made.simulator.organisation.batches["b"] = batch
 
     assert made.failures(TWO) == ["1 batches are not ours, such as b."]
+
+
+def test_batches_that_replace_others_and_a_second_dataflow_are_refused(made: Sandbox) -> None:
+    organisation = made.simulator.organisation
+    (first, *_) = organisation.datasets
+    later = SystemClock().now_ms() + 1_000
+    organisation.batches["b"] = CatalogBatch("b", first, later, 5, predecessors=("a",))
+    stored = made.stored.objects
+    body = {
+        "flowSpec": {"id": "d8a6f005-7eaf-4153-983e-e8574508b877", "version": "1.0"},
+        "sourceConnectionIds": [stored["source churn"]],
+        "targetConnectionIds": [stored["target upgrade"]],
+    }
+    made.simulator.flow_service.create("flows", json.dumps(body).encode())
+
+    batches, flows = made.failures(TWO)
+    assert "batches are not ours" in batches
+    assert "Another dataflow writes the dataset" in flows
+
+
+def test_a_dataset_that_does_not_become_ready_is_said_and_the_next_run_goes_on(
+    tmp_path: Path,
+) -> None:
+    with sandbox(tmp_path) as empty:
+        fault = ScriptedFault(
+            FaultAction.STATUS,
+            on=Part.PLATFORM,
+            status=404,
+            match="GET /data/foundation/catalog/dataSets/",
+        )
+        empty.simulator.add_faults(fault)
+        with pytest.raises(AdobeError, match=r"is not ready\. Repeat the command"):
+            empty.run()
+        empty.simulator.clear_faults()
+
+        empty.run()
+
+        assert len(empty.simulator.organisation.datasets) == 1
+        assert empty.counts() == KINDS
 
 
 def test_a_native_event_dataset_of_the_same_prediction_is_refused(made: Sandbox) -> None:
