@@ -15,6 +15,7 @@ from processor.cli.run import run
 from processor.cli.schemas import schema
 from processor.cli.simulator import simulator
 from processor.cli.state import forget, state
+from processor.cli.status import status
 
 app = typer.Typer(
     help="Streams Customer AI scores from Kafka, as XDM events, into the datasets behind CJA.",
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _function in (run, demo, simulator, check, explain, forget):
+for _function in (run, demo, simulator, check, explain, forget, status):
     command(app, _function.__name__)(_function)
 for _name, _order in (("pause", pause_intake), ("resume", resume_intake), ("skip", skip_record)):
     command(app, _name)(_order)

@@ -207,6 +207,14 @@ class KafkaAdmin:
         described = self._admin.describe_consumer_groups([self._group_id])
         return IdleQuery(described[self._group_id], member_id)
 
+    def member_count(self, seconds: float) -> int | None:
+        """Return how many members the group has; None where Kafka does not say in time."""
+        described = self._admin.describe_consumer_groups([self._group_id], request_timeout=seconds)
+        try:
+            return len(described[self._group_id].result(seconds * 2).members)
+        except (KafkaException, TimeoutError):
+            return None
+
     def _query(
         self,
         partitions: Iterable[Partition],

@@ -32,6 +32,11 @@ class Replica:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def url(self) -> str:
+        """Return the address of its page."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
     def pid(self) -> int:
         """Return the process id."""
         assert self._process is not None
