@@ -6,7 +6,7 @@ These records outlive them, in the control store:
     group                        {since, partitions, ends, ids}  the topics when the group began
     topic/<topic>/<partition>    {since, id}          an offset of it was committed
     written/<topic>              {since, id}          a topic that is written
-    layout/<changelog topic>     {since, partitions, placement}  what person state was made for
+    layout/<changelog topic>     {since, partitions}  what person state was made for
     replaced/<topic>             {since, ids}         ids of topics that were deleted
 """
 
